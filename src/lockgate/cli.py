@@ -1,0 +1,84 @@
+"""The command line: one table of commands, one ``except``.
+
+Each command is a module of its own name with two functions: ``configure(parser)`` declares its arguments and
+``main(arguments)`` does the work and returns the exit code. A module is imported only when its command is asked for,
+so that ``lockgate --help`` stays quick.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from lockgate import __version__
+from lockgate.errors import LockgateError, UsageError
+
+# command → (module, one line for the overview), in the order a user meets them
+COMMANDS: dict[str, tuple[str, str]] = {
+    "plan": ("lockgate.plan", "which stages would run and why, from hashes alone"),
+    "run": ("lockgate.run", "run what changed, then show the result"),
+    "report": ("lockgate.report", "what changed between two revisions, and whether it is noise"),
+    "render": ("lockgate.render", "a result.json as text, Markdown or HTML"),
+    "check": ("lockgate.check", "the policy's gates alone: exit 0 or 1"),
+}
+
+EXAMPLES = """\
+examples:
+  lockgate plan                       what would run in this working tree, and why
+  lockgate run                        run it, then show the result
+  lockgate report --format html --output report.html
+  lockgate check                      the policy's gates alone
+
+`lockgate COMMAND --help` teaches each command. Exit codes: 0 done, 1 an expected failure, 2 wrong usage.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are :class:`UsageError`, so that there is one way out."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"`{self.prog} --help` shows how it is used.")
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; only ``command``'s own module is imported and configured."""
+    parser = _Parser(
+        prog="lockgate",
+        description="GitOps for machine-learning models, on any DVC repository.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"lockgate {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Parser)
+    for name, (module, summary) in COMMANDS.items():
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if name == command:
+            importlib.import_module(module).configure(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 an expected failure, 2 wrong usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    try:
+        parser = build_parser(command)
+        parsed = parser.parse_args(arguments)
+        if parsed.command is None:
+            parser.print_help()
+            return 0
+        module = importlib.import_module(COMMANDS[parsed.command][0])
+        return int(module.main(parsed))
+    except LockgateError as error:
+        print(f"lockgate: {error}", file=sys.stderr)  # noqa: T201
+        if error.advice:
+            print(f"  {error.advice}", file=sys.stderr)  # noqa: T201
+        return error.exit_code

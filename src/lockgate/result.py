@@ -1,0 +1,299 @@
+"""The result of comparing base and head: the one thing every renderer, gate and workflow reads.
+
+All of it is derived from what git and DVC have recorded of the two revisions, so that two machines give the same
+bytes; what depends on the machine (seconds, bytes pulled, what a cache happened to hold) stands apart in
+:class:`Execution`, which may be left out. Every string may have been written by the author of a pull request:
+a renderer escapes all of them and trusts none.
+
+The JSON form is canonical (sorted keys, no NaN, a newline at the end) and carries :data:`SCHEMA`; its JSON Schema is
+``result.schema.json`` beside this file, made from these classes.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lockgate.errors import LockgateError
+
+SCHEMA = "lockgate.result/1"
+
+Outcome = Literal["passed", "failed", "attention"]
+Judgement = Literal["better", "worse", "noise", "unjudged", "new", "removed"]
+Better = Literal["higher", "lower"]
+Kind = Literal["added", "removed", "changed"]
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One side of the comparison. ``label`` is what a person calls it (branch, tag, ``workspace``);
+    ``commit`` is the full sha, ``None`` for the working tree."""
+
+    label: str
+    commit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The first line a reviewer reads: the outcome and the one reason for it."""
+
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParamChange:
+    """A parameter before and after, as JSON text of its value; ``None`` where it does not exist on that side."""
+
+    file: str
+    key: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A file that went in or came out of the pipeline and is not the same on both sides.
+
+    ``role`` says what it is to the pipeline; sizes are bytes and digests are DVC's, where known.
+    """
+
+    path: str
+    role: Literal["code", "data", "environment", "policy", "output"]
+    kind: Kind
+    size_before: int | None = None
+    size_after: int | None = None
+    digest_before: str | None = None
+    digest_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One cause for a stage to run.
+
+    ``kind`` is the sort of cause, ``subject`` the thing (a parameter's key, a path, a stage), ``before`` and ``after``
+    its values where it has some. ``upstream`` is the "may run" cause: the subject is a stage whose outputs may change.
+    """
+
+    kind: Literal[
+        "new", "command", "parameter", "code", "data", "environment", "output", "always", "upstream", "lock", "cache"
+    ]
+    subject: str
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageChange:
+    """What the difference between base and head means for one stage, in pipeline order.
+
+    ``changed``: its inputs or outputs differ between the two locks. ``pending``: head's lock is behind head's files,
+    so it will (or may) run at the next ``lockgate run``. ``same``: nothing of it differs.
+    """
+
+    name: str
+    status: Literal["same", "changed", "added", "removed", "pending"]
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricChange:
+    """A metric of the policy, base and head, and whether the change is more than chance.
+
+    ``low`` and ``high`` bound the 95 % interval of ``change`` = head - base on the shared test rows; ``method`` names
+    how they were found. ``note`` says in words why a value or an interval is missing.
+    """
+
+    name: str
+    better: Better
+    base: float | None
+    head: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+    judgement: Judgement
+    method: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceChange:
+    """One metric on the shared test rows that have ``value`` in ``column``.
+
+    ``adjusted_p`` is the two-sided p-value of "no change" after the Benjamini-Hochberg correction over all slices
+    looked at; ``judgement`` uses it. Figures are ``None`` where the metric is not defined on these rows (``note``).
+    """
+
+    column: str
+    value: str
+    metric: str
+    rows: int
+    base: float | None
+    head: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+    adjusted_p: float | None
+    judgement: Judgement
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Which rows the intervals rest on. ``refused`` says why base and head were not compared row by row, if so."""
+
+    rows_base: int | None
+    rows_head: int | None
+    rows_shared: int | None
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GateOutcome:
+    """One rule of the policy and what was measured. A gate that cannot be evaluated is not passed, and says why."""
+
+    rule: str
+    measured: str
+    passed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFailure:
+    """An expectation on the data that did not hold: ``rule`` in words, how many rows, some of them as text."""
+
+    table: str
+    column: str
+    rule: str
+    severity: Literal["critical", "warning"]
+    failures: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataChecks:
+    """The validation file of head, summed up. ``note`` says in words why there is none."""
+
+    suites: int
+    expectations: int
+    failed: tuple[CheckFailure, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A plot of the policy as points ``(x, y)`` of base and head; empty where it could not be drawn (``note``)."""
+
+    title: str
+    x: str
+    y: str
+    base: tuple[tuple[float, float], ...]
+    head: tuple[tuple[float, float], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LockStatus:
+    """Whether the lock that stands behind these figures was computed here.
+
+    ``local``: a report on recorded revisions, nothing was re-run for it. ``reproduced``: this run came to the lock the
+    author committed. ``written``: the author brought none that fits, this run wrote it. ``differs``: the author's lock
+    claims other hashes for ``stages``. ``claimed``: policy says not to re-run; the author's word.
+    """
+
+    status: Literal["local", "reproduced", "written", "differs", "claimed"]
+    stages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeedSpread:
+    """A metric over reruns of training under other seeds, on head: training noise, which no interval above covers."""
+
+    metric: str
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """What one stage did on this machine. ``seconds`` is wall time, ``pulled`` bytes fetched from the remote."""
+
+    name: str
+    status: Literal["ran", "restored", "untouched", "failed", "not reached"]
+    seconds: float
+    pulled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What a run did on one machine. The only part of a result that may differ between two machines.
+
+    ``log`` is the end of a failed stage's output.
+    """
+
+    stages: tuple[StageRun, ...]
+    seconds: float
+    pulled: int
+    tracked: int
+    failed_stage: str | None = None
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Everything known of one comparison base → head. ``base`` is ``None`` for a first commit."""
+
+    model: str
+    base: Revision | None
+    head: Revision
+    verdict: Verdict
+    lock: LockStatus
+    comparison: Comparison
+    metrics: tuple[MetricChange, ...] = ()
+    gates: tuple[GateOutcome, ...] = ()
+    stages: tuple[StageChange, ...] = ()
+    params: tuple[ParamChange, ...] = ()
+    files: tuple[FileChange, ...] = ()
+    checks: DataChecks | None = None
+    slices: tuple[SliceChange, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    seeds: tuple[SeedSpread, ...] = ()
+    notes: tuple[str, ...] = ()
+    execution: Execution | None = None
+    schema: Literal["lockgate.result/1"] = SCHEMA
+
+    def to_json(self) -> str:
+        """Return the canonical JSON text. Raises ``ValueError`` on NaN or infinity: absent figures are ``None``."""
+        return json.dumps(asdict(self), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_result(text: str | bytes) -> Result:
+    """Check JSON text against the schema and return the result.
+
+    Raises :class:`LockgateError` naming the first place that does not fit. Unknown keys do not fit.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return _adapter().validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise LockgateError(
+            f"this is not a {SCHEMA} file: {where}: {first['msg']}",
+            "Make it with `lockgate report --format json --output result.json`.",
+        ) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a result, as published in ``result.schema.json``."""
+    schema: dict[str, Any] = _adapter().json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA, **schema}
+
+
+def _adapter() -> Any:
+    from pydantic import ConfigDict, TypeAdapter
+
+    for noun in (v for v in globals().values() if isinstance(v, type) and hasattr(v, "__dataclass_fields__")):
+        noun.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[attr-defined]
+    return TypeAdapter(Result)
