@@ -1,0 +1,98 @@
+"""Stage ``prepare``: raw tables → requests with their labels, split by month, under ``data/prepared/``.
+
+Decisions, each with its reason in docs/data.md: cancelled and diverted flights have no arrival and so no label, they
+are left out and counted; a flight without an observed weather hour keeps its row with weather missing; a wind above
+hurricane force is a broken instrument and becomes missing.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from flight_delay.errors import StageError, run_stage
+from flight_delay.files import read_frame, write_frame
+from flight_delay.params import Window, load_params
+from flight_delay.request import KEY, LABEL, REQUEST
+from flight_delay.tables import WEATHER
+
+RAW = Path("data/raw")
+PREPARED = Path("data/prepared")
+LATE_MINUTES = 15
+HIGHEST_WIND = 200.0  # mph; the strongest gust ever measured at the surface was 253, in a cyclone
+
+
+def label(flights: pd.DataFrame) -> pd.DataFrame:
+    """Return the flights that arrived, with ``late``: 1 where ``arr_delay`` is 15 minutes or more, else 0."""
+    arrived = flights[flights["arr_delay"].notna()]
+    return arrived.assign(**{LABEL: (arrived["arr_delay"] >= LATE_MINUTES).astype("int8")})
+
+
+def scheduled_times(flights: pd.DataFrame) -> pd.DataFrame:
+    """Return ``date``, ``scheduled_departure`` and ``scheduled_arrival`` as local wall-clock times.
+
+    The raw columns are hhmm; 2400 is midnight at the end of the day. An arrival before the departure on the clock is
+    on the next day. Times are local and carry no offset: passengers and schedules follow the clock on the wall, so the
+    days of the clock change need nothing special (weather is joined on UTC).
+    """
+    date = pd.to_datetime(flights[["year", "month", "day"]]).astype("datetime64[s]")
+    departure = date + _clock(flights["sched_dep_time"])
+    arrival = date + _clock(flights["sched_arr_time"])
+    arrival = arrival.where(arrival >= departure, arrival + pd.Timedelta(days=1))
+    return pd.DataFrame({"date": date, "scheduled_departure": departure, "scheduled_arrival": arrival})
+
+
+def join_weather(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
+    """Return the flights with the weather of their hour (UTC) at their origin; missing where none was observed."""
+    observed = weather[["origin", "time_hour", *WEATHER]]
+    wind = observed["wind_speed"]
+    observed = observed.assign(wind_speed=wind.where(wind <= HIGHEST_WIND))
+    joined = flights.merge(observed, on=["origin", "time_hour"], how="left", validate="many_to_one")
+    return joined
+
+
+def prepare(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per arrived flight: the key, the request and the label, in the order of the flights."""
+    arrived = label(flights).reset_index(drop=True)
+    rows = pd.concat([join_weather(arrived, weather), scheduled_times(arrived)], axis=1)
+    return rows[list(dict.fromkeys([*KEY, *REQUEST, LABEL]))]
+
+
+def window(rows: pd.DataFrame, months: Window, name: str) -> pd.DataFrame:
+    """Return the rows of a window. Raises :class:`StageError` for a month without rows or a window with one label."""
+    month = rows["date"].dt.strftime("%Y-%m")
+    inside = rows[(month >= months.first) & (month <= months.last)]
+    expected = pd.period_range(months.first, months.last, freq="M").astype(str)
+    empty = sorted(set(expected) - set(month[inside.index].unique()))
+    if empty:
+        raise StageError(f"prepare.{name}: no arrived flights in {', '.join(empty)}. See ingest.through and the window.")
+    if inside[LABEL].nunique() < 2:
+        raise StageError(
+            f"prepare.{name}: all {len(inside):,} flights have the same label ({inside[LABEL].iloc[0]}); "
+            "nothing can be learnt or judged on them."
+        )
+    return inside.reset_index(drop=True)
+
+
+def main() -> None:
+    """Read ``data/raw/``, write ``data/prepared/train.parquet`` and ``test.parquet``."""
+    params = load_params()
+    flights = read_frame(RAW / "flights.parquet")
+    rows = prepare(flights, read_frame(RAW / "weather.parquet"))
+    train = window(rows, params.prepare.train, "train")
+    test = window(rows, params.test_window, "test")
+    write_frame(PREPARED / "train.parquet", train)
+    write_frame(PREPARED / "test.parquet", test)
+    sys.stdout.write(
+        f"prepare: {len(flights) - len(rows):,} cancelled or diverted flights left out; "
+        f"{len(train):,} to train on, {len(test):,} to test on\n"
+    )
+
+
+def _clock(hhmm: pd.Series) -> pd.Series:
+    hours, minutes = hhmm.astype("int64") // 100, hhmm.astype("int64") % 100
+    return pd.to_timedelta(hours * 60 + minutes, unit="min").astype("timedelta64[s]")
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(main))
