@@ -1,0 +1,420 @@
+"""The policy, ``lockgate.yaml``: which artifact, metrics, predictions, gates and environments a repository has.
+
+Everything is checked when the file is read, so that the rest of the program can trust it: a gate never names a metric
+that the policy does not declare. What the *repository* lacks (a metrics file, a column) shows where it is
+looked for.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal, TypeVar
+
+from lockgate.errors import LockgateError, nearest
+from lockgate.result import Better
+from lockgate.strict_yaml import load
+
+FILE = "lockgate.yaml"
+
+Statistic = Literal["roc_auc", "average_precision", "log_loss", "brier", "calibration_error", "accuracy"]
+STATISTICS: tuple[Statistic, ...] = (
+    "roc_auc",
+    "average_precision",
+    "log_loss",
+    "brier",
+    "calibration_error",
+    "accuracy",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number of a metrics file. ``key`` is its dotted place in ``file``; ``statistic`` is how it can be computed anew
+    from the predictions, ``None`` where it cannot."""
+
+    name: str
+    file: str
+    key: str
+    better: Better
+    statistic: Statistic | None
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The per-row predictions on the test rows: the columns that name a row, its label (0 or 1), its score and the
+    columns to slice by. ``slice_metric`` is the metric shown for each slice."""
+
+    file: str
+    key: tuple[str, ...]
+    label: str
+    score: str
+    slices: tuple[str, ...]
+    slice_metric: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A curve to draw: the columns ``x`` and ``y`` of a file of points."""
+
+    file: str
+    title: str
+    x: str
+    y: str
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The metric is ``value`` or more."""
+
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The metric is ``value`` or less."""
+
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoWorse:
+    """The metric is not significantly worse than base's by more than ``tolerance`` (in the metric's own units)."""
+
+    metric: str
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlicesNoWorse:
+    """The same for each slice of at least ``rows`` shared rows; ``columns`` empty means every slice column."""
+
+    metric: str
+    tolerance: float
+    rows: int
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataChecksPass:
+    """No critical expectation of the validation file failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """The model artifact has at most this many bytes."""
+
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsComplete:
+    """Every metric of the policy is in head's files, as a finite number."""
+
+
+Gate = Floor | Ceiling | NoWorse | SlicesNoWorse | DataChecksPass | ModelSize | MetricsComplete
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A place releases are promoted to. ``after`` is the environment a release has to be in before; ``rebuilt`` says
+    what rebuild a release needs to enter; ``gates`` are asked in addition to the policy's own."""
+
+    name: str
+    after: str | None
+    rebuilt: Literal["full", "none"]
+    gates: tuple[Gate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What ``lockgate.yaml`` says. ``seed`` is the parameter that ``lockgate report --seeds`` varies."""
+
+    model: str
+    metrics: tuple[Metric, ...]
+    predictions: Predictions | None
+    validation: str | None
+    plots: tuple[Plot, ...]
+    seed: str | None
+    gates: tuple[Gate, ...]
+    environments: tuple[Environment, ...]
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
+        return {metric.name: metric for metric in self.metrics}[name]
+
+
+_NO_VALUE = object()
+
+
+class PolicyError(LockgateError):
+    """A policy that says something unknown, incomplete or impossible."""
+
+    def __init__(self, place: str, problem: str, value: Any = _NO_VALUE, hint: str = "") -> None:
+        """Name the key (``place``), what is wrong, the value that stands there and what was probably meant."""
+        shown = "" if value is _NO_VALUE else f" (it is {_shown(value)})"
+        super().__init__(
+            f"{FILE}: {place + ': ' if place else ''}{problem}{shown}{'; ' + hint if hint else ''}",
+            f"Correct {FILE}; nothing was judged.",
+        )
+
+
+def read_policy(text: str | bytes) -> Policy:
+    """Return the policy written in ``text``.
+
+    Raises :class:`~lockgate.strict_yaml.YamlError` if it is no unambiguous YAML, :class:`PolicyError` naming the first
+    key that is unknown, missing, mistyped or impossible.
+    """
+    top = _section("", load(text, FILE) or {}, _POLICY)
+    policy = Policy(
+        model=top["model"],
+        metrics=tuple(_metric(name, value) for name, value in top["metrics"].items()),
+        predictions=top.get("predictions"),
+        validation=top.get("validation"),
+        plots=top.get("plots", ()),
+        seed=top.get("seed"),
+        gates=top.get("gates", ()),
+        environments=tuple(_environment(name, value) for name, value in top.get("environments", {}).items()),
+    )
+    _check(policy)
+    return policy
+
+
+# --- values: each reader takes the place (for the message) and the YAML value, and returns the checked value
+
+T = TypeVar("T")
+Reader = Callable[[str, Any], T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    read: Reader[Any]
+    required: bool = True
+
+
+def _shown(value: Any) -> str:
+    text = "empty" if value is None else f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _text(place: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise PolicyError(place, "must be text", value)
+    return value
+
+
+def _path(place: str, value: Any) -> str:
+    path = PurePosixPath(_text(place, value))
+    if path.is_absolute() or ".." in path.parts or "\\" in value:
+        raise PolicyError(place, "must be a path inside the repository, with '/'", value)
+    return str(path)
+
+
+def _number(place: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise PolicyError(place, "must be a finite number", value)
+    return float(value)
+
+
+def _tolerance(place: str, value: Any) -> float:
+    number = _number(place, value)
+    if number < 0:
+        raise PolicyError(place, "must be 0 or more", value)
+    return number
+
+
+def _count(place: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise PolicyError(place, "must be a whole number from 1", value)
+    return value
+
+
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _bytes(place: str, value: Any) -> int:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)", value) if isinstance(value, str) else None
+    if match is None or match[2] not in _UNITS or float(match[1]) == 0:
+        raise PolicyError(place, f"must be a size such as '20 MB' (units: {', '.join(_UNITS)})", value)
+    return round(float(match[1]) * _UNITS[match[2]])
+
+
+def _one_of(*words: str) -> Reader[str]:
+    def read(place: str, value: Any) -> str:
+        if value not in words:
+            hint = nearest(value, list(words)) if isinstance(value, str) else ""
+            raise PolicyError(place, f"must be one of {', '.join(words)}", value, hint)
+        return str(value)
+
+    return read
+
+
+def _list(read: Reader[T]) -> Reader[tuple[T, ...]]:
+    def read_all(place: str, value: Any) -> tuple[T, ...]:
+        if not isinstance(value, list):
+            raise PolicyError(place, "must be a list", value)
+        items = tuple(read(f"{place}[{index}]", item) for index, item in enumerate(value))
+        if len(set(items)) < len(items):
+            double = next(index for index, item in enumerate(items) if item in items[:index])
+            raise PolicyError(f"{place}[{double}]", "says again what stands before it")
+        return items
+
+    return read_all
+
+
+def _mapping(place: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise PolicyError(place, "must be a mapping", value)
+    for key in value:
+        if not isinstance(key, str) or not key.strip():
+            raise PolicyError(place, "its keys must be text", f"{key}")
+    return value
+
+
+def _section(place: str, value: Any, keys: Mapping[str, _Key]) -> dict[str, Any]:
+    section = _mapping(place, value)
+    prefix = f"{place}." if place else ""
+    for key, given in section.items():
+        if key not in keys:
+            raise PolicyError(prefix + key, "unknown key", given, nearest(key, list(keys)))
+    for key, rule in keys.items():
+        if rule.required and key not in section:
+            raise PolicyError(prefix + key, "is missing")
+    return {key: rule.read(prefix + key, section[key]) for key, rule in keys.items() if key in section}
+
+
+# --- nouns
+
+_METRIC = {
+    "file": _Key(_path),
+    "key": _Key(_text),
+    "better": _Key(_one_of("higher", "lower")),
+    "statistic": _Key(lambda place, value: None if value is None else _one_of(*STATISTICS)(place, value), False),
+}
+_PREDICTIONS = {
+    "file": _Key(_path),
+    "key": _Key(_list(_text)),
+    "label": _Key(_text),
+    "score": _Key(_text),
+    "slices": _Key(_list(_text), False),
+    "slice_metric": _Key(_text, False),
+}
+_PLOT = {"file": _Key(_path), "title": _Key(_text), "x": _Key(_text), "y": _Key(_text)}
+_LIMIT = {"metric": _Key(_text), "value": _Key(_number)}
+_GATES: dict[str, tuple[Callable[..., Gate], dict[str, _Key]]] = {
+    "floor": (Floor, _LIMIT),
+    "ceiling": (Ceiling, _LIMIT),
+    "no-worse": (NoWorse, {"metric": _Key(_text), "tolerance": _Key(_tolerance)}),
+    "slices-no-worse": (
+        SlicesNoWorse,
+        {
+            "metric": _Key(_text),
+            "tolerance": _Key(_tolerance),
+            "rows": _Key(_count),
+            "columns": _Key(_list(_text), False),
+        },
+    ),
+    "data-checks": (DataChecksPass, {}),
+    "model-size": (ModelSize, {"at_most": _Key(_bytes)}),
+    "metrics-complete": (MetricsComplete, {}),
+}
+
+
+def _gate(place: str, value: Any) -> Gate:
+    given = _mapping(place, value)
+    if "kind" not in given:
+        raise PolicyError(f"{place}.kind", "is missing")
+    noun, keys = _GATES[_one_of(*_GATES)(f"{place}.kind", given["kind"])]
+    read = _section(place, given, {"kind": _Key(_text), **keys})
+    if noun is SlicesNoWorse:
+        read.setdefault("columns", ())
+    return noun(**{key: item for key, item in read.items() if key != "kind"})
+
+
+def _metric(name: str, value: Any) -> Metric:
+    read = _section(f"metrics.{name}", value, _METRIC)
+    read.setdefault("statistic", name if name in STATISTICS else None)
+    return Metric(name, **read)
+
+
+def _predictions(place: str, value: Any) -> Predictions:
+    read = _section(place, value, _PREDICTIONS)
+    if not read["key"]:
+        raise PolicyError(f"{place}.key", "must name at least one column")
+    return Predictions(**{"slices": (), "slice_metric": None, **read})
+
+
+def _environment(name: str, value: Any) -> Environment:
+    place = f"environments.{name}"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise PolicyError(place, "an environment's name has letters, digits, '.', '_' and '-' only")
+    keys = {
+        "after": _Key(_text, False),
+        "rebuilt": _Key(_one_of("full", "none"), False),
+        "gates": _Key(_list(_gate), False),
+    }
+    return Environment(name, **{"after": None, "rebuilt": "none", "gates": (), **_section(place, value or {}, keys)})
+
+
+_POLICY = {
+    "model": _Key(_text),
+    "metrics": _Key(_mapping),
+    "predictions": _Key(_predictions, False),
+    "validation": _Key(_path, False),
+    "plots": _Key(_list(lambda place, value: Plot(**_section(place, value, _PLOT))), False),
+    "seed": _Key(_text, False),
+    "gates": _Key(_list(_gate), False),
+    "environments": _Key(_mapping, False),
+}
+
+
+# --- what has to fit together
+
+
+def _check(policy: Policy) -> None:
+    if not policy.metrics:
+        raise PolicyError("metrics", "must name at least one metric")
+    names = [metric.name for metric in policy.metrics]
+    predictions = policy.predictions
+    if predictions and predictions.slices and predictions.slice_metric is None:
+        raise PolicyError("predictions.slice_metric", "is missing: the metric to show for each slice")
+    if predictions and predictions.slice_metric is not None:
+        _check_metric(policy, "predictions.slice_metric", predictions.slice_metric, statistic=True)
+    _check_gates(policy, "gates", policy.gates)
+    before: list[str] = []
+    for environment in policy.environments:
+        place = f"environments.{environment.name}"
+        if environment.after is not None and environment.after not in before:
+            hint = nearest(environment.after, before)
+            raise PolicyError(f"{place}.after", "must name an environment that stands before", environment.after, hint)
+        before.append(environment.name)
+        _check_gates(policy, f"{place}.gates", environment.gates)
+    if len({(metric.file, metric.key) for metric in policy.metrics}) < len(names):
+        raise PolicyError("metrics", "two metrics stand at the same key of the same file")
+
+
+def _check_gates(policy: Policy, place: str, gates: tuple[Gate, ...]) -> None:
+    for index, gate in enumerate(gates):
+        here = f"{place}[{index}]"
+        if isinstance(gate, Floor | Ceiling | NoWorse | SlicesNoWorse):
+            _check_metric(policy, f"{here}.metric", gate.metric, statistic=isinstance(gate, SlicesNoWorse))
+        if isinstance(gate, DataChecksPass) and policy.validation is None:
+            raise PolicyError(here, "data checks need `validation:`, the file they stand in")
+        if isinstance(gate, SlicesNoWorse):
+            columns = list(policy.predictions.slices) if policy.predictions else []
+            if not columns:
+                raise PolicyError(here, "slices need `predictions:` with `slices:`, the columns to slice by")
+            for column in gate.columns:
+                if column not in columns:
+                    raise PolicyError(f"{here}.columns", "not a slice column", column, nearest(column, columns))
+
+
+def _check_metric(policy: Policy, place: str, name: str, *, statistic: bool) -> None:
+    names = [metric.name for metric in policy.metrics]
+    if name not in names:
+        raise PolicyError(place, "no such metric under `metrics:`", name, nearest(name, names))
+    if statistic and policy.metric(name).statistic is None:
+        raise PolicyError(place, "has no `statistic:` by which it could be computed for a slice", name)
