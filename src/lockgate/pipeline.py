@@ -1,0 +1,600 @@
+"""A DVC pipeline as facts: what ``dvc.yaml``, ``.dvc`` files, ``dvc.lock`` and params files of one snapshot say.
+
+Nothing is run, pulled or looked at but these files, so the same code reads a commit and the working tree. YAML is read
+by DVC's own parser, templates (``vars``, ``${…}``, ``foreach``, ``matrix``) by DVC's own resolver: one reading, DVC's.
+All paths are relative to the project's folder, with ``/`` between the parts.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from heapq import heapify, heappop, heappush
+from typing import Any, Literal
+
+from lockgate.errors import LockgateError
+from lockgate.git import Snapshot
+
+Role = Literal["code", "data", "environment"]
+
+ENVIRONMENT_FILE = re.compile(
+    r".*\.lock|pyproject\.toml|setup\.(cfg|py)|(.*[-_])?requirements([-_.].*)?\.(txt|in)|environment\.ya?ml"
+    r"|Pipfile|Dockerfile|\.python-version|renv\.lock|DESCRIPTION"
+)
+DATA_FILE = re.compile(
+    r".*\.(csv|tsv|parquet|feather|arrow|orc|avro|json|jsonl|ndjson|npy|npz|h5|hdf5|pkl|joblib|skops|onnx|pt|safetensors"
+    r"|xlsx?|sqlite|db|zip|gz|bz2|xz|zst|tar|txt|png|jpe?g|wav|mp3)",
+    re.IGNORECASE,
+)
+
+
+class PipelineError(LockgateError):
+    """A pipeline file that cannot be used as it stands."""
+
+
+class BrokenFile(PipelineError):  # noqa: N818 - named for what the user reads
+    """A YAML, JSON or TOML file that does not parse or does not have the right shape."""
+
+    def __init__(self, path: str, problem: str, line: int | None = None, column: int | None = None) -> None:
+        """Name the file, the place in it where known (counted from 1), and what is wrong."""
+        place = "" if line is None else f", line {line}" + ("" if column is None else f", column {column}")
+        super().__init__(f"{path}{place}: {problem}", f"Correct {path} and try again.")
+
+
+class BrokenLock(PipelineError):  # noqa: N818
+    """A lock that was cut short, is in conflict, or misses what every lock of DVC has."""
+
+    def __init__(self, path: str, problem: str, stage: str | None) -> None:
+        """Name the lock, what is wrong with it, and the stage whose entry it is in, where known."""
+        where = f" (stage '{stage}')" if stage else ""
+        super().__init__(
+            f"{path}{where}: {problem}",
+            f"Take a whole lock (`git checkout HEAD -- {path}`), or delete the stage's entry: lockgate then runs it.",
+        )
+
+
+class Cycle(PipelineError):  # noqa: N818
+    """Stages that wait for one another."""
+
+    def __init__(self, stages: list[str]) -> None:
+        """Name the stages of the cycle, the first one again at the end."""
+        super().__init__(
+            "the pipeline has a cycle: " + " → ".join(stages), "Break it: one of them must not need the next."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A path that a stage writes. ``cached`` files are kept by DVC, the others by git; ``persist`` survives a run."""
+
+    path: str
+    cached: bool = True
+    kind: Literal["output", "metric", "plot"] = "output"
+    persist: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """What a stage reads of one params file: these keys (``a.b.c``), or all of it if there are none."""
+
+    file: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A DVC stage, templates resolved. ``file`` is its ``dvc.yaml``; ``cmd`` is one command or several in order."""
+
+    name: str
+    file: str
+    cmd: str | tuple[str, ...]
+    deps: tuple[str, ...] = ()
+    params: tuple[Params, ...] = ()
+    outs: tuple[Output, ...] = ()
+    wdir: str = ""
+    frozen: bool = False
+    always_changed: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command as one text, a line for each."""
+        return self.cmd if isinstance(self.cmd, str) else "\n".join(self.cmd)
+
+    @property
+    def local_name(self) -> str:
+        """The name inside its own ``dvc.yaml``."""
+        return self.name.rpartition(":")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A file or folder as a lock or ``.dvc`` file records it.
+
+    ``digest`` is DVC's (a folder's ends in ``.dir``), ``size`` in bytes, ``files`` the number of files in a folder;
+    ``legacy`` marks digests of DVC before 3, which ignore the sort of line ends.
+    """
+
+    path: str
+    digest: str
+    size: int | None = None
+    files: int | None = None
+    legacy: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether this is a folder."""
+        return self.digest.endswith(".dir")
+
+
+@dataclass(frozen=True, slots=True)
+class LockedStage:
+    """A stage's entry in the lock: what it last ran with and what came out. Keys are paths; params are per file."""
+
+    name: str
+    cmd: str | tuple[str, ...]
+    deps: Mapping[str, Recorded]
+    params: Mapping[str, Mapping[str, Any]]
+    outs: Mapping[str, Recorded]
+
+
+@dataclass(frozen=True)
+class Lock:
+    """All lock entries of a snapshot, by stage name; empty where there is no lock."""
+
+    stages: Mapping[str, LockedStage] = field(default_factory=dict)
+
+    def tracked_bytes(self) -> int:
+        """Return the size in bytes of all outputs named, each content once."""
+        sizes = {out.digest: out.size or 0 for stage in self.stages.values() for out in stage.outs.values()}
+        return sum(sizes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """Data added with ``dvc add`` or ``dvc import``: its ``.dvc`` file and what it records."""
+
+    file: str
+    outs: tuple[Recorded, ...]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """All stages in an order in which they can run, the tracked data, and the top level of ``dvc.yaml``.
+
+    ``upstream`` names, for each stage, the stages whose outputs it reads. ``metrics`` and ``plots`` are paths (a plot
+    may be an id of DVC's), those of the stages included; ``artifacts`` are as written.
+    """
+
+    stages: tuple[Stage, ...] = ()
+    tracked: tuple[Tracked, ...] = ()
+    upstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    plots: tuple[str, ...] = ()
+    artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Stage]:
+        """Stages by name."""
+        return {stage.name: stage for stage in self.stages}
+
+    @cached_property
+    def producers(self) -> Mapping[str, Stage]:
+        """The stage that writes each output."""
+        return {out.path: stage for stage in self.stages for out in stage.outs}
+
+    @cached_property
+    def data(self) -> Mapping[str, Recorded]:
+        """What the ``.dvc`` files record, by path."""
+        return {out.path: out for item in self.tracked for out in item.outs}
+
+    def producer(self, path: str) -> Stage | None:
+        """Return the stage that writes ``path``, or a folder that it is in."""
+        return next((self.producers[p] for p in with_parents(path) if p in self.producers), None)
+
+    def role(self, path: str) -> Role:
+        """Say what a dependency is to the pipeline: made or tracked by DVC is data; of the rest the name decides."""
+        if any(p in self.producers or p in self.data for p in with_parents(path)):
+            return "data"
+        name = posixpath.basename(path)
+        if ENVIRONMENT_FILE.fullmatch(name):
+            return "environment"
+        return "data" if DATA_FILE.fullmatch(name) else "code"
+
+    def recorded(self, lock: Lock, path: str) -> Recorded | None:
+        """Return what is recorded of an output or tracked file, or of the folder that holds it; ``None`` if nothing."""
+        for candidate in with_parents(path):
+            if candidate in self.data:
+                return self.data[candidate]
+            if stage := self.producers.get(candidate):
+                entry = lock.stages.get(stage.name)
+                return entry.outs.get(candidate) if entry else None
+        return None
+
+
+@dataclass(frozen=True)
+class State:
+    """A snapshot with its pipeline and lock read."""
+
+    snapshot: Snapshot
+    pipeline: Pipeline
+    lock: Lock
+
+
+def read_state(snapshot: Snapshot) -> State:
+    """Read everything the pipeline files of ``snapshot`` say. Raises :class:`PipelineError`."""
+    pipeline = read_pipeline(snapshot)
+    return State(snapshot, pipeline, read_lock(snapshot, pipeline))
+
+
+def read_pipeline(snapshot: Snapshot) -> Pipeline:
+    """Read every ``dvc.yaml`` and ``.dvc`` file of ``snapshot``; an empty pipeline if there are none.
+
+    Raises :class:`BrokenFile` (with line and column where the YAML is at fault) and :class:`Cycle`.
+    """
+    stages: list[Stage] = []
+    metrics: list[str] = []
+    plots: list[str] = []
+    artifacts: dict[str, Mapping[str, Any]] = {}
+    tracked: list[Tracked] = []
+    for path in snapshot.list("dvc.yaml", ".dvc"):
+        text = snapshot.read(path)
+        if text is None:
+            continue
+        if path.endswith(".dvc"):
+            tracked.append(_tracked(path, _yaml(text, path)))
+        elif posixpath.basename(path) == "dvc.yaml":
+            folder = posixpath.dirname(path)
+            resolved = _resolve(snapshot, path, _yaml(text, path))
+            stages += resolved.stages
+            metrics += [_join(folder, metric) for metric in resolved.metrics]
+            plots += resolved.plots
+            artifacts.update(resolved.artifacts)
+    metrics += [out.path for stage in stages for out in stage.outs if out.kind == "metric"]
+    plots += [out.path for stage in stages for out in stage.outs if out.kind == "plot"]
+    upstream = _upstream(stages)
+    return Pipeline(
+        tuple(_in_order(stages, upstream)),
+        tuple(tracked),
+        upstream,
+        tuple(dict.fromkeys(metrics)),
+        tuple(dict.fromkeys(plots)),
+        artifacts,
+    )
+
+
+def read_lock(snapshot: Snapshot, pipeline: Pipeline) -> Lock:
+    """Read the lock beside every ``dvc.yaml``. ``pipeline`` says in which folder a stage's paths are meant.
+
+    Raises :class:`BrokenLock`: conflict markers, cut short, an entry without command or hashes, an unknown schema.
+    """
+    stages: dict[str, LockedStage] = {}
+    for path in snapshot.list("dvc.lock"):
+        text = snapshot.read(path)
+        if text and posixpath.basename(path) == "dvc.lock":
+            stages.update(_locked(path, text, pipeline))
+    return Lock(stages)
+
+
+def read_params(snapshot: Snapshot, path: str) -> Mapping[str, Any] | None:
+    """Return a params file's content as DVC reads it, ``None`` if it does not exist. Raises :class:`BrokenFile`."""
+    text = snapshot.read(path)
+    return None if text is None else _parse_params(text, path)
+
+
+MISSING: Any = object()
+
+
+def param(values: Mapping[str, Any], key: str) -> Any:
+    """Return the value at ``a.b.c``, :data:`MISSING` if there is none. Patterns are resolved as DVC does."""
+    node: Any = values
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            break
+        node = node[part]
+    else:
+        return node
+    from dpath import get
+
+    try:
+        return get(values, key, separator=".")  # type: ignore[arg-type]
+    except (KeyError, ValueError):
+        return MISSING
+
+
+def with_parents(path: str) -> Iterator[str]:
+    """Yield ``path`` and each folder above it, nearest first."""
+    while path:
+        yield path
+        path = posixpath.dirname(path) if posixpath.dirname(path) != path else ""
+
+
+def _yaml(text: bytes, path: str) -> dict[str, Any]:
+    value = _load_yaml(text, path)
+    if not isinstance(value, dict):
+        raise BrokenFile(path, f"a mapping was expected, this is a {type(value).__name__}")
+    return value
+
+
+@lru_cache(maxsize=64)
+def _load_yaml(text: bytes, path: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    if marker := re.search(rb"^(<{7}|>{7})( |$)", text, re.MULTILINE):
+        line = text.count(b"\n", 0, marker.start()) + 1
+        raise BrokenFile(path, "a conflict marker of git: the merge is not finished", line)
+    try:
+        return YAML(typ="safe").load(text.decode()) or {}
+    except UnicodeDecodeError as error:
+        raise BrokenFile(path, "this is not UTF-8 text", text.count(b"\n", 0, error.start) + 1) from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = str(error.problem or error.context).splitlines()[0]
+        raise BrokenFile(path, problem, mark and mark.line + 1, mark and mark.column + 1) from error
+    except (YAMLError, ValueError) as error:
+        raise BrokenFile(path, str(error).splitlines()[0]) from error
+    except RecursionError as error:
+        raise BrokenFile(path, "nested too deeply") from error
+
+
+@lru_cache(maxsize=64)
+def _parse_params(text: bytes, path: str) -> Mapping[str, Any]:
+    suffix = posixpath.splitext(path)[1].lower()
+    if suffix in (".json", ".toml", ".py"):
+        from dvc.utils.serialize import PARSERS, ParseError
+
+        try:
+            values = PARSERS[suffix](text.decode(), path)
+        except (ParseError, ValueError) as error:
+            raise BrokenFile(path, str(error.__cause__ or error)) from error
+    else:
+        values = _load_yaml(text, path)
+    if not isinstance(values, Mapping):
+        raise BrokenFile(path, f"a mapping was expected, this is a {type(values).__name__}")
+    return values
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    stages: list[Stage]
+    metrics: list[str]
+    plots: list[str]
+    artifacts: Mapping[str, Mapping[str, Any]]
+
+
+class _Files:
+    """The few file-system calls that DVC's resolver makes, answered from a snapshot."""
+
+    join = staticmethod(posixpath.join)
+    normpath = staticmethod(posixpath.normpath)
+    relpath = staticmethod(posixpath.relpath)
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def exists(self, path: str) -> bool:
+        return self.snapshot.read(path) is not None
+
+    def isdir(self, _path: str) -> bool:
+        return False
+
+    def suffix(self, path: str) -> str:
+        return posixpath.splitext(path)[1]
+
+    def open(self, path: str, *_: object, **__: object) -> Any:
+        from io import StringIO
+
+        return StringIO((self.snapshot.read(path) or b"").decode())
+
+
+def _resolve(snapshot: Snapshot, path: str, content: dict[str, Any]) -> _Resolved:
+    """Resolve the templates of one ``dvc.yaml`` with DVC's own resolver."""
+    from types import SimpleNamespace
+
+    from dvc.exceptions import DvcException
+    from dvc.parsing import DataResolver
+
+    _check_shape(path, content)
+    folder = posixpath.dirname(path)
+    try:
+        resolver = DataResolver(SimpleNamespace(fs=_Files(snapshot), config={}), folder, content)
+        resolved = {name: resolver.resolve_one(name)[name] for name in resolver.get_keys()}
+        metrics = resolver.resolve_metrics()
+        plots = [plot for item in resolver.resolve_plots() for plot in ([item] if isinstance(item, str) else item)]
+        artifacts = {name: value or {} for name, value in resolver.resolve_artifacts().items()}
+    except DvcException as error:
+        raise BrokenFile(path, " ".join(str(error).split())) from error
+    prefix = f"{path}:" if folder else ""
+    stages = [_stage(path, f"{prefix}{name}", definition) for name, definition in resolved.items()]
+    return _Resolved(stages, metrics, plots, artifacts)
+
+
+def _check_shape(path: str, content: dict[str, Any]) -> None:
+    """Refuse what is no ``dvc.yaml`` at all; the finer points are left to DVC's resolver and to DVC itself."""
+    stages = content.get("stages") or {}
+    if not isinstance(stages, dict):
+        raise BrokenFile(path, "'stages' is not a mapping of names to stages")
+    content["stages"] = stages
+    for name, stage in stages.items():
+        if not isinstance(stage, dict):
+            raise BrokenFile(path, f"stage '{name}' is not a mapping")
+        body = stage.get("do", stage) if "foreach" in stage else stage
+        if not isinstance(body, dict) or not isinstance(body.get("cmd"), str | list) or not body["cmd"]:
+            raise BrokenFile(path, f"stage '{name}' has no 'cmd'")
+        for key in ("deps", "params", "outs", "metrics", "plots"):
+            if not isinstance(body.get(key, []), list) or not all(isinstance(v, str | dict) for v in body.get(key, [])):
+                raise BrokenFile(path, f"stage '{name}': '{key}' is not a list of paths or names")
+        if "frozen" in body and not isinstance(body["frozen"], bool):
+            raise BrokenFile(path, f"stage '{name}': 'frozen' is neither true nor false")
+
+
+def _stage(path: str, name: str, definition: Mapping[str, Any]) -> Stage:
+    wdir = _join(posixpath.dirname(path), definition.get("wdir") or ".")
+    outs = [
+        Output(_join(wdir, out), flags.get("cache", True), kind, flags.get("persist", False))
+        for key, kind in _OUTPUT_KINDS
+        for item in definition.get(key, [])
+        for out, flags in ([(item, {})] if isinstance(item, str) else item.items())
+    ]
+    params: dict[str, list[str] | None] = {}
+    for item in definition.get("params", []):
+        for file, keys in [("params.yaml", [item])] if isinstance(item, str) else item.items():
+            target = _join(wdir, file)
+            known = params.get(target, [])
+            params[target] = None if not keys or known is None else [*known, *keys]
+    cmd = definition["cmd"]
+    return Stage(
+        name,
+        path,
+        cmd if isinstance(cmd, str) else tuple(cmd),
+        tuple(_join(wdir, dep) for dep in definition.get("deps", [])),
+        tuple(Params(file, tuple(dict.fromkeys(keys or ()))) for file, keys in params.items()),
+        tuple(outs),
+        wdir,
+        bool(definition.get("frozen", False)),
+        bool(definition.get("always_changed", False)),
+    )
+
+
+_OUTPUT_KINDS: tuple[tuple[str, Literal["output", "metric", "plot"]], ...] = (
+    ("outs", "output"),
+    ("metrics", "metric"),
+    ("plots", "plot"),
+)
+
+
+def _join(folder: str, path: str) -> str:
+    """Return ``path``, meant in ``folder``, as one clean path; addresses (``s3://…``, ``ds://…``) stay as they are."""
+    if is_address(path):
+        return path
+    joined = posixpath.normpath(posixpath.join(folder, path))
+    return "" if joined == "." else joined
+
+
+def is_address(path: str) -> bool:
+    """Say whether ``path`` is no path at all but an address: a remote file or a dataset."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path) is not None
+
+
+def _tracked(path: str, content: Mapping[str, Any]) -> Tracked:
+    folder = _join(posixpath.dirname(path), content.get("wdir") or ".")
+    outs = content.get("outs") or []
+    if not isinstance(outs, list) or not all(isinstance(o, dict) and isinstance(o.get("path"), str) for o in outs):
+        raise BrokenFile(path, "'outs' is not a list of entries with a 'path'")
+    return Tracked(path, tuple(_recorded(folder, out) for out in outs))
+
+
+def _recorded(folder: str, item: Mapping[str, Any]) -> Recorded:
+    digest = next((str(item[key]) for key in ("md5", "etag", "checksum") if item.get(key)), "")
+    legacy = "hash" not in item and "md5" in item
+    return Recorded(_join(folder, item["path"]), digest, item.get("size"), item.get("nfiles"), legacy)
+
+
+def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, LockedStage]]:
+    if marker := re.search(rb"^(<{7}|>{7})( |$)", text, re.MULTILINE):
+        raise BrokenLock(path, "it has conflict markers of git in it", _entry_before(text[: marker.start()]))
+    if not text.endswith(b"\n"):
+        raise BrokenLock(path, "it was cut short: its last line has no end", _entry_before(text))
+    try:
+        content = _load_yaml(text, path)
+    except BrokenFile as error:
+        line = re.search(r", line (\d+)", str(error))
+        before = b"\n".join(text.splitlines()[: int(line[1])]) if line else text
+        raise BrokenLock(path, str(error).partition(": ")[2], _entry_before(before)) from error
+    if not isinstance(content, dict) or content.get("schema") != "2.0":
+        found = content.get("schema", "none") if isinstance(content, dict) else "none"
+        raise BrokenLock(path, f"its schema is '{found}', only '2.0' (DVC 2 and 3) can be read", None)
+    folder = posixpath.dirname(path)
+    prefix = f"{folder}/dvc.yaml:" if folder else ""
+    entries = content.get("stages") or {}
+    if not isinstance(entries, dict):
+        raise BrokenLock(path, "'stages' is not a mapping", None)
+    for local, entry in entries.items():
+        stage = pipeline.by_name.get(f"{prefix}{local}")
+        yield f"{prefix}{local}", _entry(path, f"{prefix}{local}", entry, stage.wdir if stage else folder)
+
+
+def _entry(path: str, name: str, entry: Any, wdir: str) -> LockedStage:
+    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list) or not entry["cmd"]:
+        raise BrokenLock(path, "its entry is incomplete: no 'cmd'", name)
+    files: dict[str, dict[str, Recorded]] = {"deps": {}, "outs": {}}
+    for key, found in files.items():
+        items = entry.get(key, [])
+        if not isinstance(items, list):
+            raise BrokenLock(path, f"its entry is incomplete: '{key}' is not a list", name)
+        for item in items:
+            if not isinstance(item, dict) or not isinstance(item.get("path"), str):
+                raise BrokenLock(path, f"its entry is incomplete: a '{key}' entry has no 'path'", name)
+            record = _recorded(wdir, item)
+            if not record.digest and not item.keys() & {"files", "cloud", "dataset"}:
+                raise BrokenLock(path, f"its entry is incomplete: '{item['path']}' has no hash", name)
+            found[record.path] = record
+    params = entry.get("params", {})
+    if not isinstance(params, dict) or not all(isinstance(values, dict) for values in params.values()):
+        raise BrokenLock(path, "its entry is incomplete: 'params' is not a mapping of files to values", name)
+    cmd = entry["cmd"]
+    return LockedStage(
+        name,
+        cmd if isinstance(cmd, str) else tuple(cmd),
+        files["deps"],
+        {_join(wdir, file): values for file, values in params.items()},
+        files["outs"],
+    )
+
+
+def _entry_before(text: bytes) -> str | None:
+    """Return the last stage whose entry begins in ``text``, the head of a lock that may not parse."""
+    names = re.findall(rb"^  ([^\s#:][^:\n]*):", text, re.MULTILINE)
+    return names[-1].decode(errors="replace").strip("'\"") if names else None
+
+
+def _upstream(stages: Iterable[Stage]) -> dict[str, tuple[str, ...]]:
+    """Return for each stage the stages whose outputs it reads: the same path, one inside it, or one around it."""
+    owners: dict[str, str] = {}
+    for stage in stages:
+        for out in stage.outs:
+            if owner := owners.get(out.path):
+                raise PipelineError(
+                    f"two stages write '{out.path}': {owner} and {stage.name}", "Give one of them another output."
+                )
+            owners[out.path] = stage.name
+    inside: dict[str, list[str]] = {}
+    for path, owner in owners.items():
+        for folder in list(with_parents(path))[1:]:
+            if folder in owners:
+                raise PipelineError(
+                    f"'{path}' ({owner}) is inside '{folder}' ({owners[folder]})", "Outputs must not overlap."
+                )
+            inside.setdefault(folder, []).append(owner)
+    found = {}
+    for stage in stages:
+        reads = [*stage.deps, *(item.file for item in stage.params)]
+        names = (name for path in reads for name in _owners(path, owners, inside))
+        found[stage.name] = tuple(dict.fromkeys(names))
+    return found
+
+
+def _owners(path: str, owners: Mapping[str, str], inside: Mapping[str, list[str]]) -> Iterator[str]:
+    yield from (owners[candidate] for candidate in with_parents(path) if candidate in owners)
+    yield from inside.get(path, ()) if path else owners.values()
+
+
+def _in_order(stages: list[Stage], upstream: Mapping[str, tuple[str, ...]]) -> Iterator[Stage]:
+    """Yield each stage after those it reads from, otherwise in the order of the file. Raises :class:`Cycle`."""
+    from graphlib import CycleError, TopologicalSorter
+
+    place = {stage.name: number for number, stage in enumerate(stages)}
+    sorter = TopologicalSorter(upstream)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise Cycle(error.args[1]) from error
+    ready = [place[name] for name in sorter.get_ready()]
+    heapify(ready)
+    while ready:
+        stage = stages[heappop(ready)]
+        yield stage
+        sorter.done(stage.name)
+        for name in sorter.get_ready():
+            heappush(ready, place[name])
