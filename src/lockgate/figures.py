@@ -153,9 +153,10 @@ def hurt(result: Result) -> Section | None:
     worse = tuple(one for one in result.slices if one.judgement == "worse")
     if not worse:
         return None
-    table = Table("The slices that got worse", _slice_columns(), _slice_rows(worse[:WORST_SHOWN]))
+    rows = _slice_rows(worse[:WORST_SHOWN])
+    table = Table("The slices that got worse", _slice_columns(), rows, more=len(worse) - len(rows))
     aside = f"{numbers.count(len(worse), 'slice')} of {len(result.slices):,}"
-    return Section("hurt", "Worse on slices", aside, (replace(table, more=max(0, len(worse) - WORST_SHOWN)),))
+    return Section("hurt", "Worse on slices", aside, (table,))
 
 
 def slices(result: Result) -> Section | None:

@@ -270,15 +270,12 @@ def failing_stage() -> Result:
             "ValueError: could not convert string to float: '<b>@everyone</b> see #1'",
         ]
     )
-    stages = tuple(
-        StageRun(name, status, seconds, 0)
-        for name, status, seconds in (
-            ("ingest", "untouched", 0.0),
-            ("validate", "untouched", 0.0),
-            ("prepare", "ran", 2.2),
-            ("train", "failed", 4.1),
-            ("evaluate", "not reached", 0.0),
-        )
+    stages = (
+        StageRun("ingest", "untouched", 0.0, 0),
+        StageRun("validate", "untouched", 0.0, 0),
+        StageRun("prepare", "ran", 2.2, 0),
+        StageRun("train", "failed", 4.1, 0),
+        StageRun("evaluate", "not reached", 0.0, 0),
     )
     return replace(
         carrier_hurt(),
