@@ -19,14 +19,15 @@ from lockgate.strict_yaml import load
 FILE = "lockgate.yaml"
 
 Statistic = Literal["roc_auc", "average_precision", "log_loss", "brier", "calibration_error", "accuracy"]
-STATISTICS: tuple[Statistic, ...] = (
-    "roc_auc",
-    "average_precision",
-    "log_loss",
-    "brier",
-    "calibration_error",
-    "accuracy",
-)
+# what can be computed anew from labels and scores, and which way each is better
+STATISTICS: dict[Statistic, Better] = {
+    "roc_auc": "higher",
+    "average_precision": "higher",
+    "accuracy": "higher",
+    "log_loss": "lower",
+    "brier": "lower",
+    "calibration_error": "lower",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,6 +338,9 @@ def _gate(place: str, value: Any) -> Gate:
 def _metric(name: str, value: Any) -> Metric:
     read = _section(f"metrics.{name}", value, _METRIC)
     read.setdefault("statistic", name if name in STATISTICS else None)
+    statistic = read["statistic"]
+    if statistic and read["better"] != STATISTICS[statistic]:
+        raise PolicyError(f"metrics.{name}.better", f"{statistic} is better {STATISTICS[statistic]}", read["better"])
     return Metric(name, **read)
 
 
