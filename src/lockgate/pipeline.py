@@ -188,9 +188,13 @@ class Pipeline:
         """What the ``.dvc`` files record, by path."""
         return {out.path: out for item in self.tracked for out in item.outs}
 
-    def producer(self, path: str) -> Stage | None:
-        """Return the stage that writes ``path``, or a folder that it is in."""
-        return next((self.producers[p] for p in with_parents(path) if p in self.producers), None)
+    @cached_property
+    def _writers(self) -> "_Writers":
+        return _Writers(self.stages)
+
+    def writers(self, path: str) -> tuple[str, ...]:
+        """Return the stages that write ``path``, something inside it, or a folder around it."""
+        return tuple(dict.fromkeys(self._writers.of(path)))
 
     def role(self, path: str) -> Role:
         """Say what a dependency is to the pipeline: made or tracked by DVC is data; of the rest the name decides."""
@@ -252,7 +256,7 @@ def read_pipeline(snapshot: Snapshot) -> Pipeline:
             artifacts.update(resolved.artifacts)
     metrics += [out.path for stage in stages for out in stage.outs if out.kind == "metric"]
     plots += [out.path for stage in stages for out in stage.outs if out.kind == "plot"]
-    upstream = _upstream(stages)
+    upstream = _upstream(stages, _Writers(stages))
     return Pipeline(
         tuple(_in_order(stages, upstream)),
         tuple(tracked),
@@ -549,35 +553,41 @@ def _entry_before(text: bytes) -> str | None:
     return names[-1].decode(errors="replace").strip("'\"") if names else None
 
 
-def _upstream(stages: Iterable[Stage]) -> dict[str, tuple[str, ...]]:
-    """Return for each stage the stages whose outputs it reads: the same path, one inside it, or one around it."""
-    owners: dict[str, str] = {}
-    for stage in stages:
-        for out in stage.outs:
-            if owner := owners.get(out.path):
-                raise PipelineError(
-                    f"two stages write '{out.path}': {owner} and {stage.name}", "Give one of them another output."
-                )
-            owners[out.path] = stage.name
-    inside: dict[str, list[str]] = {}
-    for path, owner in owners.items():
-        for folder in list(with_parents(path))[1:]:
-            if folder in owners:
-                raise PipelineError(
-                    f"'{path}' ({owner}) is inside '{folder}' ({owners[folder]})", "Outputs must not overlap."
-                )
-            inside.setdefault(folder, []).append(owner)
-    found = {}
-    for stage in stages:
-        reads = [*stage.deps, *(item.file for item in stage.params)]
-        names = (name for path in reads for name in _owners(path, owners, inside))
-        found[stage.name] = tuple(dict.fromkeys(names))
-    return found
+class _Writers:
+    """Which stages write a path, something inside it, or a folder around it. Refuses outputs that overlap."""
+
+    def __init__(self, stages: Iterable[Stage]) -> None:
+        self.owners: dict[str, str] = {}
+        self.inside: dict[str, list[str]] = {}
+        for stage in stages:
+            for out in stage.outs:
+                if owner := self.owners.get(out.path):
+                    problem = f"two stages write '{out.path}': {owner} and {stage.name}"
+                    raise PipelineError(problem, "Give one of them another output.")
+                self.owners[out.path] = stage.name
+        for path, owner in self.owners.items():
+            for folder in list(with_parents(path))[1:]:
+                if folder in self.owners:
+                    problem = f"'{path}' ({owner}) is inside '{folder}' ({self.owners[folder]})"
+                    raise PipelineError(problem, "Outputs must not overlap.")
+                self.inside.setdefault(folder, []).append(owner)
+
+    def of(self, path: str) -> Iterator[str]:
+        """Yield names of stages, some more than once."""
+        yield from (self.owners[candidate] for candidate in with_parents(path) if candidate in self.owners)
+        yield from self.inside.get(path, ()) if path else self.owners.values()
 
 
-def _owners(path: str, owners: Mapping[str, str], inside: Mapping[str, list[str]]) -> Iterator[str]:
-    yield from (owners[candidate] for candidate in with_parents(path) if candidate in owners)
-    yield from inside.get(path, ()) if path else owners.values()
+def _upstream(stages: Iterable[Stage], writers: _Writers) -> dict[str, tuple[str, ...]]:
+    """Return for each stage the stages whose outputs it reads."""
+    return {
+        stage.name: tuple(
+            dict.fromkeys(
+                name for path in (*stage.deps, *(item.file for item in stage.params)) for name in writers.of(path)
+            )
+        )
+        for stage in stages
+    }
 
 
 def _in_order(stages: list[Stage], upstream: Mapping[str, tuple[str, ...]]) -> Iterator[Stage]:
