@@ -101,7 +101,7 @@ def _written_out(char: str) -> str:
 
 def _prose(run: str) -> Markdown:
     """Escape a plain word: what could begin a list (``1.``), tick a box or define a link (``[x]:``), and ``<``."""
-    shown = re.sub(r"^(\d*)([-+.)])$", r"\1\\\2", run)
+    shown = f"{run[:-1]}\\{run[-1]}" if re.fullmatch(r"[-+]|\d+[.)]", run) else run
     shown = re.sub(r"(?<!\d)\]|\](?=[\[(:])", r"\\]", shown)
     return Markdown(html.escape(shown, quote=False))
 

@@ -116,36 +116,39 @@ def _tally(judgements: list[Judgement]) -> str:
     return ", ".join(f"{number:,} {judgement}" for judgement, number in counted if number)
 
 
-def _slice_columns() -> tuple[Column, ...]:
-    return (
+def _slice_table(caption: str, slices: tuple[SliceChange, ...], shown: int) -> Table:
+    """One row a slice; intervals of one metric are drawn on one scale. A single metric needs no column of its own."""
+    metrics = {one.metric for one in slices}
+    reach = dict.fromkeys(metrics, 0.0)
+    for one in slices:
+        reach[one.metric] = max([reach[one.metric], *(abs(end) for end in (one.low, one.high) if end is not None)])
+    columns = (
         Column("slice"),
-        Column("metric"),
+        *((Column("metric"),) if len(metrics) > 1 else ()),
         Column("rows", figures=True),
         Column("base", figures=True),
         Column("head", figures=True),
         Column("change, 95 % interval", figures=True),
-        Column("adjusted p", figures=True),
+        Column("p", figures=True),
         Column("judgement"),
     )
-
-
-def _slice_rows(slices: tuple[SliceChange, ...]) -> tuple[tuple[Cell, ...], ...]:
-    """One row a slice; intervals of one metric are drawn on one scale."""
-    reach: dict[str, float] = {}
-    for one in slices:
-        ends = [abs(end) for end in (one.low, one.high) if end is not None]
-        reach[one.metric] = max([reach.get(one.metric, 0.0), *ends])
-    return tuple(
+    rows = tuple(
         (
-            Cell((Code(one.column), " = ", Code(one.value)), f"{one.column}={one.value}"),
-            Cell((Code(one.metric),), one.metric),
+            Cell((Code(f"{one.column} = {one.value}"),), f"{one.column} = {one.value}"),
+            *((Cell((Code(one.metric),), one.metric),) if len(metrics) > 1 else ()),
             Cell((f"{one.rows:,}",), one.rows),
             *_figures(one, reach[one.metric]),
             Cell((DASH if one.adjusted_p is None else numbers.probability(one.adjusted_p),), one.adjusted_p),
             Cell((Judged(one.judgement), *((f" ({one.note})",) if one.note else ())), one.judgement),
         )
-        for one in slices
+        for one in slices[:shown]
     )
+    return Table(caption, columns, rows, more=len(slices) - len(rows))
+
+
+def _slice_basis(slices: tuple[SliceChange, ...]) -> Paragraph:
+    names = tuple(dict.fromkeys(one.metric for one in slices))
+    return Paragraph((*listed(names), " on each slice; p is adjusted for looking at many (Benjamini and Hochberg)."))
 
 
 def hurt(result: Result) -> Section | None:
@@ -153,20 +156,18 @@ def hurt(result: Result) -> Section | None:
     worse = tuple(one for one in result.slices if one.judgement == "worse")
     if not worse:
         return None
-    rows = _slice_rows(worse[:WORST_SHOWN])
-    table = Table("The slices that got worse", _slice_columns(), rows, more=len(worse) - len(rows))
-    aside = f"{numbers.count(len(worse), 'slice')} of {len(result.slices):,}"
-    return Section("hurt", "Worse on slices", aside, (table,))
+    table = _slice_table("The slices that got worse", worse, WORST_SHOWN)
+    aside = f"{len(worse):,} of {numbers.count(len(result.slices), 'slice')}"
+    return Section("hurt", "Worse on slices", aside, (table, _slice_basis(worse)))
 
 
 def slices(result: Result) -> Section | None:
     """Every slice that was looked at."""
     if not result.slices:
         return None
-    table = Table("Every slice, the worst first", _slice_columns(), _slice_rows(result.slices))
-    why: Line = ("Judged by p-values adjusted for looking at many slices (Benjamini and Hochberg).",)
+    table = _slice_table("Every slice, the worst first", result.slices, len(result.slices))
     aside = _tally([one.judgement for one in result.slices])
-    return Section("slices", "Slices", aside, (table, Paragraph(why)), folded=True)
+    return Section("slices", "Slices", aside, (table, _slice_basis(result.slices)), folded=True)
 
 
 def curves(result: Result) -> Section | None:

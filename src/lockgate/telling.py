@@ -136,12 +136,12 @@ def _gates(result: Result) -> Section | None:
         (
             Cell((gate.rule,), gate.rule),
             Cell((": ".join(filter(None, (gate.measured, gate.reason))) or DASH,), gate.measured),
-            Cell((Mark("passed"), " holds") if gate.passed else (Mark("failed"), " ", Strong("fails")), gate.passed),
+            Cell((Mark("passed" if gate.passed else "failed"),), gate.passed),
         )
         for gate in ordered
     )
     holding = sum(gate.passed for gate in ordered)
-    table = Table("The policy's gates", (Column("rule"), Column("measured"), Column("gate")), rows)
+    table = Table("The policy's gates", (Column("rule"), Column("measured"), Column("holds")), rows)
     return Section("gates", "Gates", f"{holding} of {len(rows)} hold", (table,), folded=holding == len(rows))
 
 
@@ -196,9 +196,7 @@ def _stages(result: Result) -> Section | None:
     same = tuple(stage.name for stage in result.stages if stage.status == "same")
     if same:
         blocks.append(Paragraph(("The same on both sides: ", *listed(same, 40), ".")))
-    aside = f"{len(touched)} of {numbers.count(len(result.stages), 'stage')} " + (
-        "differs" if len(touched) == 1 else "differ"
-    )
+    aside = f"{len(touched):,} of {len(result.stages):,} {'differs' if len(touched) == 1 else 'differ'}"
     ran = result.lock.status in ("reproduced", "written", "differs")
     return Section("stages", "What ran and why" if ran else "Stages", aside, tuple(blocks))
 
@@ -243,7 +241,7 @@ def _checks(result: Result) -> Section | None:
     )
     rows = tuple(
         (
-            Cell((Code(one.table), *((".", Code(one.column)) if one.column else ())), f"{one.table}.{one.column}"),
+            Cell((Code(".".join(filter(None, (one.table, one.column)))),), f"{one.table}.{one.column}"),
             Cell((one.rule,), one.rule),
             Cell((f"{one.failures:,}",), one.failures),
             Cell(listed(one.examples, 3) or (DASH,)),
