@@ -75,6 +75,8 @@ def compare(name: str, label: "Labels", base: "Floats", head: "Floats") -> Estim
 
     Raises :class:`Undefined` with the reason, also where there are too few rows for an interval.
     """
+    import numpy as np
+
     statistic = _statistics()[name]
     _check(statistic, label, base, head)
     if len(label) < FEWEST_ROWS:
@@ -82,6 +84,9 @@ def compare(name: str, label: "Labels", base: "Floats", head: "Floats") -> Estim
     rarer = min(int(label.sum()), int((~label).sum()))
     if statistic.both_classes and rarer < FEWEST_OF_A_CLASS:
         raise Undefined(f"{_rows(rarer)} of the rarer class: too few for an interval (it takes {FEWEST_OF_A_CLASS})")
+    if np.array_equal(base, head):
+        same = statistic.value(label, base)
+        return _normal(same, same, 0.0, "identical scores")
     return statistic.compare(label, base, head)
 
 
@@ -273,7 +278,9 @@ def _average_precision(label: "Labels", score: "Floats") -> "Callable[[Weights],
 def calibration_error(label: "Labels", score: "Floats") -> float:
     """Return the expected calibration error: the mean over rows of |mean score - share of true rows| of the row's bin,
     in ten bins of equal width over [0, 1] (Naeini, Cooper and Hauskrecht 2015)."""
-    return float(abs(_gaps(label, score).mean(axis=0)).sum())
+    import numpy as np
+
+    return float(np.abs(_gaps(label, score)[2]).sum())
 
 
 def calibration(label: "Labels", base: "Floats", head: "Floats") -> Estimate:
@@ -286,9 +293,8 @@ def calibration(label: "Labels", base: "Floats", head: "Floats") -> Estimate:
     """
     import numpy as np
 
-    rows = np.hstack([_gaps(label, base), _gaps(label, head)])
-    gaps = rows.mean(axis=0)
-    spread, axes = np.linalg.eigh(np.cov(rows, rowvar=False) / len(rows))
+    gaps, covariance = _joint_gaps(label, base, head)
+    spread, axes = np.linalg.eigh(covariance)
     # the symmetric root: unlike the axes it is unique, so that every processor draws the same noise
     root = (axes * np.sqrt(np.where(spread > spread[-1] * 1e-12, spread, 0.0))) @ axes.T
     noise = np.random.default_rng(0).standard_normal((DRAWS, len(gaps))) @ root
@@ -301,18 +307,32 @@ def calibration(label: "Labels", base: "Floats", head: "Floats") -> Estimate:
     first = float(variance_around(gaps, noise))
     again = float(variance_around(gaps + noise[: DRAWS // 8], noise[DRAWS // 8 : DRAWS // 4]).mean())
     error = first / again**0.5 if again > 0 else 0.0
-    sums = abs(gaps).reshape(2, CALIBRATION_BINS).sum(axis=1)
-    return _normal(float(sums[0]), float(sums[1]), error, "paired bootstrap")
+    of_base, of_head = np.abs(gaps).reshape(2, CALIBRATION_BINS).sum(axis=1)
+    return _normal(float(of_base), float(of_head), error, "paired bootstrap")
 
 
-def _gaps(label: "Labels", score: "Floats") -> "Floats":
-    """Spread each row's ``score - label`` over the bins: (rows, bins), so that column means are the bins' gaps."""
+def _gaps(label: "Labels", score: "Floats") -> "tuple[NDArray[np.int64], Floats, Floats]":
+    """Return each row's bin and its ``score - label``, and for each bin their sum over the number of all rows."""
     import numpy as np
 
-    gaps = np.zeros((len(score), CALIBRATION_BINS))
     bins = np.minimum((score * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps[np.arange(len(score)), bins] = score - label
-    return gaps
+    residuals = score - label
+    return bins, residuals, np.bincount(bins, residuals, CALIBRATION_BINS) / len(score)
+
+
+def _joint_gaps(label: "Labels", base: "Floats", head: "Floats") -> "tuple[Floats, Floats]":
+    """Return base's and head's gaps in one vector and the covariance of that vector of means."""
+    import numpy as np
+
+    of_base, residual_base, gaps_base = _gaps(label, base)
+    of_head, residual_head, gaps_head = _gaps(label, head)
+    gaps = np.concatenate([gaps_base, gaps_head])
+    cells = of_base * CALIBRATION_BINS + of_head
+    across = np.bincount(cells, residual_base * residual_head, CALIBRATION_BINS**2).reshape(CALIBRATION_BINS, -1)
+    within_base = np.diag(np.bincount(of_base, residual_base**2, CALIBRATION_BINS))
+    within_head = np.diag(np.bincount(of_head, residual_head**2, CALIBRATION_BINS))
+    moments = np.block([[within_base, across], [across.T, within_head]]) / len(label)
+    return gaps, _floats((moments - np.outer(gaps, gaps)) / (len(label) - 1))
 
 
 def _floats(values: Any) -> "Floats":
