@@ -16,6 +16,7 @@ from lockgate.result import Comparison, MetricChange, SliceChange
 from lockgate.series import Absent, Unreadable, document, number
 from lockgate.statistics import Undefined, reported
 
+NOT_ASKED = "intervals were left out (--no-intervals)"
 DISAGREEMENT = 0.001  # a metrics file may round; further from what its own predictions give, it is said
 
 
@@ -49,7 +50,7 @@ def compare(policy: Policy, base: Side | None, head: Side, *, intervals: bool = 
     if policy.predictions is None:
         return replace(nothing, notes=("No intervals: the policy names no predictions.",))
     if not intervals:
-        return replace(nothing, notes=("No intervals: they were not asked for.",))
+        return nothing if base is None else replace(nothing, comparison=Comparison(None, None, None, NOT_ASKED))
     if base is None:
         return nothing
     if base.predictions is None and base.absent and head.predictions is not None:
