@@ -21,6 +21,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("lockgate.report", "what changed between two revisions, and whether it is noise"),
     "render": ("lockgate.render", "a result.json as text, Markdown or HTML"),
     "check": ("lockgate.check", "the policy's gates alone: exit 0 or 1"),
+    "promote": ("lockgate.promote", "have an environment run a release"),
+    "rollback": ("lockgate.rollback", "have an environment run what it ran before"),
+    "history": ("lockgate.history", "what ran where, since when, by whom and why"),
+    "show": ("lockgate.show", "what a release is made of and how it came to be"),
+    "verify": ("lockgate.verify", "every byte, signature and log entry of a release or environment"),
+    "fetch": ("lockgate.fetch", "a release to a folder, every byte verified"),
+    "store": ("lockgate.store_gc", "collect builds that no release points at (lockgate store gc)"),
 }
 
 EXAMPLES = """\

@@ -1,0 +1,97 @@
+"""``lockgate rollback ENVIRONMENT``: have the environment run what it ran before, verified again, as a new entry."""
+
+import argparse
+import sys
+
+from lockgate.access import (
+    StderrProgress,
+    actor_of,
+    add_reader_options,
+    add_writer_options,
+    parse_ref,
+    registry_of,
+    signer_of,
+)
+from lockgate.environments import Entry, Environment, NeverPromoted, before
+from lockgate.errors import LockgateError, UsageError
+from lockgate.promote import tell
+from lockgate.registry import Actor, Progress, Registry, silent
+from lockgate.signing import Signer
+
+
+class NothingBefore(LockgateError):  # noqa: N818 - named for what the user reads
+    """There is no earlier release to go back to."""
+
+
+def rollback(  # noqa: PLR0913 - what an entry says
+    registry: Registry,
+    environment: str,
+    signer: Signer,
+    actor: Actor,
+    *,
+    to: str | None = None,
+    reason: str = "",
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> tuple[Entry | None, bool, str]:
+    """Append an entry that goes back to the release before the one that runs, or to the version ``to``.
+
+    Return the entry, whether it was appended, and the version. With ``to``, running it again does nothing. Raises
+    :class:`NothingBefore` where the environment never ran another release (or never ran ``to``), and
+    :class:`LockgateError` if somebody else's entry came in between: what to go back from is then no longer what was
+    seen.
+    """
+    log = Environment(registry, environment)
+    seen = log.history()
+    if not seen:
+        raise NeverPromoted(registry.name, environment)
+    if to == seen[-1].version:
+        return seen[-1], False, to
+    target = before(seen) if to is None else next((entry for entry in seen if entry.version == to), None)
+    if target is None:
+        what = "an earlier release" if to is None else to
+        raise NothingBefore(f"{registry.name}'s environment '{environment}' never ran {what}", "`lockgate history`")
+    build = registry.release(target.version)
+    registry.verify_files(build, progress)
+    if dry_run:
+        return None, False, target.version
+
+    def as_seen(entries: list[Entry]) -> Entry | None:
+        if entries != seen:
+            raise LockgateError(
+                f"'{environment}' got entry {len(entries)} ({entries[-1].version}) meanwhile",
+                "Look at `lockgate history`, then decide again.",
+            )
+        return None
+
+    entry, appended = log.append(build, signer, actor, "rollback", reason, done_already=as_seen)
+    return entry, appended, target.version
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("environment", metavar="ENVIRONMENT", help="production, or NAME#production")
+    parser.add_argument("--to", metavar="VERSION", help="go back to this one; default: what ran before")
+    parser.add_argument("--reason", default="", help="why, for whoever reads the log")
+    add_reader_options(parser)
+    add_writer_options(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Roll an environment back."""
+    ref = parse_ref(arguments.environment)
+    if ref.environment is None:
+        raise UsageError(f"'{arguments.environment}' is no environment", "A version is named with --to.")
+    entry, appended, version = rollback(
+        registry_of(arguments, ref.name),
+        ref.environment,
+        signer_of(arguments),
+        Actor.now(actor_of(arguments)),
+        to=arguments.to,
+        reason=arguments.reason,
+        dry_run=arguments.dry_run,
+        progress=StderrProgress(),
+    )
+    would = f"{ref.environment} would go back to {version}"
+    sys.stdout.write(tell(entry, appended, would, as_json_=arguments.json))
+    return 0

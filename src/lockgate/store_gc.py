@@ -1,0 +1,81 @@
+"""``lockgate store gc``: list, or remove, builds that no release points at.
+
+A build is garbage when its release never came to be: the upload was given up. Before anything of it is removed the
+build is claimed, create-only, under the name a release would have to claim it by: one of the two wins, so that no
+release can ever point at a build that is being removed. The claim stays: a build once given up does not come back.
+"""
+
+import argparse
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from lockgate.access import add_reader_options, registry_of
+from lockgate.errors import UsageError
+from lockgate.registry import COLLECTION, Registry, as_json, claim_path
+from lockgate.store import ObjectDiffers, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """A build nobody points at: its digest, its objects, their bytes, when the newest of them came (ISO 8601, UTC)."""
+
+    digest: str
+    objects: int
+    size: int
+    newest: str
+
+
+def find_garbage(registry: Registry, older_than: timedelta, now: datetime) -> list[Garbage]:
+    """Return the builds that no release points at or has claimed, and that grew last before ``now - older_than``.
+
+    Every release is read and verified: what cannot be read is not taken for absent.
+    """
+    kept = {registry.release(version).release.manifest for version in registry.versions()}
+    builds: dict[str, list[Stored]] = {}
+    root = f"{registry.name}/builds/"
+    for stored in registry.store.objects(root.rstrip("/")):
+        builds.setdefault(stored.path.removeprefix(root).partition("/")[0], []).append(stored)
+    found = []
+    for digest, objects in builds.items():
+        newest = max(stored.modified for stored in objects)
+        if digest not in kept and newest < now - older_than:
+            size = sum(stored.size for stored in objects)
+            found.append(Garbage(digest, len(objects), size, newest.astimezone(UTC).isoformat(timespec="seconds")))
+    claims = registry.store.read_all(claim_path(registry.name, garbage.digest) for garbage in found)
+    return [garbage for garbage, claim in zip(found, claims, strict=True) if claim in {None, COLLECTION}]
+
+
+def remove(registry: Registry, garbage: Garbage) -> bool:
+    """Remove a build's objects, unless a release has claimed it; return whether it was removed."""
+    try:
+        registry.store.create(claim_path(registry.name, garbage.digest), COLLECTION)
+    except ObjectDiffers:
+        return False
+    for stored in registry.store.objects(f"{registry.name}/builds/{garbage.digest}"):
+        registry.store.delete(stored.path)
+    return True
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("action", choices=["gc"], help="gc: remove builds that no release points at")
+    parser.add_argument("--older-than", type=int, default=30, metavar="DAYS", help="default: %(default)s days")
+    parser.add_argument("--dry-run", action="store_true", help="list them, remove nothing")
+    add_reader_options(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """List or remove garbage."""
+    if arguments.older_than < 1:
+        raise UsageError("--older-than is a number of days, from 1: a release may be under way")
+    registry = registry_of(arguments)
+    found = find_garbage(registry, timedelta(days=arguments.older_than), datetime.now(UTC))
+    done = [garbage for garbage in found if arguments.dry_run or remove(registry, garbage)]
+    if arguments.json:
+        sys.stdout.write(as_json({"removed": not arguments.dry_run, "builds": [asdict(garbage) for garbage in done]}))
+        return 0
+    said = "would be removed" if arguments.dry_run else "removed"
+    lines = [f"{g.digest}  {g.size:>14,} bytes in {g.objects} objects, since {g.newest}: {said}\n" for g in done]
+    sys.stdout.write("".join(lines) or "nothing to do: every build belongs to a release or is young\n")
+    return 0
