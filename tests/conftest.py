@@ -1,16 +1,22 @@
 """What all tests share: one flag for golden files, the Node and the Chromium that the test set-up brings along."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from playwright.sync_api import Browser
 
 WEB = Path(__file__).parent / "web"
 QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+# How long an example takes says nothing on a busy machine.
+hypothesis.settings.register_profile("lockgate", deadline=None)
+hypothesis.settings.load_profile("lockgate")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -125,11 +125,12 @@ def _more(number: int, before: str) -> list[str]:
 
 
 def _chart(chart: Chart) -> Markdown:
+    title = _line((Strong(chart.curve.title),))
     drawn = xychart(chart.curve)
-    sides = "grey: base, blue: head" if chart.curve.base and chart.curve.head else ""
     if drawn is None:
-        return Markdown(f"**{text(chart.curve.title)}**: too few points to draw")
-    return Markdown(f"**{text(chart.curve.title)}** {sides}\n\n{drawn}")
+        return Markdown(f"{title}: too few points to draw")
+    sides = " grey: base, blue: head" if chart.curve.base and chart.curve.head else ""
+    return Markdown(f"{title}{sides}\n\n{drawn}")
 
 
 def _line(line: Line) -> Markdown:
@@ -148,7 +149,7 @@ def _part(part: Part) -> Markdown:
         case Code():
             return code(part.value)
         case Strong():
-            return Markdown(f"**{text(part.text)}**")
+            return Markdown(f"**{text(part.text.strip())}**")
         case Commit():
             return Markdown(part.short) if part.short else code(part.sha)
         case Mark():

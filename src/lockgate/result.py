@@ -11,11 +11,12 @@ The JSON form is canonical (sorted keys, no NaN, a newline at the end) and carri
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Final, Literal
 
 from lockgate.errors import LockgateError
 
-SCHEMA = "lockgate.result/1"
+SCHEMA: Final = "lockgate.result/1"
 
 Outcome = Literal["passed", "failed", "attention"]
 Judgement = Literal["better", "worse", "noise", "unjudged", "new", "removed"]
@@ -275,7 +276,7 @@ def read_result(text: str | bytes) -> Result:
     from pydantic import ValidationError
 
     try:
-        return _adapter().validate_json(text)
+        result: Result = _adapter().validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -283,6 +284,7 @@ def read_result(text: str | bytes) -> Result:
             f"this is not a {SCHEMA} file: {where}: {first['msg']}",
             "Make it with `lockgate report --format json --output result.json`.",
         ) from error
+    return result
 
 
 def json_schema() -> dict[str, Any]:
@@ -291,9 +293,10 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA, **schema}
 
 
+@cache
 def _adapter() -> Any:
     from pydantic import ConfigDict, TypeAdapter
 
     for noun in (v for v in globals().values() if isinstance(v, type) and hasattr(v, "__dataclass_fields__")):
-        noun.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[attr-defined]
+        noun.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)  # type: ignore[attr-defined]
     return TypeAdapter(Result)
