@@ -64,7 +64,7 @@ def rollback(  # noqa: PLR0913 - what an entry says
             )
         return None
 
-    entry, appended = log.append(build, signer, actor, "rollback", reason, done_already=as_seen)
+    entry, appended = log.append(build, signer, actor, "rollback", reason=reason, done_already=as_seen)
     return entry, appended, target.version
 
 

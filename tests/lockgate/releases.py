@@ -1,0 +1,123 @@
+"""What the tests of releases share: key pairs, small builds, registries on a folder and on a real S3 store."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lockgate import policy
+from lockgate.environments import Entry, Environment
+from lockgate.promote import promote
+from lockgate.registry import Actor, Build, Registry
+from lockgate.signing import KeySigner, KeyVerifier, create_key_pair
+from lockgate.store import Patience, Store, open_store
+from tests.seaweed import BUCKET, Seaweed
+
+NAME = "flight-delay"
+ACTOR = Actor("ana", "2026-01-02T03:04:05+00:00")
+QUICK = Patience(tries=6, first=0.001, longest=0.01)
+STAGING = policy.Environment("staging", None, "none", ())
+PRODUCTION = policy.Environment("production", "staging", "full", ())
+FACTS = {
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "rebuild": {"level": "full"},
+    "gates": [{"rule": "roc_auc at least 0.68", "measured": "0.6948", "passed": True}],
+    "metrics": {"roc_auc": "0.6948"},
+}
+
+
+@dataclass(frozen=True)
+class Keys:
+    """One key pair."""
+
+    signer: KeySigner
+    verifier: KeyVerifier
+
+
+def make_keys(folder: Path) -> Keys:
+    folder.mkdir(parents=True, exist_ok=True)
+    create_key_pair(folder / "lockgate.key", folder / "lockgate.pub")
+    return Keys(KeySigner(folder / "lockgate.key"), KeyVerifier(folder / "lockgate.pub"))
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    return make_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """A key pair nobody trusts."""
+    return make_keys(tmp_path_factory.mktemp("stranger"))
+
+
+def a_build(folder: Path, seed: str = "one", size: int = 5000) -> Path:
+    """Write the files of a small build to ``folder``: a model (a zip, as skops makes), a card, a lock, a wheel."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / "model.skops", "w") as archive:
+        archive.writestr("schema.json", '{"seed": "' + seed + '"}')
+        archive.writestr("weights.bin", (seed.encode() * size)[:size])
+    (folder / "model-card.md").write_text(f"# Flight delay\n\nBuild {seed}.\n")
+    (folder / "dvc.lock").write_text(f"schema: '2.0'\nstages: {{}} # {seed}\n")
+    (folder / "wheels").mkdir(exist_ok=True)
+    (folder / "wheels" / "flight_delay-1.0-py3-none-any.whl").write_bytes(_zip("flight_delay/__init__.py", "x = 1\n"))
+    return folder
+
+
+def _zip(name: str, content: str) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name), content)
+    return out.getvalue()
+
+
+def publish(registry: Registry, keys: Keys, folder: Path, version: str, **facts: object) -> Build:
+    build, _ = registry.publish(folder, version, FACTS | facts, signer=keys.signer, actor=ACTOR)
+    return build
+
+
+def promoted(registry: Registry, keys: Keys, version: str, rules: policy.Environment, **more: str) -> Entry:
+    entry, _ = promote(registry, version, rules, keys.signer, ACTOR, **more)  # type: ignore[arg-type]
+    assert entry is not None
+    return entry
+
+
+def versions_of(registry: Registry, environment: str) -> list[str]:
+    return [entry.version for entry in Environment(registry, environment).history()]
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    """Return everything a store holds."""
+    return {stored.path: store.read(stored.path, limit=2**40) for stored in store.objects("")}
+
+
+StoreMaker = Callable[[str], Store]
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store: once a folder, once a bucket's prefix on a real server."""
+    if request.param == "folder":
+        return open_store(str(tmp_path / "store"), create=True, patience=QUICK)
+    return request.getfixturevalue("bucket")("whole")  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def bucket(seaweed: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoreMaker:
+    """Return a store on an empty prefix of the real server's bucket."""
+    for variable, value in seaweed.environment().items():
+        monkeypatch.setenv(variable, value)
+
+    def make(prefix: str) -> Store:
+        return open_store(f"s3://{BUCKET}/{tmp_path.name}/{prefix}", patience=QUICK)
+
+    return make
+
+
+@pytest.fixture
+def registry(tmp_path: Path, keys: Keys) -> Registry:
+    """An empty registry on a folder."""
+    return Registry(open_store(str(tmp_path / "store"), create=True), NAME, keys.verifier)
