@@ -22,10 +22,10 @@ DISAGREEMENT = 0.001  # a metrics file may round; further from what its own pred
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one revision offers: the bytes of each metrics file (``None``: no such file) and its predictions, or why
-    there are none (``no_predictions``, in words; ``absent`` if the revision simply has no such file)."""
+    """What one revision offers: the bytes of each metrics file (``None``: no such file; or why it cannot be had) and
+    its predictions, or why there are none in words; ``absent`` if there simply is no such file."""
 
-    metrics: Mapping[str, bytes | None]
+    metrics: Mapping[str, bytes | Unreadable | None]
     predictions: Path | bytes | None = None
     no_predictions: str = ""
     absent: bool = False
@@ -122,6 +122,8 @@ def _value(metric: Metric, side: Side) -> float:
     data = side.metrics.get(metric.file)
     if data is None:
         raise Absent(f"there is no {metric.file}")
+    if isinstance(data, Unreadable):
+        raise data
     return number(document(data, metric.file), metric.key, metric.file)
 
 
@@ -157,7 +159,7 @@ def _estimated(metric: Metric, recorded: MetricChange, shared: Shared) -> Metric
 def _sliced(policy: Policy, what: Predictions, shared: Shared) -> tuple[SliceChange, ...]:
     """Return every metric that is asked for on every slice, the worst significant regressions first."""
     gated = [gate.metric for gate in policy.gates if isinstance(gate, SlicesNoWorse)]
-    asked = dict.fromkeys([name for name in (what.slice_metric, *gated) if name is not None])
+    asked = dict.fromkeys([name for name in (what.slice_metric, *gated) if name and policy.metric(name).statistic])
     changes: list[SliceChange] = []
     p_values: list[float | None] = []
     for name in asked:

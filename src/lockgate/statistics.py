@@ -202,16 +202,24 @@ def _normal(base: float, head: float, error: float, method: str) -> Estimate:
 
 
 def _placements(label: "Labels", score: "Floats") -> "tuple[Floats, Floats]":
+    """Return for each true row the share of false rows that score below it, and for each false row the share of true
+    rows that score above it; ties count half."""
     import numpy as np
 
-    positive, negative = score[label], score[~label]
-
-    def share_below(values: "Floats", others: "Floats") -> "Floats":
-        ranked = np.sort(others)
-        below = np.searchsorted(ranked, values, "left") + np.searchsorted(ranked, values, "right")
-        return _floats(below / (2.0 * len(others)))
-
-    return share_below(positive, negative), 1.0 - share_below(negative, positive)
+    order = np.argsort(score, kind="stable")
+    ranked, true = score[order], label[order]
+    first = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))  # of each group of equal scores
+    group = np.cumsum(np.append(False, ranked[1:] != ranked[:-1]))
+    true_to = np.append(0, np.cumsum(true))  # true rows before each place
+    past = np.append(first[1:], len(score))
+    true_below, true_with = true_to[first], true_to[past] - true_to[first]
+    false_below, false_with = first - true_below, (past - first) - true_with
+    positives, negatives = true_to[-1], len(score) - true_to[-1]
+    share_below = (2 * false_below + false_with) / (2.0 * negatives)
+    share_above = (2 * (positives - true_below - true_with) + true_with) / (2.0 * positives)
+    placement = np.empty(len(score))
+    placement[order] = np.where(true, share_below[group], share_above[group])
+    return placement[label], placement[~label]
 
 
 def _resampled(generator: "np.random.Generator", folds: int, rows: int) -> "Weights":
