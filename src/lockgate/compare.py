@@ -101,7 +101,7 @@ def _recorded(metric: Metric, base: Side | None, head: Side) -> MetricChange:
     absent: list[bool] = []
     for name, side in (("base", base), ("head", head)):
         try:
-            values.append(None if side is None else _value(metric, side))
+            values.append(None if side is None else recorded_value(metric, side))
             absent.append(side is None)
         except Unreadable as reason:
             values.append(None)
@@ -118,7 +118,8 @@ def _recorded(metric: Metric, base: Side | None, head: Side) -> MetricChange:
     )
 
 
-def _value(metric: Metric, side: Side) -> float:
+def recorded_value(metric: Metric, side: Side) -> float:
+    """Return the metric as the side's file has it. Raises :class:`~lockgate.series.Unreadable` with the reason."""
     data = side.metrics.get(metric.file)
     if data is None:
         raise Absent(f"there is no {metric.file}")

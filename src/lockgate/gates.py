@@ -124,9 +124,9 @@ def _no_worse(metric: Metric, gate: NoWorse, evidence: Evidence) -> GateOutcome:
         return _not_evaluated(gate, evidence.comparison.refused)
     tolerable = harm(metric, change.change) <= gate.tolerance
     if change.low is None:
-        measured = f"{fixed(change.change, 4, sign=True)}, no interval"
+        measured = f"{change_in_words(change)}, no interval"
         return GateOutcome(rule(gate), measured, tolerable, change.note)
-    measured = f"{_change_in_words(change)}: {change.judgement}"
+    measured = f"{change_in_words(change)}: {change.judgement}"
     return GateOutcome(rule(gate), measured, tolerable or change.judgement != "worse")
 
 
@@ -148,7 +148,7 @@ def _slices_no_worse(metric: Metric, gate: SlicesNoWorse, evidence: Evidence) ->
         return _not_evaluated(gate, f"no slice has {count(gate.rows, 'shared row')} on which {gate.metric} is defined")
     worst = max(large, key=lambda one: (one.judgement == "worse", harm(metric, one.change or 0.0)))
     failing = [one for one in large if one.judgement == "worse" and harm(metric, one.change or 0.0) > gate.tolerance]
-    measured = f"worst of {count(len(large), 'slice')}: {worst.column} {worst.value}, {_change_in_words(worst)}"
+    measured = f"worst of {count(len(large), 'slice')}: {worst.column} {worst.value}, {change_in_words(worst)}"
     left = len(asked) - len(large)
     reason = f"not defined on {count(left, 'slice')}" if left else ""
     if len(failing) > 1:
@@ -192,9 +192,12 @@ def _change(metric: str, evidence: Evidence) -> MetricChange:
     return next(change for change in evidence.metrics if change.name == metric)
 
 
-def _change_in_words(change: MetricChange | SliceChange) -> str:
-    if change.change is None or change.low is None or change.high is None:
+def change_in_words(change: MetricChange | SliceChange) -> str:
+    """Return a change with its interval: ``+0.0061 [+0.0049, +0.0073]``; without one, the bare change."""
+    if change.change is None:
         return ""
+    if change.low is None or change.high is None:
+        return fixed(change.change, decimals(None, change.change), sign=True)
     places = decimals((change.high - change.low) / 2, change.change)
     return f"{fixed(change.change, places, sign=True)} {interval(change.low, change.high, places)}"
 

@@ -1,0 +1,218 @@
+"""``lockgate report``: what changed between two revisions, and whether it is noise.
+
+Derived from what git and DVC recorded of the two revisions, so that it is the same wherever it is made. Nothing is run
+(but with ``--seeds``); of DVC's files only those that the policy names are read, fetched one by one where need be.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from lockgate import changes, git
+from lockgate.dvc import CommitFiles, DvcError, Files, WorkspaceFiles, read_file
+from lockgate.errors import LockgateError, UsageError
+from lockgate.evidence import Findings, find
+from lockgate.git import Snapshot
+from lockgate.pipeline import Lock, Pipeline, PipelineError, State, read_state
+from lockgate.policy import Plot
+from lockgate.render import FORMATS, render
+from lockgate.result import Curve, Execution, LockStatus, Result, Revision
+from lockgate.series import curve
+from lockgate.verdict import verdict
+
+WORKSPACE = "workspace"
+EXAMPLES = """\
+examples:
+  lockgate report                                this working tree against the default branch
+  lockgate report --base v1.2.0 --head v1.3.0    two revisions
+  lockgate report --format md --output report.md
+  lockgate report --seeds 5                      reruns training to show how much of a change is luck of the seed
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``lockgate report``."""
+    parser.epilog = EXAMPLES
+    add_revisions(parser)
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how to show it (default: text)")
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help="write to FILE instead of stdout, whole or not at all"
+    )
+    parser.add_argument("--seeds", metavar="N", type=int, default=0, help="rerun under N seeds: shows training noise")
+
+
+def add_revisions(parser: argparse.ArgumentParser) -> None:
+    """Declare which revisions to compare: shared by the commands that judge."""
+    parser.add_argument("--base", metavar="REV", help="compare with this (default: merge base with the default branch)")
+    parser.add_argument("--head", metavar="REV", default=WORKSPACE, help="what to judge (default: workspace)")
+    parser.add_argument("--no-intervals", action="store_true", help="leave the row by row comparison out: quicker")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Show the report. Exit code 0 whatever the verdict is: ``lockgate check`` asks the gates."""
+    if arguments.seeds < 0 or arguments.seeds == 1:
+        raise UsageError(f"--seeds {arguments.seeds}: one seed shows no spread", "Ask for 2 seeds or more.")
+    root = git.project_root()
+    base, head = revisions(root, arguments.base, arguments.head)
+    result = build(root, base, head, intervals=not arguments.no_intervals)
+    if arguments.seeds:
+        from lockgate.seeds import spread
+
+        spreads, notes = spread(root, head, arguments.seeds, tell=_tell)
+        result = readable(replace(result, seeds=spreads, notes=result.notes + notes))
+    color = arguments.output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    text = render(result, arguments.format, color=color)
+    if arguments.output is None:
+        sys.stdout.write(text)
+    else:
+        write_whole(arguments.output, text)
+    return 0
+
+
+def revisions(root: Path, base: str | None, head: str) -> tuple[Snapshot | None, Snapshot]:
+    """Return base and head. Without ``base``: where head left the default branch; if head is on it, the commit before;
+    ``None`` if there is none. The label of a base that is a merge base is the branch's name, whoever named it how."""
+    current = git.snapshot(root, head)
+    tip = current.commit or git.head(root)
+    if tip is None:
+        return (git.snapshot(root, base) if base else None), current
+    try:
+        branch = git.default_branch(root)
+        fork = git.merge_base(root, tip, branch)
+    except git.GitError:
+        if base is None:
+            raise
+        return git.snapshot(root, base), current
+    label = branch.removeprefix("origin/")
+    if base is not None:
+        chosen = git.snapshot(root, base)
+        return (git.Commit(root, label, fork) if chosen.commit == fork else chosen), current
+    if fork != current.commit:
+        return git.Commit(root, label, fork), current
+    try:
+        return git.Commit(root, f"{head}~1", git.resolve(root, f"{tip}~1")), current
+    except git.UnknownRevision:
+        return None, current
+
+
+def build(  # noqa: PLR0913 - a run gives what stands behind head
+    root: Path,
+    base: Snapshot | None,
+    head: Snapshot,
+    *,
+    intervals: bool = True,
+    lock: LockStatus | None = None,
+    execution: Execution | None = None,
+) -> Result:
+    """Return the result of comparing ``base`` (``None``: a first commit) with ``head``.
+
+    ``lock`` and ``execution`` are a run's, if one stands behind head. Raises :class:`LockgateError` where head's
+    pipeline or both policies cannot be read; a broken base is told in the notes.
+    """
+    after = read_state(head)
+    before, doubts = base_state(base)
+    findings = find(root, before, after, intervals=intervals)
+    files_before = _files(root, base) if base else None
+    files_after = _files(root, head)
+    stages = changes.stage_changes(before, after, files_after)
+    params = changes.param_changes(before, after) if before else ()
+    files = changes.file_changes(before, files_before, after, files_after) if before and files_before else ()
+    if findings.policies.change and before:
+        files = (findings.policies.change, *(one for one in files if one.path != findings.policies.change.path))
+    if isinstance(files_after, WorkspaceFiles):
+        files_after.remember()
+    every_doubt = (*doubts, *findings.policies.doubts)
+    judged = findings.judged
+    return readable(
+        Result(
+            model=findings.policy.model,
+            base=Revision(base.label, base.commit) if base else None,
+            head=Revision(head.label, head.commit),
+            verdict=verdict(findings, stages, every_doubt, first=base is None),
+            lock=lock or LockStatus("local"),
+            comparison=judged.comparison,
+            metrics=judged.metrics,
+            gates=findings.gates,
+            stages=stages,
+            params=params,
+            files=files,
+            checks=findings.checks,
+            slices=judged.slices,
+            curves=tuple(_curve(root, plot, before, after) for plot in findings.policy.plots),
+            notes=_notes(findings, every_doubt),
+            execution=execution,
+        )
+    )
+
+
+T = TypeVar("T")
+
+
+def readable(value: T) -> T:
+    """Return ``value`` with every text in it fit for UTF-8: what is none in a file's name is written as an escape."""
+    found: Any = value
+    if isinstance(value, str):
+        found = value.encode("utf-8", "backslashreplace").decode()
+    elif isinstance(value, tuple):
+        found = tuple(readable(item) for item in value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        found = replace(value, **{field.name: readable(getattr(value, field.name)) for field in fields(value)})
+    return cast("T", found)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that at every moment it is the old one or the new one. Raises :class:`LockgateError`."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    if path.exists() and not path.is_file():  # a device or a pipe is not replaced
+        partial = path
+    try:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        if partial != path:
+            partial.replace(path)
+    except OSError as error:
+        if partial != path:
+            partial.unlink(missing_ok=True)
+        raise LockgateError(f"cannot write {path}: {error.strerror}", "Name a file in a folder that exists.") from error
+
+
+def base_state(base: Snapshot | None) -> tuple[State | None, list[str]]:
+    """Return what base's files say. A base whose pipeline is broken counts as one without stages, and that is said."""
+    if base is None:
+        return None, []
+    try:
+        return read_state(base), []
+    except PipelineError as error:
+        return State(base, Pipeline(), Lock()), [
+            f"Base's pipeline cannot be read, so nothing of it is compared: {error}"
+        ]
+
+
+def _files(root: Path, snapshot: Snapshot) -> Files:
+    return WorkspaceFiles(root) if snapshot.commit is None else CommitFiles(snapshot)
+
+
+def _curve(root: Path, plot: Plot, base: State | None, head: State) -> Curve:
+    contents: list[bytes | None] = []
+    missing: list[str] = []
+    for name, state in (("base", base), ("head", head)):
+        try:
+            contents.append(read_file(root, state, plot.file) if state else None)
+        except DvcError as error:
+            contents.append(None)
+            missing.append(f"{name}: {error}")
+    drawn = curve(plot, contents[0], contents[1], has_base=base is not None)
+    return replace(drawn, note="; ".join(missing)) if missing else drawn
+
+
+def _notes(findings: Findings, doubts: tuple[str, ...]) -> tuple[str, ...]:
+    judged = findings.judged
+    gone = [f"Metric {one.name} is gone: {one.note}." for one in judged.metrics if one.judgement == "removed"]
+    broken = (findings.policies.broken,) if findings.policies.broken else ()
+    return tuple(dict.fromkeys((*broken, *doubts, *findings.policies.notes, *judged.doubts, *judged.notes, *gone)))
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(line + "\n")
