@@ -1,20 +1,16 @@
-"""What the tests of releases share: key pairs, small builds, registries on a folder and on a real S3 store."""
+"""What the tests of releases share: key pairs, small builds, and how to publish and promote them."""
 
 import io
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from lockgate import policy
 from lockgate.environments import Entry, Environment
 from lockgate.promote import promote
 from lockgate.registry import Actor, Build, Registry
 from lockgate.signing import KeySigner, KeyVerifier, create_key_pair
-from lockgate.store import Patience, Store, open_store
-from tests.seaweed import BUCKET, Seaweed
+from lockgate.store import Patience, Store
 
 NAME = "flight-delay"
 ACTOR = Actor("ana", "2026-01-02T03:04:05+00:00")
@@ -41,17 +37,6 @@ def make_keys(folder: Path) -> Keys:
     folder.mkdir(parents=True, exist_ok=True)
     create_key_pair(folder / "lockgate.key", folder / "lockgate.pub")
     return Keys(KeySigner(folder / "lockgate.key"), KeyVerifier(folder / "lockgate.pub"))
-
-
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    return make_keys(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture(scope="session")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    """A key pair nobody trusts."""
-    return make_keys(tmp_path_factory.mktemp("stranger"))
 
 
 def a_build(folder: Path, seed: str = "one", size: int = 5000) -> Path:
@@ -92,32 +77,3 @@ def versions_of(registry: Registry, environment: str) -> list[str]:
 def contents(store: Store) -> dict[str, bytes]:
     """Return everything a store holds."""
     return {stored.path: store.read(stored.path, limit=2**40) for stored in store.objects("")}
-
-
-StoreMaker = Callable[[str], Store]
-
-
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty store: once a folder, once a bucket's prefix on a real server."""
-    if request.param == "folder":
-        return open_store(str(tmp_path / "store"), create=True, patience=QUICK)
-    return request.getfixturevalue("bucket")("whole")  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def bucket(seaweed: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoreMaker:
-    """Return a store on an empty prefix of the real server's bucket."""
-    for variable, value in seaweed.environment().items():
-        monkeypatch.setenv(variable, value)
-
-    def make(prefix: str) -> Store:
-        return open_store(f"s3://{BUCKET}/{tmp_path.name}/{prefix}", patience=QUICK)
-
-    return make
-
-
-@pytest.fixture
-def registry(tmp_path: Path, keys: Keys) -> Registry:
-    """An empty registry on a folder."""
-    return Registry(open_store(str(tmp_path / "store"), create=True), NAME, keys.verifier)

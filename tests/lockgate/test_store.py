@@ -9,7 +9,7 @@ from lockgate import store as store_module
 from lockgate.errors import UsageError
 from lockgate.store import ObjectDiffers, ObjectMissing, Patience, Piece, Store, StoreError, open_store
 
-pytest_plugins = ("tests.seaweed", "tests.lockgate.releases")
+pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")
 
 
 def test_an_object_is_created_once_and_creating_it_again_with_the_same_bytes_is_no_change(store: Store) -> None:
@@ -77,7 +77,9 @@ def test_a_file_in_pieces_comes_back_byte_for_byte(
     monkeypatch.setattr(store_module, "RANGE", 1000)
     content = os.urandom(10_500)
     (tmp_path / "model").write_bytes(content)
-    pieces = [Piece(f"model/{n:05d}", start, min(3000, 10_500 - start)) for n, start in enumerate(range(0, 10_500, 3000))]
+    pieces = [
+        Piece(f"model/{n:05d}", start, min(3000, 10_500 - start)) for n, start in enumerate(range(0, 10_500, 3000))
+    ]
     sent: list[int] = []
     store.upload(tmp_path / "model", pieces, sent.append)
     chunks = [bytes(chunk) for chunk in store.stream(pieces)]
