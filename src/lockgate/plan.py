@@ -58,10 +58,14 @@ class StagePlan:
 
 def plan(pipeline: Pipeline, lock: Lock, files: Files, current: Snapshot) -> tuple[StagePlan, ...]:
     """Compare the files of ``current`` (``files`` knows their digests) with ``lock``, stage by stage, in order."""
-    planner = _Planner(pipeline, lock, files, current)
-    for stage in pipeline.stages:
-        planner.add(stage)
-    return tuple(planner.plans.values())
+    pulled: frozenset[str] = frozenset()
+    while True:
+        planner = _Planner(pipeline, lock, files, current, pulled)
+        for stage in pipeline.stages:
+            planner.add(stage)
+        if (needed := planner.to_pull()) <= pulled:
+            return tuple(planner.plans.values())
+        pulled |= needed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +126,7 @@ def describe(reason: Reason) -> str:
         "new": "new stage",
         "always": "runs always",
         "lock": f"dvc.lock does not know {reason.subject}",
-        "cache": f"{reason.subject} cannot be known here: the list of its folder is not in the cache",
+        "cache": f"{reason.subject} is not here, and what may be pulled of it is not known",
     }
     return words.get(reason.kind, f"{reason.kind} {reason.subject} {change}")
 
@@ -143,11 +147,20 @@ def value_changes(key: str, before: Any, after: Any) -> Iterator[tuple[str, str 
 
 
 class _Planner:
-    """Collects the plans of stages in pipeline order. A cause is a reason and whether it alone makes the stage run."""
+    """Collects the plans of stages in pipeline order. A cause is a reason and whether it alone makes the stage run.
 
-    def __init__(self, pipeline: Pipeline, lock: Lock, files: Files, current: Snapshot) -> None:
-        self.pipeline, self.lock, self.files, self.current = pipeline, lock, files, current
+    ``pulled`` are paths that stages found to be active in an earlier pass will pull: DVC pulls a single file of a
+    folder, and the next stage that reads the folder finds it there, incomplete, or complete at last.
+    """
+
+    def __init__(self, pipeline: Pipeline, lock: Lock, files: Files, current: Snapshot, pulled: frozenset[str]) -> None:
+        self.pipeline, self.lock, self.files, self.current, self.pulled = pipeline, lock, files, current, pulled
         self.plans: dict[str, StagePlan] = {}
+
+    def to_pull(self) -> frozenset[str]:
+        """Return what is missing of the dependencies of all stages that will or may run."""
+        active = (stage for stage in self.pipeline.stages if self._active(stage.name))
+        return frozenset(dep for stage in active for dep in stage.deps if self.files.digest(dep) is None)
 
     def add(self, stage: Stage) -> None:
         """Plan one stage whose upstream stages are planned already."""
@@ -204,30 +217,40 @@ class _Planner:
             if is_address(path):
                 yield Reason("data", path, record.digest if record else None), False
             elif not self._rewritten(path):  # a stage upstream that runs is a cause of its own
-                yield from self._dep(stage, path, record)
+                yield from self._dep(path, record)
 
-    def _dep(self, stage: Stage, path: str, record: Recorded | None) -> Iterator[Cause]:
-        kind = self.pipeline.role(path)
-        before = record.digest if record else None
-        legacy = record is not None and record.legacy
-        found = self.files.digest(path, legacy=legacy)
-        if found is not None:
-            if found != before:
-                yield Reason(kind, path, before, found), not self._may_be_completed(path, found, stage)
-            return
+    def _dep(self, path: str, record: Recorded | None) -> Iterator[Cause]:
+        found = self.files.digest(path, legacy=record is not None and record.legacy)
+        if found is None:
+            yield from self._missing(path, record or Recorded(path, ""))
+        elif record is None or found != record.digest:
+            yield (
+                Reason(self.pipeline.role(path), path, record.digest if record else None, found),
+                not self._partly(path),
+            )
+
+    def _missing(self, path: str, record: Recorded) -> Iterator[Cause]:
+        """Compare what the lock recorded of a dependency that is not here with what would be pulled for it."""
+        kind, before = self.pipeline.role(path), record.digest or None
         owner = self.pipeline.recorded(self.lock, path)
-        if owner is None:  # gone, or kept where neither git nor DVC looks: DVC passes over it
-            if not self.pipeline.writers(path):
+        if owner is None:
+            if not self.pipeline.writers(path):  # gone, or kept where neither git nor DVC looks: DVC passes over it
                 yield Reason(kind, path, before), False
         elif owner.path == path:
-            if (owner.digest, owner.legacy) != (before, legacy):
-                yield Reason(kind, path, before, owner.digest), True
+            if (owner.digest, owner.legacy) != (record.digest, record.legacy):
+                yield Reason(kind, path, before, owner.digest), not self._partly(path)
+            elif self._partly(path):
+                yield Reason("cache", path), False
         elif (entries := self.files.listing(owner)) is not None:
             inside = _digest_inside(entries, path.removeprefix(f"{owner.path}/"))
             if inside != before:
                 yield Reason(kind, path, before, inside), False
         elif owner.path in self.pipeline.data:
             yield Reason("cache", path), False
+
+    def _partly(self, path: str) -> bool:
+        """Say whether something inside ``path`` may be pulled for another stage."""
+        return any(other.startswith(f"{path}/") for other in self.pulled)
 
     def _outputs(self, stage: Stage, entry: LockedStage | None) -> Iterator[Cause]:
         for out in stage.outs:
@@ -240,15 +263,6 @@ class _Planner:
 
     def _tracked_as(self, path: str) -> bool:
         return path in self.pipeline.producers or path in self.pipeline.data
-
-    def _may_be_completed(self, path: str, found: str, stage: Stage) -> bool:
-        """Say whether another stage may first pull what is missing of a folder, which is then as recorded again."""
-        return found.endswith(".dir") and any(
-            dep.startswith(f"{path}/") and self.files.digest(dep) is None
-            for other in self.pipeline.stages
-            if other is not stage
-            for dep in other.deps
-        )
 
 
 def _digest_inside(entries: Mapping[str, str], path: str) -> str | None:
