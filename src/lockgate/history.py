@@ -11,9 +11,9 @@ from lockgate.registry import as_json
 
 
 def as_text(entries: list[Entry]) -> str:
-    """Return a line for each entry, the newest first."""
+    """Return a line for each entry: environment by environment, the newest first."""
     lines = []
-    for entry in reversed(entries):
+    for entry in sorted(entries, key=lambda entry: (entry.environment, -entry.number)):
         arrow = "←" if entry.action == "rollback" else "→"
         why = f"  {_plain(entry.reason)}" if entry.reason else ""
         tag = f"  {_plain(entry.tag)}" if entry.tag else ""

@@ -88,7 +88,7 @@ _COMPRESSED: dict[bytes, Callable[[IO[bytes]], Any]] = {
     **{b"\x78" + level: _open_zlib for level in (b"\x01", b"\x5e", b"\x9c", b"\xda")},
 }
 _HEAD = 2**16
-_ENOUGH = 200  # this many opcodes in a row that parse are no accident
+_ENOUGH = 200  # this many opcodes in a row that find what they need on the stack are no accident
 
 
 def _head(content: IO[bytes]) -> bytes:
@@ -107,12 +107,28 @@ def _unpickles(head: bytes) -> bool:
         return True
     if head.startswith(b"\x93NUMPY"):
         return re.search(rb"'descr':[^}]*O", head[:1024]) is not None
-    read = 0
+    stack: list[Any] = []
     try:
-        for opcode, _, _ in itertools.islice(pickletools.genops(head), _ENOUGH):
-            read += 1
-            if opcode.name == "STOP":
-                return read > 1
-    except (ValueError, IndexError, KeyError, UnicodeDecodeError):
+        for read, (opcode, _, _) in enumerate(itertools.islice(pickletools.genops(head), _ENOUGH), 1):
+            if not _apply(opcode, stack):
+                return False
+            if opcode.name == "STOP" or read == _ENOUGH:
+                return True
+    except (ValueError, IndexError, KeyError):
+        pass
+    return False
+
+
+def _apply(opcode: pickletools.OpcodeInfo, stack: list[Any]) -> bool:
+    """Do to ``stack`` what the opcode would, with kinds for values; return whether it could. Text soon cannot."""
+    mark, taken = pickletools.markobject, list(opcode.stack_before)
+    if mark in taken or (opcode.name == "POP" and stack and stack[-1] is mark):
+        if mark not in stack:
+            return False
+        del stack[len(stack) - 1 - stack[::-1].index(mark) :]
+        taken = taken[: taken.index(mark)] if mark in taken else []
+    if len(taken) > len(stack):
         return False
-    return read == _ENOUGH
+    del stack[len(stack) - len(taken) :]
+    stack += opcode.stack_after
+    return True
