@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lockgate import compare, gates, policy
+from lockgate import compare, gates, git, policy
 from lockgate.compare import Judged, Side
-from lockgate.dvc import DvcError, content_digest, local_file, read_file
+from lockgate.dvc import DvcError, WorkspaceFiles, content_digest, local_file, read_file
 from lockgate.errors import LockgateError
 from lockgate.pipeline import State
 from lockgate.policy import Policy
@@ -111,12 +111,24 @@ def side(root: Path, state: State, judging: Policy) -> Side:
         return Side(files)
     path = judging.predictions.file
     try:
-        found: Path | bytes | None = local_file(root, state, path)
-        if found is None:
-            found = state.snapshot.read(path)
+        kept = as_recorded(root, state, path)
+        found = local_file(root, kept, path) or kept.snapshot.read(path)
     except DvcError as error:
         return Side(files, None, str(error))
     return Side(files, found, "", absent=found is None)
+
+
+def as_recorded(root: Path, state: State, path: str) -> State:
+    """Return the state to read ``path`` from: the working tree's own, unless its file is not the one that its lock
+    records. Then the recorded one counts (in the cache or the remote), as it would in a fresh clone."""
+    stage = state.pipeline.producers.get(path)
+    record = state.pipeline.recorded(state.lock, path)
+    if state.snapshot.commit or stage is None or record is None or git.head(root) is None:
+        return state
+    cached = next(out.cached for out in stage.outs if out.path == path)
+    if not cached or WorkspaceFiles(root).digest(path, legacy=record.legacy) in (record.digest, None):
+        return state
+    return replace(state, snapshot=git.snapshot(root, "HEAD"))
 
 
 def data_checks(root: Path, state: State, path: str) -> DataChecks:
@@ -154,7 +166,7 @@ def model_size(root: Path, state: State, name: str) -> tuple[int | None, str]:
 
 def _or_reason(root: Path, state: State, path: str) -> bytes | Unreadable | None:
     try:
-        return read_file(root, state, path)
+        return read_file(root, as_recorded(root, state, path), path)
     except DvcError as error:
         return Unreadable(str(error))
 

@@ -54,10 +54,10 @@ def rule(gate: Gate) -> str:
         case Ceiling(metric, value):
             words = f"{metric} at most {_plain(value)}"
         case NoWorse(metric, tolerance):
-            words = f"{metric} not significantly worse than base{_by_more_than(tolerance)}"
+            words = f"{metric} not significantly worse than base{_tolerance(tolerance)}"
         case SlicesNoWorse(metric, tolerance, rows, columns):
-            slices = f"any slice{' of ' + ', '.join(columns) if columns else ''} with {count(rows, 'row')} or more"
-            words = f"{metric} not significantly worse on {slices}{_by_more_than(tolerance)}"
+            slices = f"slice{' of ' + ', '.join(columns) if columns else ''} with {rows:,} rows or more"
+            words = f"{metric} not significantly worse on any {slices}{_tolerance(tolerance)}"
         case DataChecksPass():
             words = "data checks pass"
         case ModelSize(at_most):
@@ -67,8 +67,8 @@ def rule(gate: Gate) -> str:
     return words
 
 
-def _by_more_than(tolerance: float) -> str:
-    return f" by more than {_plain(tolerance)}" if tolerance else ""
+def _tolerance(tolerance: float) -> str:
+    return f" (tolerance {_plain(tolerance)})" if tolerance else ""
 
 
 def _plain(value: float) -> str:
@@ -181,7 +181,8 @@ def _model_size(gate: ModelSize, evidence: Evidence) -> GateOutcome:
 def _complete(gate: Gate, metrics: tuple[MetricChange, ...]) -> GateOutcome:
     missing = [change for change in metrics if change.head is None]
     measured = f"{len(metrics) - len(missing)} of {len(metrics)}"
-    return GateOutcome(rule(gate), measured, not missing, "; ".join(change.note for change in missing[:3]))
+    reasons = dict.fromkeys(change.note or f"{change.name} has no value" for change in missing)
+    return GateOutcome(rule(gate), measured, not missing, "; ".join(list(reasons)[:3]))
 
 
 def _not_evaluated(gate: Gate, reason: str) -> GateOutcome:
