@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 
+from flight_delay import environment
+
 
 class StageError(Exception):
     """A failure that the user can repair: what happened, where, and what to do next, in one message."""
@@ -11,6 +13,7 @@ class StageError(Exception):
 
 def run_stage(main: Callable[[], None]) -> int:
     """Run a stage's ``main``. Return 0, or 1 after one message on stderr; a programming error keeps its traceback."""
+    environment.warn()
     try:
         main()
     except StageError as error:

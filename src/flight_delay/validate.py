@@ -3,15 +3,16 @@
 The suites are compiled to Great Expectations, which judges; this module gives it what to judge and says in words what
 it found. A critical expectation that fails stops the pipeline and nothing is written; a warning is reported.
 
-Each table is judged as up to three frames. ``shape``: one row, the type of each column. ``rows``: the table itself,
-with a derived column where a rule looks at several columns. ``months``: one row per expected month, the number of rows
-and the share present of each column. The report holds counts and values of the data alone, and no figure that Great
-Expectations computed by division, so it has the same bytes on every machine.
+Each table is judged as up to three frames. ``shape``: one row, the number of rows and the type of each column.
+``rows``: the table itself, with a derived column where a rule looks at several columns or tables. ``months``: one row
+per expected month, its number of rows and the share present of each column. The report holds counts and values of the
+data alone, and no figure that Great Expectations computed by division, so it has the same bytes on every machine.
 """
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfoNotFoundError
@@ -28,6 +29,8 @@ RAW = Path("data/raw")
 REPORT = Path("reports/validation.json")
 EXAMPLES = 5
 LOOKED_THROUGH = 100  # offending rows among which examples with different values are sought
+
+ROWS = "number of rows"  # a column of `shape` and `months`; no table has one of that name
 
 Tables = Mapping[str, pa.Table]
 FrameName = Literal["shape", "rows", "months"]
@@ -160,13 +163,9 @@ def _check(suite: Suite, chosen: list[Expectation], tables: Tables, through: str
     return [outcomes[e] for e in chosen]
 
 
-def _judge(frame: pd.DataFrame, judged: Mapping[Expectation, Judged]) -> dict[Expectation, tuple[bool, int, list[Any]]]:
-    """Let Great Expectations judge ``frame``: for each expectation success, failures and where some of them are.
-
-    Its context lives in memory, with telemetry and progress bars off. It is asked first what holds, then about what
-    does not: gathering details takes longer than judging. "Where" is a label of the frame's index, or a column for
-    rules on columns.
-    """
+@cache
+def _frames() -> Any:
+    """Return what Great Expectations takes frames through: a context in memory, telemetry and progress bars off."""
     import great_expectations as gx  # takes seconds
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -174,7 +173,18 @@ def _judge(frame: pd.DataFrame, judged: Mapping[Expectation, Judged]) -> dict[Ex
     context.enable_analytics(enable=False)
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_pandas("raw").add_dataframe_asset("frame")
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
+    return asset.add_batch_definition_whole_dataframe("all")
+
+
+def _judge(frame: pd.DataFrame, judged: Mapping[Expectation, Judged]) -> dict[Expectation, tuple[bool, int, list[Any]]]:
+    """Let Great Expectations judge ``frame``: for each expectation success, failures and where some of them are.
+
+    It is asked first what holds, then about what does not: gathering details takes longer than judging. "Where" is a
+    label of the frame's index, or a column for rules on columns.
+    """
+    import great_expectations as gx
+
+    batch = _frames().get_batch({"dataframe": frame})
 
     def ask(chosen: list[Expectation], result_format: str) -> Iterator[tuple[Expectation, Any]]:
         compiled = [
@@ -203,9 +213,9 @@ def _judge(frame: pd.DataFrame, judged: Mapping[Expectation, Judged]) -> dict[Ex
 
 
 def _shape(suite: Suite, table: pa.Table) -> pd.DataFrame:
-    """Return one row: the type of each column as text, ``absent`` for one that the suite names and the table lacks."""
+    """Return one row: the number of rows and the type of each column, ``absent`` if only the suite names it."""
     absent = {e.column: "absent" for e in suite.expectations if e.column}
-    return pd.DataFrame([absent | {field.name: str(field.type) for field in table.schema}])
+    return pd.DataFrame([{ROWS: table.num_rows} | absent | {field.name: str(field.type) for field in table.schema}])
 
 
 def _months(suite: Suite, through: str) -> list[str]:
@@ -219,10 +229,10 @@ def _months(suite: Suite, through: str) -> list[str]:
 def _by_month(rows: pd.DataFrame, months: list[str]) -> pd.DataFrame:
     """Return one row per expected month: ``rows``, and the share present of each column (missing without rows)."""
     by_month = rows.groupby(_month_number(rows))
-    counts = by_month.size().rename("rows").to_frame()
-    shares = by_month.count().div(counts["rows"], axis=0)
+    counts = by_month.size().rename(ROWS).to_frame()
+    shares = by_month.count().div(counts[ROWS], axis=0)
     numbers = [int(month.replace("-", "")) for month in months]
-    frame = shares.join(counts).reindex(numbers).fillna({"rows": 0}).astype({"rows": int})
+    frame = shares.join(counts).reindex(numbers).fillna({ROWS: 0}).astype({ROWS: int})
     return frame.set_axis(months, axis=0)
 
 
@@ -231,7 +241,7 @@ def _month_number(rows: pd.DataFrame) -> "pd.Series[Any]":
 
 
 def _rows_at_least(e: Expectation, *_: Any) -> Judged:
-    return Judged("rows", "ExpectTableRowCountToBeBetween", {"min_value": e.argument})
+    return Judged("shape", "ExpectColumnValuesToBeBetween", {"column": ROWS, "min_value": e.argument})
 
 
 def _type(e: Expectation, *_: Any) -> Judged:
@@ -239,7 +249,7 @@ def _type(e: Expectation, *_: Any) -> Judged:
 
 
 def _no_other_columns(e: Expectation, *_: Any) -> Judged:
-    known = list(TYPES[e.table])
+    known = [ROWS, *TYPES[e.table]]
     return Judged("shape", "ExpectTableColumnsToMatchSet", {"column_set": known, "exact_match": True})
 
 
@@ -251,7 +261,7 @@ def _unique(e: Expectation, *_: Any) -> Judged:
 
 def _rows_each_month(e: Expectation, *_: Any) -> Judged:
     low, high = e.argument
-    return Judged("months", "ExpectColumnValuesToBeBetween", {"column": "rows", "min_value": low, "max_value": high})
+    return Judged("months", "ExpectColumnValuesToBeBetween", {"column": ROWS, "min_value": low, "max_value": high})
 
 
 def _present_each_month(e: Expectation, *_: Any) -> Judged:
@@ -350,13 +360,13 @@ def _examples(
 ) -> tuple[str, ...]:
     """Return up to :data:`EXAMPLES` of the places that offend, in the order of the table, each value shown once."""
     if e.rule == "rows_at_least":
-        return (f"{len(frame):,} rows",)
+        return (f"{frame[ROWS].iloc[0]:,} rows",)
     if e.rule == "no_other_columns":
         return tuple(f"{column} ({_text(frame.loc[0, column])})" for column in sorted(places)[:EXAMPLES])
     if frame_name == "shape":
         return (f"found {_text(frame.loc[0, e.column])}",)
     if e.rule == "rows_each_month":
-        return tuple(f"{month}: {rows:,} rows" for month, rows in frame["rows"].loc[places].head(EXAMPLES).items())
+        return tuple(f"{month}: {rows:,} rows" for month, rows in frame[ROWS].loc[places].head(EXAMPLES).items())
     if frame_name == "months":
         shares = frame[e.column].loc[places].head(EXAMPLES)
         return tuple(f"{month}: {share:.1%} present" for month, share in shares.items())

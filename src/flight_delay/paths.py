@@ -1,0 +1,8 @@
+"""Where the stages leave their outputs, relative to the repository's root: the same names as in ``dvc.yaml``."""
+
+from pathlib import Path
+
+RAW = Path("data/raw")
+PREPARED = Path("data/prepared")
+MODEL = Path("models/flight-delay.skops")
+REPORTS = Path("reports")

@@ -1,0 +1,70 @@
+"""Stage ``train``: requests with their labels → one model that takes a raw request, under ``models/``."""
+
+import sys
+from contextlib import redirect_stdout
+from typing import TextIO
+
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from flight_delay.errors import run_stage
+from flight_delay.features import RequestFeatures
+from flight_delay.files import read_frame
+from flight_delay.model_file import save_model
+from flight_delay.params import Train, load_params
+from flight_delay.paths import MODEL, PREPARED
+from flight_delay.request import LABEL, REQUEST
+
+
+
+def train(rows: pd.DataFrame, params: Train) -> Pipeline:
+    """Return the model fitted on requests and labels.
+
+    One thread: the parallel sum of gradients in scikit-learn is rounded differently for every number of threads.
+    """
+    classifier = HistGradientBoostingClassifier(
+        learning_rate=params.learning_rate,
+        max_iter=params.max_iter,
+        max_leaf_nodes=params.max_leaf_nodes,
+        min_samples_leaf=params.min_samples_leaf,
+        l2_regularization=params.l2_regularization,
+        max_features=params.max_features,
+        early_stopping=False,
+        random_state=params.seed,
+        verbose=2,  # a line a tree
+    )
+    model = Pipeline([("features", RequestFeatures()), ("classifier", classifier)])
+    with threadpool_limits(limits=1, user_api="openmp"), redirect_stdout(_Progress(sys.stdout)):  # type: ignore[type-var]
+        model.fit(rows[list(REQUEST)], rows[LABEL])
+    return model.set_params(classifier__verbose=0)
+
+
+def main() -> None:
+    """Read ``data/prepared/train.parquet``, write the model's file."""
+    params = load_params().train
+    rows = read_frame(PREPARED / "train.parquet")
+    sys.stdout.write(f"train: {params.max_iter} trees on {len(rows):,} flights\n")
+    save_model(MODEL, train(rows, params))
+
+
+class _Progress:
+    """Of scikit-learn's line for each tree, show every 50th: ``train: tree 50/300``."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        count = text.lstrip("[").partition("/")[0]
+        if text.startswith("[") and count.isdigit() and int(count) % 50 == 0:
+            self.stream.write(f"train: tree {text[1 : text.index(']')]}\n")
+            self.stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(main))
