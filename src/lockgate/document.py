@@ -146,8 +146,9 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The verdict, what was compared with what, and the sections in reading order."""
+    """The verdict (``title`` without its reason), what was compared with what, and the sections in reading order."""
 
+    title: str
     outcome: Outcome
     verdict: Line
     lead: Line

@@ -14,8 +14,13 @@ def decimals(spread: float | None, value: float | None = None) -> int:
     Two significant digits of the spread (half an interval's width, say); without one, four of ``value`` itself.
     """
     if spread:
-        return min(12, max(0, 1 - floor(log10(abs(spread)))))
-    return min(12, max(0, 3 - floor(log10(abs(value))))) if value else 4
+        return min(12, max(0, 1 - exponent(spread)))
+    return min(12, max(0, 3 - exponent(value))) if value else 4
+
+
+def exponent(value: float) -> int:
+    """Return the power of ten of the first digit of ``value``, which is not zero: -3 for 0.0012."""
+    return floor(log10(abs(value)))
 
 
 def fixed(value: float, places: int, *, sign: bool = False) -> str:

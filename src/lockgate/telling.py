@@ -61,12 +61,9 @@ def document(result: Result) -> Document:
     if same:
         kept = {"metrics", "gates", "run"}
         present = tuple(replace(section, folded=True) for section in present if section.name in kept)
-    verdict = (
-        Mark(result.verdict.outcome),
-        f" {result.model} {OUTCOMES[result.verdict.outcome]}: ",
-        result.verdict.reason,
-    )
-    return Document(result.verdict.outcome, verdict, _lead(result, same=same), present)
+    title = f"{result.model} {OUTCOMES[result.verdict.outcome]}"
+    verdict = (Mark(result.verdict.outcome), f" {title}: ", result.verdict.reason)
+    return Document(title, result.verdict.outcome, verdict, _lead(result, same=same), present)
 
 
 def _nothing_differs(result: Result) -> bool:
@@ -190,7 +187,7 @@ def _file_line(one: FileChange) -> Line:
 def _stages(result: Result) -> Section | None:
     if not result.stages:
         return None
-    words = {"changed": "", "added": "new stage", "removed": "removed", "pending": "not run yet"}
+    words = {"changed": "", "added": "", "removed": "removed", "pending": "not run yet"}
     touched = [stage for stage in result.stages if stage.status != "same"]
     blocks = _bullets((Code(stage.name), *_why(stage, words[stage.status])) for stage in touched)
     same = tuple(stage.name for stage in result.stages if stage.status == "same")
@@ -214,7 +211,7 @@ def _reason(reason: Reason) -> Line:
     subject = Code(reason.subject)
     match reason.kind:
         case "new":
-            return ("new",)
+            return ("new stage",)
         case "always":
             return ("always runs",)
         case "upstream":

@@ -37,9 +37,11 @@ class _Reader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.seen = Rendered()
         self.code = 0
+        self.named: list[tuple[str, ...]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.code += tag == "code"
+        self.named.append((tag, *(name for name, _ in attrs)))
         self.seen.tags.append(f"<{' '.join([tag, *(f'{name}={value}' for name, value in attrs)])}>")
 
     def handle_endtag(self, tag: str) -> None:
@@ -59,6 +61,14 @@ class _Reader(HTMLParser):
 
     def handle_pi(self, data: str) -> None:
         self.seen.tags.append("<?>")
+
+
+def elements(page: str) -> list[tuple[str, ...]]:
+    """Name every element of a page in order, each with the names of its attributes."""
+    reader = _Reader()
+    reader.feed(page)
+    reader.close()
+    return reader.named
 
 
 def to_html(markdown: str) -> str:
