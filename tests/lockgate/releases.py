@@ -48,7 +48,9 @@ def a_build(folder: Path, seed: str = "one", size: int = 5000) -> Path:
     (folder / "model-card.md").write_text(f"# Flight delay\n\nBuild {seed}.\n")
     (folder / "dvc.lock").write_text(f"schema: '2.0'\nstages: {{}} # {seed}\n")
     (folder / "wheels").mkdir(exist_ok=True)
-    (folder / "wheels" / "flight_delay-1.0-py3-none-any.whl").write_bytes(_zip("flight_delay/__init__.py", "x = 1\n"))
+    (folder / "wheels" / "flight_delay-1.0-py3-none-any.whl").write_bytes(
+        _zip("flight_delay/__init__.py", f"seed = {seed!r}\n")
+    )
     return folder
 
 
