@@ -79,14 +79,20 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the plan of the working tree. Exit code 0, whatever it is."""
     root = project_root()
     current, files = Workspace(root), WorkspaceFiles(root)
-    pipeline = read_pipeline(current)
-    if not pipeline.stages:
-        raise PipelineError("there is no stage here: no dvc.yaml declares one", "`dvc stage add --help` begins one.")
+    pipeline = needed_pipeline(current)
     base = snapshot(root, arguments.base) if arguments.base else current
     plans = plan(pipeline, read_lock(base, pipeline), files, current)
     files.remember()
     sys.stdout.write(as_json(plans, base) if arguments.json else as_text(plans))
     return 0
+
+
+def needed_pipeline(current: Snapshot) -> Pipeline:
+    """Return the pipeline. Raises :class:`PipelineError` if there is no stage in it."""
+    pipeline = read_pipeline(current)
+    if not pipeline.stages:
+        raise PipelineError("there is no stage here: no dvc.yaml declares one", "`dvc stage add --help` begins one.")
+    return pipeline
 
 
 def as_json(plans: tuple[StagePlan, ...], base: Snapshot) -> str:

@@ -154,53 +154,22 @@ def _die_with_parent(lifeline: int) -> None:
 
 
 def _reproduce(everywhere: bool, tell: Callable[[Progress], object]) -> int:
-    from dvc.dependency import Dependency
+    import logging
+
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    restored: set[str] = set()
-    told = ""
-
-    def one_stage(stage: Any, **options: Any) -> Any:
-        nonlocal told
-        if not stage.cmd:
-            return _as_dvc(stage, options)
-        own = [item for item in (*stage.outs, *stage.deps) if not item.IS_DEPENDENCY or type(item) is Dependency]
-        if not stage.frozen and any(not item.hash_info for item in own):
-            stage.cmd_changed = True  # its lock entry is not about this stage as it stands now
-        tell(Progress("began", stage.addressing))
-        started = time.monotonic()
-        try:
-            result = _as_dvc(stage, options)
-        except Exception as error:
-            told = stage.addressing
-            tell(Progress("failed", stage.addressing, seconds=time.monotonic() - started, error=words(error)))
-            raise
-        status: Status = "untouched" if result is None else "restored" if stage.addressing in restored else "ran"
-        made = _made(cache, stage) if status == "ran" else set()
-        pulled = 0 if status == "untouched" else growth.since(made)
-        tell(Progress("ended", stage.addressing, status, time.monotonic() - started, pulled))
-        return result
-
-    def pull_run_cache(*arguments: Any, **options: Any) -> Any:
-        copied = fetch_run_cache(*arguments, **options)
-        files = (cache.folder / "runs" / key[:2] / key / value for key, value in copied)
-        tell(Progress("ended", "", pulled=sum(file.stat().st_size for file in files)))
-        return copied
-
-    def restore(stage: Any, **options: Any) -> None:
-        from_cache(stage, **options)
-        restored.add(stage.addressing)
-
+    for handler in logging.getLogger("dvc").handlers:  # warnings, and the commands that are run
+        handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name == "dvc.stage.run")
+    watched = None
     try:
         with Repo() as repo:
-            cache = Cache(Path(repo.cache.local_cache_dir))
-            growth = _Growth(cache)
-            from_cache, repo.stage_cache.restore = repo.stage_cache.restore, restore
-            fetch_run_cache, repo.stage_cache.pull = repo.stage_cache.pull, pull_run_cache
-            repo.reproduce(all_pipelines=everywhere, pull=True, allow_missing=True, repro_fn=one_stage)
+            watched = _Watched(repo, tell)
+            # With no remote there is nothing to pull from, and DVC would call that a failure of the stage.
+            pull = bool(repo.config["core"].get("remote"))
+            repo.reproduce(all_pipelines=everywhere, pull=pull, allow_missing=True, repro_fn=watched.reproduce)
     except DvcException as error:
-        if not told:
+        if watched is None or not watched.failed:
             tell(Progress("failed", "", error=words(error)))
         return 1
     except KeyboardInterrupt:
@@ -208,12 +177,82 @@ def _reproduce(everywhere: bool, tell: Callable[[Progress], object]) -> int:
     return 0
 
 
+class _Watched:
+    """Reproduces stages as ``dvc repro`` does, and tells of each."""
+
+    def __init__(self, repo: Any, tell: Callable[[Progress], object]) -> None:
+        self.tell, self.cache, self.failed = tell, Cache(Path(repo.cache.local_cache_dir)), False
+        self.growth, self.folders = _Growth(self.cache), _Folders(repo)
+        self.restored: set[str] = set()
+        self._restore, repo.stage_cache.restore = repo.stage_cache.restore, self.restore
+        self._pull, repo.stage_cache.pull = repo.stage_cache.pull, self.pull_run_cache
+
+    def reproduce(self, stage: Any, **options: Any) -> Any:
+        """Reproduce one stage; DVC calls this for each, in order."""
+        if not stage.cmd:
+            return _as_dvc(stage, options)
+        self.tell(Progress("began", stage.addressing))
+        started = time.monotonic()
+        try:
+            if _is_changed(stage, options.get("upstream")):
+                self.folders.complete(stage)
+                options["allow_missing"] = False  # or outputs that were not written were recorded without a hash
+            result = _as_dvc(stage, options)
+        except Exception as error:
+            self.failed = True
+            self.tell(Progress("failed", stage.addressing, seconds=time.monotonic() - started, error=words(error)))
+            raise
+        status: Status = "untouched" if result is None else "restored" if stage.addressing in self.restored else "ran"
+        made = _made(self.cache, stage) if status == "ran" else set()
+        pulled = 0 if status == "untouched" else self.growth.since(made)
+        self.tell(Progress("ended", stage.addressing, status, time.monotonic() - started, pulled))
+        return result
+
+    def pull_run_cache(self, *arguments: Any, **options: Any) -> Any:
+        """Stand in for DVC's, and tell how much it was."""
+        copied = self._pull(*arguments, **options)
+        files = (self.cache.folder / "runs" / key[:2] / key / value for key, value in copied)
+        self.tell(Progress("ended", "", pulled=sum(file.stat().st_size for file in files)))
+        return copied
+
+    def restore(self, stage: Any, **options: Any) -> None:
+        """Stand in for DVC's, and remember which stages need not run for it."""
+        self._restore(stage, **options)
+        self.restored.add(stage.addressing)
+
+
+def _is_changed(stage: Any, upstream: Any) -> bool:
+    """Say whether DVC will run a stage. One whose lock entry does not know all that it declares is made to run."""
+    from dvc.dependency import Dependency
+
+    declared = [item for item in (*stage.outs, *stage.deps) if not item.IS_DEPENDENCY or type(item) is Dependency]
+    if not stage.frozen and any(not item.hash_info for item in declared):
+        stage.cmd_changed = True
+    return bool(stage.changed(True, upstream))
+
+
 def _as_dvc(stage: Any, options: dict[str, Any]) -> Any:
-    """Reproduce one stage as ``dvc repro`` does: the lock is written after each stage."""
+    """Do what ``dvc repro`` does with a stage: the lock is written after each."""
     result = stage.reproduce(**options)
     if result is not None:
         stage.dump(update_pipeline=False)
     return result
+
+
+class _Folders:
+    """Pulls a tracked folder as a whole where DVC would pull one file of it for one stage, and the next stage, that
+    reads the folder, would find it incomplete and run on that."""
+
+    def __init__(self, repo: Any) -> None:
+        stages = repo.index.stages
+        held = {out.fs_path for stage in stages for out in stage.outs}
+        self.repo, self.read = repo, held & {dep.fs_path for stage in stages for dep in stage.deps}
+
+    def complete(self, stage: Any) -> None:
+        for dep in stage.deps:
+            whole = next((folder for folder in self.read if dep.fs_path.startswith(f"{folder}{os.sep}")), None)
+            if whole and not Path(whole).exists():
+                self.repo.pull(whole)
 
 
 def _made(cache: Cache, stage: Any) -> set[str]:

@@ -1,0 +1,362 @@
+"""``lockgate run``: run what changed, watched, then show the result.
+
+With ``--base`` it starts from that revision's locks, as a pull request's check does: the author's own lock is kept
+aside and compared with what came out. It is put back if the run does not end well, by the next run if need be.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+
+from lockgate import report
+from lockgate.dvc import DvcError, WorkspaceFiles
+from lockgate.errors import LockgateError
+from lockgate.git import Snapshot, Workspace, project_root, snapshot
+from lockgate.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock
+from lockgate.plan import StagePlan, as_json, as_text, describe, needed_pipeline, plan
+from lockgate.policy import FILE as POLICY
+from lockgate.reproduction import Progress, reproduce
+from lockgate.result import Execution, LockStatus, Reason, Result, StageRun, Verdict
+
+EXAMPLES = """\
+examples:
+  lockgate run                                   run what changed here, then show the result
+  lockgate run --dry-run                         only say what would run: `lockgate plan`
+  lockgate run --base main --output result.json  as a pull request's check does: from main's lock, result kept
+
+Stopped or failed, it can simply be started again: what is done is not done twice.
+"""
+LOG_LINES = 40
+
+
+class StageFailed(LockgateError):  # noqa: N818 - named for what the user reads
+    """A stage's command, or getting at what it needs, failed."""
+
+    def __init__(self, stage: str, log: str) -> None:
+        """Name the stage and show the end of what it said."""
+        quoted = "".join(f"\n  | {line}" for line in log.splitlines())
+        super().__init__(
+            f"stage '{stage}' failed; the end of its log:{quoted}",
+            "Correct it and run `lockgate run` again: the stages before it are not run twice.",
+        )
+
+
+class Interrupted(LockgateError):  # noqa: N818
+    """The user, or the machine, stopped the run."""
+
+    def __init__(self, stage: str | None, log: str) -> None:
+        """Name the stage that was at work, if one was, and show the end of what it said."""
+        quoted = "".join(f"\n  | {line}" for line in log.splitlines())
+        place = f" in stage '{stage}'; the end of its log:{quoted}" if stage else ""
+        super().__init__(f"interrupted{place}", "`lockgate run` continues: what is done is not done twice.")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``lockgate run``."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("--base", metavar="REV", help="start from this revision's dvc.lock and compare with it")
+    parser.add_argument("--dry-run", action="store_true", help="say what would run and why, run nothing")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of text")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="also write the result to FILE, as JSON")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run, then show the result. Exit code 1 (an error) if a stage failed or the run was stopped."""
+    root = project_root()
+    current = Workspace(root)
+    with _alone(root), _stoppable():
+        _put_back(root)
+        pipeline = needed_pipeline(current)
+        files = WorkspaceFiles(root)
+        base = snapshot(root, arguments.base) if arguments.base else None
+        start = _base_lock(base, pipeline) if base else read_lock(current, pipeline)
+        plans = plan(pipeline, start, files, current)
+        if arguments.dry_run:
+            sys.stdout.write(as_json(plans, base or current) if arguments.json else as_text(plans))
+            return 0
+        claims = _claims(pipeline, files, current) if base else {}
+        files.remember()
+        with _starting_from(root, base):
+            recorder = Recorder(pipeline, plans)
+            _reproduce(root, recorder)
+            after = read_lock(current, pipeline)
+            status = _lock_status(claims, after, pipeline) if base else None
+            _finish(root, arguments, recorder, recorder.execution(after), status)
+    return 0
+
+
+@dataclass
+class Recorder:
+    """Hears of every step of a run and says it on stderr as it goes."""
+
+    pipeline: Pipeline
+    plans: tuple[StagePlan, ...]
+    runs: dict[str, StageRun] = field(default_factory=dict)
+    at_work: str | None = None
+    failed: Progress | None = None
+    pulled: int = 0
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    started: float = field(default_factory=time.monotonic)
+
+    def progress(self, step: Progress) -> None:
+        """Take note of one step."""
+        self.pulled += step.pulled
+        if step.event == "failed":
+            self.failed = step
+            self.runs[step.stage] = StageRun(step.stage, "failed", step.seconds, step.pulled)
+            self.log.extend(line for line in step.error.splitlines() if line not in self.log)
+        elif step.event == "began":
+            self.at_work = step.stage
+            self.log.clear()
+            if reasons := self._reasons(step.stage):
+                self._tell(step.stage, "; ".join(describe(reason) for reason in reasons[:3]))
+        elif step.stage and step.status:
+            self.at_work = None
+            self.runs[step.stage] = StageRun(step.stage, step.status, step.seconds, step.pulled)
+            if step.status != "untouched" or self._reasons(step.stage):
+                self._tell(step.stage, _ended(step))
+
+    def output(self, line: str) -> None:
+        """Pass a line on that DVC or a stage printed."""
+        self.log.append(line)
+        sys.stderr.write(f"{line}\n")
+
+    def execution(self, lock: Lock) -> Execution:
+        """Return what was done, a line for each stage of the pipeline in its order."""
+        stopped = self.failed or self.at_work
+        runs = [
+            self.runs.get(s.name, StageRun(s.name, "not reached" if stopped else "untouched", 0.0, 0))
+            for s in self.pipeline.stages
+        ]
+        tracked = lock.tracked_bytes() + sum(record.size or 0 for record in self.pipeline.data.values())
+        name = self.failed.stage if self.failed else self.at_work
+        log = "\n".join(self.log) if name else ""
+        return Execution(tuple(runs), time.monotonic() - self.started, self.pulled, tracked, name, log)
+
+    def _reasons(self, stage: str) -> tuple[Reason, ...]:
+        return next((item.reasons for item in self.plans if item.name == stage), ())
+
+    def _tell(self, stage: str, what: str) -> None:
+        number = next((n for n, s in enumerate(self.pipeline.stages, 1) if s.name == stage), 0)
+        elapsed = time.monotonic() - self.started
+        sys.stderr.write(f"[{number}/{len(self.pipeline.stages)} {elapsed:.0f} s] {stage}: {what}\n")
+        sys.stderr.flush()
+
+
+def as_summary(execution: Execution) -> str:
+    """Return what each stage did, for a project without a policy."""
+    words = {"ran": "ran", "restored": "taken from the run cache", "untouched": "up to date"}
+    width = max((len(run.name) for run in execution.stages), default=0)
+    lines = [
+        f"{run.name:{width}}  {words.get(run.status, run.status)}"
+        + (f"  {run.seconds:.1f} s" if run.status in ("ran", "restored", "failed") else "")
+        + (f"  {_bytes(run.pulled)} pulled" if run.pulled else "")
+        for run in execution.stages
+    ]
+    total = f"{execution.seconds:.1f} s, {_bytes(execution.pulled)} of {_bytes(execution.tracked)} pulled"
+    return "\n".join([*lines, total]) + "\n"
+
+
+def _reproduce(root: Path, recorder: Recorder) -> None:
+    if all(item.verdict == "same" for item in recorder.plans):
+        return
+    everywhere = any(stage.file != "dvc.yaml" for stage in recorder.pipeline.stages)
+    try:
+        code = reproduce(root, everywhere=everywhere, on_progress=recorder.progress, on_output=recorder.output)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(recorder.at_work, "\n".join(recorder.log)) from stop
+    if recorder.failed and not recorder.failed.stage:
+        raise DvcError(f"DVC could not start: {recorder.failed.error}", _advice(recorder.failed.error))
+    if code != 0 and not recorder.failed:
+        if recorder.at_work is None:
+            raise DvcError(f"DVC ended with code {code}: {' '.join(recorder.log)}", "Try `dvc repro -v`.")
+        recorder.failed = Progress("failed", recorder.at_work, error=f"DVC ended with code {code}")
+
+
+def _finish(
+    root: Path, arguments: argparse.Namespace, recorder: Recorder, execution: Execution, status: LockStatus | None
+) -> None:
+    """Show the result, and write it where asked; then complain if a stage failed."""
+    failure = StageFailed(recorder.failed.stage, execution.log) if recorder.failed else None
+    if (root / POLICY).exists() or (arguments.base and snapshot(root, arguments.base).read(POLICY) is not None):
+        if failure is None or arguments.json or arguments.output:
+            _show(_result(root, arguments.base, execution, status), arguments)
+    elif arguments.json or arguments.output:
+        raise failure or LockgateError(
+            f"there is no {POLICY}, so there is no result to write", "`lockgate run` without --json or --output works."
+        )
+    else:
+        sys.stdout.write(as_summary(execution))
+        sys.stderr.write(f"With a {POLICY} that names the metrics this would end with a report on them.\n")
+    if failure:
+        raise failure
+
+
+def _result(root: Path, base: str | None, execution: Execution, status: LockStatus | None) -> Result:
+    before, head = report.revisions(root, base, report.WORKSPACE)
+    result = report.build(root, before, head, lock=status, execution=execution)
+    if execution.failed_stage:
+        result = replace(result, verdict=Verdict("failed", f"stage {execution.failed_stage} failed"))
+    return report.readable(result)
+
+
+def _show(result: Result, arguments: argparse.Namespace) -> None:
+    from lockgate.render import render
+
+    if arguments.output:
+        report.write_whole(arguments.output, result.to_json())
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    sys.stdout.write(render(result, "json" if arguments.json else "text", color=color))
+
+
+def _ended(step: Progress) -> str:
+    pulled = f", {_bytes(step.pulled)} pulled" if step.pulled else ""
+    if step.status == "untouched":
+        return "up to date"
+    if step.status == "restored":
+        return f"taken from the run cache in {step.seconds:.1f} s{pulled}"
+    return f"ran in {step.seconds:.1f} s{pulled}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def _advice(error: str) -> str:
+    if "lock" in error.lower():
+        return "Wait for the other DVC process to end; if there is none, remove .dvc/tmp/rwlock and try again."
+    return "`dvc repro -v` tells more."
+
+
+# --- the lock to start from
+
+
+def _base_lock(base: Snapshot, pipeline: Pipeline) -> Lock:
+    """Return the base's lock. A broken one counts as none, so that a change that repairs it can be checked."""
+    try:
+        return read_lock(base, pipeline)
+    except (BrokenLock, BrokenFile) as error:
+        sys.stderr.write(f"In {base.label}: {error}\nStarting without a lock.\n")
+        return Lock()
+
+
+def _claims(pipeline: Pipeline, files: WorkspaceFiles, current: Snapshot) -> dict[str, dict[str, str]]:
+    """Return the outputs' digests of each stage that the author's lock says is up to date."""
+    try:
+        lock = read_lock(current, pipeline)
+    except (BrokenLock, BrokenFile):
+        return {}
+    settled = [item.name for item in plan(pipeline, lock, files, current) if item.verdict == "same"]
+    entries = {name: lock.stages[name] for name in settled if name in lock.stages}
+    return {name: {path: out.digest for path, out in entry.outs.items()} for name, entry in entries.items()}
+
+
+def _lock_status(claims: dict[str, dict[str, str]], lock: Lock, pipeline: Pipeline) -> LockStatus:
+    """Compare what the author's lock claimed with what came out."""
+    entries = {stage.name: lock.stages[stage.name] for stage in pipeline.stages if stage.name in lock.stages}
+    came = {name: {path: out.digest for path, out in entry.outs.items()} for name, entry in entries.items()}
+    differing = tuple(name for name, outs in claims.items() if came.get(name) != outs)
+    if differing:
+        return LockStatus("differs", differing)
+    return LockStatus("reproduced" if claims.keys() >= came.keys() else "written")
+
+
+@contextmanager
+def _starting_from(root: Path, base: Snapshot | None) -> Iterator[None]:
+    """Have the locks of ``base`` in the working tree; put the author's back unless all ends well."""
+    if base is None:
+        yield
+        return
+    current = Workspace(root)
+    paths = [path for path in {*base.list("dvc.lock"), *current.list("dvc.lock")} if Path(path).name == "dvc.lock"]
+    kept = {path: _text(current.read(path)) for path in paths}
+    note = _note(root)
+    report.write_whole(note, json.dumps(kept))
+    _write_locks(root, {path: _text(base.read(path)) for path in paths})
+    try:
+        yield
+    except BaseException:
+        _write_locks(root, kept)
+        note.unlink()
+        raise
+    note.unlink()
+
+
+def _put_back(root: Path) -> None:
+    """Put back the locks that a killed run with ``--base`` left aside; what stands there now is kept beside."""
+    note = _note(root)
+    try:
+        kept = json.loads(note.read_text())
+    except FileNotFoundError:
+        return
+    current = Workspace(root)
+    for path, text in kept.items():
+        now = _text(current.read(path))
+        if now is not None and now != text:
+            aside = note.with_name("replaced") / path
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text(now)
+            sys.stderr.write(
+                f"An interrupted run left {path} changed: it is as before again ({aside} has the other).\n"
+            )
+    _write_locks(root, kept)
+    note.unlink()
+
+
+def _write_locks(root: Path, texts: dict[str, str | None]) -> None:
+    for path, text in texts.items():
+        if text is None:
+            (root / path).unlink(missing_ok=True)
+        else:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            report.write_whole(root / path, text)
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode(errors="surrogateescape")
+
+
+def _note(root: Path) -> Path:
+    folder = root / ".dvc" / "tmp" / "lockgate"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "kept-locks.json"
+
+
+# --- this process
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Refuse to run beside another ``lockgate run`` in the same project."""
+    with _note(root).with_name("run.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DvcError("another `lockgate run` is at work in this project", "Wait for it to end.") from error
+        yield
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C is taken."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        raise Interrupted(None, "") from stopped
+    finally:
+        signal.signal(signal.SIGTERM, before)
