@@ -1,17 +1,18 @@
 """What every test of lockgate stands on: git and DVC that know nothing of the machine they run on."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.lockgate.factory import Project
 
 
-@pytest.fixture(autouse=True)
-def no_configuration_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def no_configuration_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's git and DVC configuration, caches and telemetry out of the tests."""
-    empty = tmp_path_factory.getbasetemp() / "configuration"
+    empty = tmp_path_factory.mktemp("configuration")
     settings = {
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -25,18 +26,27 @@ def no_configuration_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_f
         "DVC_NO_ANALYTICS": "1",
         "SHELL": "/bin/sh",
     }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("DVC_STAGE", raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        for name in ("DVC_ROOT", "DVC_STAGE"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, no_configuration_of_this_machine: None) -> Path:
+    """An empty project that tests take a copy of: DVC needs half a second to make one."""
+    return Project.create(tmp_path_factory.mktemp("template") / "project").root
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An empty DVC project inside git with a folder as its remote, and the working directory in it."""
-    made = Project.create(tmp_path / "project")
-    monkeypatch.chdir(made.root)
-    return made
+    shutil.copytree(template, tmp_path / "project")
+    (tmp_path / "remote").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    return Project(tmp_path / "project")
 
 
 @pytest.fixture

@@ -41,15 +41,15 @@ class Project:
         return self.root.parent / "remote"
 
     @classmethod
-    def create(cls, root: Path) -> "Project":
-        """Make an empty project: git, DVC, a remote, ``stage.sh``."""
+    def create(cls, root: Path, repository: Path | None = None) -> "Project":
+        """Make an empty project: git (in ``repository``, if it is not the project itself), DVC, a remote."""
         from dvc.repo import Repo
 
         root.mkdir(parents=True)
         project = cls(root)
-        project.git("init", "-q", "-b", "main")
+        project.git("init", "-q", "-b", "main", str(repository or root))
         quiet()
-        Repo.init(str(root)).close()
+        Repo.init(str(root), subdir=repository is not None).close()
         project.remote.mkdir(exist_ok=True)
         with (root / ".dvc/config").open("a") as config:
             config.write("[core]\n    remote = local\n['remote \"local\"']\n    url = ../../remote\n")
