@@ -92,7 +92,8 @@ def _basis(result: Result) -> tuple[Line, ...]:
             methods.setdefault(metric.method, []).append(metric.name)
     parts: list[Part] = [basis]
     for number, (method, names) in enumerate(methods.items()):
-        parts += [("; " if number else ": ") + f"{method} for ", *listed(tuple(names))]
+        of: Line = (" for ", *listed(tuple(names))) if len(methods) > 1 else ()
+        parts += [("; " if number else ": ") + method, *of]
     return ((*parts, ". Chance in the choice of test rows is covered, chance in training is not."),)
 
 

@@ -47,41 +47,19 @@ def _renderer(format: str) -> Callable[[Document], str]:  # noqa: A002
     raise ValueError(f"no such format: {format}")
 
 
-def write(text: str, output: Path | None) -> None:
-    """Write a rendered result to a file, or to stdout."""
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise LockgateError(
-            f"cannot write {output}: {error.strerror}", "Name a file in a folder that exists."
-        ) from error
-
-
-def add_format_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how a result is to be shown: shared by every command that shows one."""
-    parser.add_argument("--format", choices=FORMATS, default="text", help="how to show it (default: text)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of stdout")
-    parser.add_argument("--no-timings", action="store_true", help="leave out what only this machine measured")
-
-
-def show(result: Result, arguments: argparse.Namespace) -> None:
-    """Render and write ``result`` as the arguments of :func:`add_format_arguments` ask; colour on a terminal only."""
-    color = arguments.output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    write(render(result, arguments.format, timings=not arguments.no_timings, color=color), arguments.output)
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("result", metavar="RESULT", help="a result.json, or - for stdin")
-    add_format_arguments(parser)
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how to show it (default: text)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of stdout")
+    parser.add_argument("--no-timings", action="store_true", help="leave out what only one machine measured")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Show a recorded result."""
-    show(read_result(_read(arguments.result)), arguments)
+    """Show a recorded result; in colour on a terminal only."""
+    result = read_result(_read(arguments.result))
+    color = arguments.output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    _write(render(result, arguments.format, timings=not arguments.no_timings, color=color), arguments.output)
     return 0
 
 
@@ -93,3 +71,12 @@ def _read(path: str) -> bytes:
     except OSError as error:
         advice = "Make it with `lockgate report --format json --output result.json`."
         raise LockgateError(f"cannot read {path}: {error.strerror}", advice) from error
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+        return
+    from lockgate.report import write_whole
+
+    write_whole(output, text)

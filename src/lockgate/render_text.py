@@ -27,7 +27,8 @@ from lockgate.escape import CODE_LIMIT, TEXT_LIMIT, log, shorten, visible
 from lockgate.result import Judgement, Outcome
 
 WIDTH = 100
-USUAL_ROWS = 40
+USUAL_ROWS, FOLDED_ROWS = 40, 10  # of a table or list; the page has all of them
+SCREEN = 24  # lines: after more than these, the end says the verdict again
 _COLOR = re.compile(r"\x1b\[\d+m")
 NARROWEST = 8  # columns of a table are squeezed to fit, but never below this
 _OUTCOME: dict[Outcome, tuple[str, str]] = {"passed": ("✓", "32"), "failed": ("✗", "31"), "attention": ("!", "33")}
@@ -36,12 +37,11 @@ _JUDGED: dict[Judgement, str] = {"better": "32", "worse": "31", "noise": "2"}
 
 def render_text(document: Document, *, color: bool = False) -> str:
     """Return the text, at most :data:`WIDTH` columns wide but for words that are longer; colour only on demand."""
-    parts = [
-        _wrap(_line(document.verdict, color=color), ""),
-        _wrap(_line(document.lead, color=color), ""),
-        *(_section(cut(section, USUAL_ROWS), color=color) for section in document.sections),
-    ]
-    return "\n\n".join(parts) + "\n"
+    verdict = _wrap(_line(document.verdict, color=color), "")
+    sections = (cut(section, FOLDED_ROWS if section.folded else USUAL_ROWS) for section in document.sections)
+    lead = _wrap(_line(document.lead, color=color), "")
+    text = "\n\n".join([verdict, lead, *(_section(section, color=color) for section in sections)])
+    return "\n\n".join([text, verdict] if text.count("\n") > SCREEN else [text]) + "\n"
 
 
 def _section(section: Section, *, color: bool) -> str:

@@ -147,9 +147,11 @@ def _changes(result: Result) -> Section | None:
     if not (result.params or inputs):
         return None
     blocks: list[Block] = []
-    if any(one.role == "policy" for one in inputs):
-        judged: Line = (Mark("attention"), " ", Strong("This changes the policy."), " The gates above are the base's.")
-        blocks.append(Paragraph(judged))
+    policy = {one.kind for one in inputs if one.role == "policy"}
+    if policy:
+        judges = "This brings its own policy." if policy == {"added"} else "This changes the policy."
+        rest = " There is none at base to judge it." if policy == {"added"} else " The gates above are the base's."
+        blocks.append(Paragraph((Mark("attention"), " ", Strong(judges), rest)))
     several = len({param.file for param in result.params}) > 1
     blocks += _bullets(
         (
