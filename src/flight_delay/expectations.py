@@ -326,9 +326,9 @@ class _Reader:
                 self.refuse(f"unknown {what} '{word}'; {nearest(str(word), known)}", str(word))
 
     def refuse(self, complaint: str, *words: str) -> NoReturn:
-        """Raise :class:`StageError`; the line is the first one with one of ``words``, tried in order."""
+        """Raise :class:`StageError`; its line is the first with one of ``words``, as a key or else anywhere."""
         lines = [line.split("#")[0] for line in self.path.read_text(encoding="utf-8").splitlines()]
-        patterns = [rf"(?<![\w.]){re.escape(word)}(?![\w.])" for word in words]
+        patterns = [rf"(?<![\w.]){re.escape(word)}{end}" for word in words for end in (r"\s*:", r"(?![\w.])")]
         line = next((n for pattern in patterns for n, text in enumerate(lines, 1) if re.search(pattern, text)), None)
         place = f"{self.path}, line {line}" if line else f"{self.path}"
         raise StageError(f"{place}: {complaint}{'' if complaint.endswith('?') else '.'}")

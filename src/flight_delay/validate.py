@@ -24,9 +24,9 @@ from flight_delay.errors import StageError, run_stage
 from flight_delay.expectations import SHAPE_RULES, TYPES, Expectation, Suite, read_suites
 from flight_delay.files import read_table, write_json
 from flight_delay.params import load_params
+from flight_delay.paths import RAW, REPORTS
 
-RAW = Path("data/raw")
-REPORT = Path("reports/validation.json")
+REPORT = REPORTS / "validation.json"
 EXAMPLES = 5
 LOOKED_THROUGH = 100  # offending rows among which examples with different values are sought
 
@@ -195,7 +195,7 @@ def _judge(frame: pd.DataFrame, judged: Mapping[Expectation, Judged]) -> dict[Ex
         for result in batch.validate(
             gx.ExpectationSuite(name="suite", expectations=compiled), result_format=form
         ).results:
-            expectation = chosen[result.expectation_config.meta["position"]]  # type: ignore[union-attr]
+            expectation = chosen[result.expectation_config.meta["position"]]
             if result.exception_info.get("raised_exception", True):
                 raise RuntimeError(f"{expectation}: {result.exception_info}")
             yield expectation, result
