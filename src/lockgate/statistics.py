@@ -114,7 +114,7 @@ def benjamini_hochberg(p: list[float]) -> list[float]:
     adjusted = [0.0] * len(p)
     smallest = 1.0
     for rank, index in zip(range(len(p), 0, -1), order, strict=True):
-        smallest = min(smallest, p[index] * len(p) / rank)
+        smallest = min(smallest, p[index] * (len(p) / rank))
         adjusted[index] = smallest
     return adjusted
 

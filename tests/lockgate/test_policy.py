@@ -1,0 +1,174 @@
+from dataclasses import fields
+
+import pytest
+
+from lockgate.policy import (
+    Ceiling,
+    DataChecksPass,
+    Environment,
+    Floor,
+    MetricsComplete,
+    ModelSize,
+    NoWorse,
+    PolicyError,
+    SlicesNoWorse,
+    read_policy,
+)
+
+TEXT = """\
+model: flight-delay
+metrics:
+  roc_auc: {file: reports/metrics.json, key: roc_auc.model, better: higher, statistic: roc_auc}
+  log_loss: {file: reports/metrics.json, key: log_loss.model, better: lower}
+  revenue: {file: reports/metrics.json, key: revenue, better: higher}
+predictions:
+  file: reports/predictions.parquet
+  key: [date, carrier, flight]
+  label: late
+  score: probability
+  slices: [carrier, month]
+  slice_metric: roc_auc
+validation: reports/validation.json
+plots: [{file: reports/plots/roc.json, title: ROC, x: fpr, y: tpr}]
+seed: train.seed
+gates:
+  - {kind: floor, metric: roc_auc, value: 0.69}
+  - {kind: ceiling, metric: log_loss, value: 1}
+  - {kind: no-worse, metric: roc_auc, tolerance: 0.002}
+  - {kind: slices-no-worse, metric: roc_auc, tolerance: 0.01, rows: 1000, columns: [carrier]}
+  - {kind: data-checks}
+  - {kind: model-size, at_most: 20 MB}
+  - {kind: metrics-complete}
+environments:
+  staging: {}
+  production: {after: staging, rebuilt: full, gates: [{kind: floor, metric: roc_auc, value: 0.7}]}
+"""
+
+
+def test_a_whole_policy_is_read_as_written() -> None:
+    policy = read_policy(TEXT)
+
+    assert policy.model == "flight-delay"
+    assert [metric.statistic for metric in policy.metrics] == ["roc_auc", "log_loss", None]
+    assert policy.predictions is not None
+    assert policy.predictions.key == ("date", "carrier", "flight")
+    assert policy.gates == (
+        Floor("roc_auc", 0.69),
+        Ceiling("log_loss", 1.0),
+        NoWorse("roc_auc", 0.002),
+        SlicesNoWorse("roc_auc", 0.01, 1000, ("carrier",)),
+        DataChecksPass(),
+        ModelSize(20_000_000),
+        MetricsComplete(),
+    )
+    assert policy.environments == (
+        Environment("staging", None, "none", ()),
+        Environment("production", "staging", "full", (Floor("roc_auc", 0.7),)),
+    )
+
+
+def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
+    policy = read_policy("model: m\nmetrics: {cost: {file: m.json, key: cost, better: lower}}\n")
+
+    empty = {
+        field.name: getattr(policy, field.name) for field in fields(policy) if field.name not in ("model", "metrics")
+    }
+    assert empty == {
+        "predictions": None,
+        "validation": None,
+        "plots": (),
+        "seed": None,
+        "gates": (),
+        "environments": (),
+    }
+
+
+def test_a_statistic_can_be_switched_off() -> None:
+    text = "model: m\nmetrics: {roc_auc: {file: m.json, key: a, better: higher, statistic: null}}\n"
+
+    assert read_policy(text).metrics[0].statistic is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("model: flight-delay", "", "model: is missing"),
+        ("model: flight-delay", "model:", "model: must be text (it is empty)"),
+        (
+            "model: flight-delay",
+            "modell: flight-delay",
+            "modell: unknown key (it is 'flight-delay'); did you mean 'model'?",
+        ),
+        (
+            "better: lower}",
+            "beter: lower}",
+            "metrics.log_loss.beter: unknown key (it is 'lower'); did you mean 'better'?",
+        ),
+        ("better: lower}", "better: down}", "metrics.log_loss.better: must be one of higher, lower (it is 'down')"),
+        ("better: lower}", "better: higher}", "metrics.log_loss.better: log_loss is better lower (it is 'higher')"),
+        ("statistic: roc_auc", "statistic: rocauc", "(it is 'rocauc'); did you mean 'roc_auc'?"),
+        ("key: log_loss.model", "key: roc_auc.model", "metrics: two metrics stand at the same key of the same file"),
+        (
+            "file: reports/predictions.parquet",
+            "file: /etc/passwd",
+            "predictions.file: must be a path inside the repository",
+        ),
+        ("file: reports/predictions.parquet", "file: ../x.parquet", "predictions.file: must be a path inside"),
+        ("key: [date, carrier, flight]", "key: []", "predictions.key: must name at least one column"),
+        ("key: [date, carrier, flight]", "key: date", "predictions.key: must be a list (it is 'date')"),
+        ("slices: [carrier, month]", "slices: [carrier, carrier]", "predictions.slices[1]: says again"),
+        ("slice_metric: roc_auc", "slice_metric: revenue", "slice_metric: has no `statistic:` by which"),
+        ("  slice_metric: roc_auc\n", "", "predictions.slice_metric: is missing"),
+        ("kind: floor, metric: roc_auc, value: 0.69", "kind: flor", "did you mean 'floor'?"),
+        ("kind: floor, metric: roc_auc, value: 0.69", "kind: [floor]", "gates[0].kind: must be one of"),
+        ("kind: floor, metric: roc_auc, value: 0.69", "metric: roc_auc", "gates[0].kind: is missing"),
+        ("{kind: floor, metric: roc_auc, value: 0.69}", "floor", "gates[0]: must be a mapping (it is 'floor')"),
+        ("value: 0.69", "value: true", "gates[0].value: must be a finite number (it is True)"),
+        ("value: 0.69", "value: .nan", "gates[0].value: must be a finite number (it is nan)"),
+        ("value: 0.69", "value: '0.69'", "gates[0].value: must be a finite number (it is '0.69')"),
+        ("metric: roc_auc, value: 0.69", "metric: roc_au, value: 0.69", "(it is 'roc_au'); did you mean 'roc_auc'?"),
+        ("tolerance: 0.002", "tolerance: -1", "gates[2].tolerance: must be 0 or more (it is -1)"),
+        (
+            "tolerance: 0.002",
+            "tolerence: 0.002",
+            "gates[2].tolerence: unknown key (it is 0.002); did you mean 'tolerance'?",
+        ),
+        ("rows: 1000", "rows: 0", "gates[3].rows: must be a whole number from 1 (it is 0)"),
+        (
+            "columns: [carrier]",
+            "columns: [carriers]",
+            "gates[3].columns: not a slice column (it is 'carriers'); did you mean",
+        ),
+        ("at_most: 20 MB", "at_most: 20", "gates[5].at_most: must be a size such as '20 MB'"),
+        ("at_most: 20 MB", "at_most: 20 megs", "gates[5].at_most: must be a size such as '20 MB'"),
+        ("validation: reports/validation.json\n", "", "gates[4]: data checks need `validation:`"),
+        (
+            "after: staging",
+            "after: stagin",
+            "must name an environment that stands before (it is 'stagin'); did you mean",
+        ),
+        (
+            "after: staging",
+            "after: production",
+            "environments.production.after: must name an environment that stands before",
+        ),
+        ("rebuilt: full", "rebuilt: half", "environments.production.rebuilt: must be one of full, none (it is 'half')"),
+        ("  staging: {}", "  'a b': {}", "environments.a b: an environment's name has letters"),
+        ("  staging: {}", "  1: {}", "environments: its keys must be text (it is '1')"),
+    ],
+)
+def test_what_is_unknown_missing_or_impossible_is_named_with_the_nearest_key(old: str, new: str, said: str) -> None:
+    assert old in TEXT
+
+    with pytest.raises(PolicyError) as caught:
+        read_policy(TEXT.replace(old, new, 1))
+
+    assert str(caught.value).startswith("lockgate.yaml: ")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "just text", "metrics: {}\nmodel: m"])
+def test_a_file_that_holds_no_policy_is_refused(text: str) -> None:
+    with pytest.raises(PolicyError):
+        read_policy(text)
