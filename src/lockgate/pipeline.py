@@ -505,7 +505,8 @@ def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, L
     except BrokenFile as error:
         line = re.search(r", line (\d+)", str(error))
         before = b"\n".join(text.splitlines()[: int(line[1])]) if line else text
-        raise BrokenLock(path, str(error).partition(": ")[2], _entry_before(before)) from error
+        problem = str(error).removeprefix(path).lstrip(",: ")
+        raise BrokenLock(path, problem, _entry_before(before)) from error
     if not isinstance(content, dict) or content.get("schema") != "2.0":
         found = content.get("schema", "none") if isinstance(content, dict) else "none"
         raise BrokenLock(path, f"its schema is '{found}', only '2.0' (DVC 2 and 3) can be read", None)
@@ -516,7 +517,10 @@ def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, L
         raise BrokenLock(path, "'stages' is not a mapping", None)
     for local, entry in entries.items():
         stage = pipeline.by_name.get(f"{prefix}{local}")
-        yield f"{prefix}{local}", _entry(path, f"{prefix}{local}", entry, stage.wdir if stage else folder)
+        found = _entry(path, f"{prefix}{local}", entry, stage.wdir if stage else folder)
+        if stage and (stage.deps or stage.params or stage.outs) and not (found.deps or found.params or found.outs):
+            raise BrokenLock(path, "its entry is incomplete: it has nothing but 'cmd'", found.name)
+        yield found.name, found
 
 
 def _entry(path: str, name: str, entry: Any, wdir: str) -> LockedStage:
