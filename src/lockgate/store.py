@@ -233,10 +233,11 @@ class Store:
         while True:
             try:
                 return request()
-            except AlreadyExistsError:
-                raise FileExistsError(path) from None
             except (BaseError, OSError, ValueError) as error:
                 failure = self._failure(path, error)
+                # a conflict is told as "exists" too, but nothing may have come of it: that is for another try
+                if isinstance(error, AlreadyExistsError) and not failure.passing:
+                    raise FileExistsError(path) from None
             attempt += 1
             if not failure.passing or attempt >= self._patience.tries:
                 raise failure.error
