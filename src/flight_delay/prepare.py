@@ -45,8 +45,7 @@ def join_weather(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
     observed = weather[["origin", "time_hour", *WEATHER]]
     wind = observed["wind_speed"]
     observed = observed.assign(wind_speed=wind.where(wind <= HIGHEST_WIND))
-    joined = flights.merge(observed, on=["origin", "time_hour"], how="left", validate="many_to_one")
-    return joined
+    return flights.merge(observed, on=["origin", "time_hour"], how="left", validate="many_to_one")
 
 
 def prepare(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
@@ -69,7 +68,8 @@ def window(rows: pd.DataFrame, months: Window, name: str) -> pd.DataFrame:
             f"prepare.{name}: all {len(inside):,} flights have the same label ({inside[LABEL].iloc[0]}); "
             "nothing can be learnt or judged on them."
         )
-    return inside.reset_index(drop=True)
+    selected: pd.DataFrame = inside.reset_index(drop=True)
+    return selected
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ def train(rows: pd.DataFrame, params: Train) -> Pipeline:
         verbose=2,  # a line a tree
     )
     model = Pipeline([("features", RequestFeatures()), ("classifier", classifier)])
-    with threadpool_limits(limits=1, user_api="openmp"), redirect_stdout(_Progress(sys.stdout)):  # type: ignore[type-var]
+    with threadpool_limits(limits=1, user_api="openmp"), redirect_stdout(_Progress(sys.stdout)):
         model.fit(rows[list(REQUEST)], rows[LABEL])
     return model.set_params(classifier__verbose=0)
 
