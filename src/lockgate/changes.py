@@ -52,10 +52,10 @@ def param_changes(base: State, head: State) -> tuple[ParamChange, ...]:
     """Return every parameter that a stage of either side reads and that differs, leaf by leaf, by file and key."""
     before, after = _params(base), _params(head)
     changes = []
-    for file, key in sorted(before.keys() | after.keys()):
+    for file, key in before.keys() | after.keys():
         pair = before.get((file, key), MISSING), after.get((file, key), MISSING)
         changes += [ParamChange(file, name, old, new) for name, old, new in value_changes(key, *pair)]
-    return tuple(dict.fromkeys(changes))
+    return tuple(sorted(set(changes), key=lambda change: (change.file, change.key)))
 
 
 def file_changes(base: State, base_files: Files, head: State, head_files: Files) -> tuple[FileChange, ...]:

@@ -401,6 +401,11 @@ def _resolve(snapshot: Snapshot, path: str, content: dict[str, Any]) -> _Resolve
 
     _check_shape(path, content)
     folder = posixpath.dirname(path)
+    for item in ("params.yaml", *content.get("vars", [])):
+        if isinstance(item, str):
+            read_params(
+                snapshot, _join(folder, item.partition(":")[0])
+            )  # its own error names the place, DVC's does not
     try:
         resolver = DataResolver(SimpleNamespace(fs=_Files(snapshot), config={}), folder, content)
         resolved = {name: resolver.resolve_one(name)[name] for name in resolver.get_keys()}
@@ -420,6 +425,8 @@ def _check_shape(path: str, content: dict[str, Any]) -> None:
     if not isinstance(stages, dict):
         raise BrokenFile(path, "'stages' is not a mapping of names to stages")
     content["stages"] = stages
+    if not isinstance(content.setdefault("vars", []), list):
+        raise BrokenFile(path, "'vars' is not a list")
     for name, stage in stages.items():
         if not isinstance(stage, dict):
             raise BrokenFile(path, f"stage '{name}' is not a mapping")

@@ -222,8 +222,10 @@ class _Planner:
             record = entry.deps.get(path) if entry else None
             if is_address(path):
                 yield Reason("data", path, record.digest if record else None), False
-            elif not self._rewritten(path):  # a stage upstream that runs is a cause of its own
+            elif not self._rewritten(path):
                 yield from self._dep(path, record)
+            elif record is None:  # otherwise a stage upstream that runs is a cause of its own
+                yield Reason("lock", path), self._will_be_there(path)
 
     def _dep(self, path: str, record: Recorded | None) -> Iterator[Cause]:
         found = self.files.digest(path, legacy=record is not None and record.legacy)
@@ -253,6 +255,15 @@ class _Planner:
                 yield Reason(kind, path, before, inside), False
         elif owner.path in self.pipeline.data:
             yield Reason("cache", path), False
+
+    def _will_be_there(self, path: str) -> bool:
+        """Say whether a path that stages rewrite exists in any case once they are done."""
+        known = self.pipeline.recorded(self.lock, path)
+        return (
+            self.files.digest(path) is not None
+            or (known is not None and known.path == path)
+            or all(self.plans[name].verdict == "will" for name in self.pipeline.writers(path))
+        )
 
     def _partly(self, path: str) -> bool:
         """Say whether something inside ``path`` may be pulled for another stage."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.lockgate.factory import Project
+import yaml
+from tests.lockgate.factory import Project, chain
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,6 +48,31 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "remote").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def ran_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project of ``factory.chain``, every stage run, committed and pushed."""
+    folder = tmp_path_factory.mktemp("ran")
+    shutil.copytree(template, folder / "project")
+    (folder / "remote").mkdir()
+    made = Project(folder / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.root)
+        chain(made)
+        _, failure = made.repro()
+    assert failure is None
+    made.commit()
+    made.push()
+    return folder
+
+
+@pytest.fixture
+def ran(ran_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project with four stages, all of them run, committed and pushed, and the working directory in it."""
+    shutil.copytree(ran_template, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "project")
+    return Project(tmp_path / "project", yaml.safe_load((tmp_path / "project/dvc.yaml").read_text())["stages"])
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import yaml
 SCRIPT = """\
 set -e
 name=$1
-read_all() { find $(cat spec/$name.deps) -type f | sort | xargs cat; }
+read_all() { find $(cat spec/$name.deps) -type f | sort | xargs cat 2>/dev/null; }
 for out in $(cat spec/$name.outs); do
   case $out in
     */) rm -rf $out; mkdir -p $out; read_all | head -c 6 > ${out}one; echo $name > ${out}two;;

@@ -3,7 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.lockgate.factory import Project, chain
+from tests.lockgate.factory import Project
 
 from lockgate import dvc
 from lockgate.git import Workspace, snapshot
@@ -104,15 +104,6 @@ def test_damaged_notes_are_no_obstacle(project: Project, monkeypatch: pytest.Mon
     project.write("big", "x")
 
     assert dvc.WorkspaceFiles(project.root).digest("big") == dvcs_digest(project, "big")
-
-
-@pytest.fixture
-def ran(project: Project) -> Project:
-    chain(project)
-    assert project.repro()[1] is None
-    project.commit()
-    project.push()
-    return project
 
 
 def test_one_output_is_fetched_and_nothing_else(ran: Project) -> None:
