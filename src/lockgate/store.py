@@ -257,7 +257,9 @@ class Store:
             fault = ObjectMissing(self.place(path))
         elif self._root is not None:
             fault = StoreError(f"{self.place(path)}: {_reason(error)}")
-        elif status in {"401", "403"} or (status is None and "credential" in text.lower()):
+        elif _found(r"(/latest/(?:api|meta-data))", text):  # the last place where the library looks for some
+            fault = StoreError(f"{self.url}: there are no credentials", _CREDENTIALS)
+        elif status in {"401", "403"}:
             fault = StoreError(f"{self.url} refused these credentials, or lets them not do this ({said})", _CREDENTIALS)
         else:
             passing = status is None or status[0] == "5" or status in {"408", "409", "429"}
