@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,14 +47,17 @@ def reproduce(
     everywhere: bool,
     on_progress: Callable[[Progress], None],
     on_output: Callable[[str], None],
+    afresh: Sequence[str] = (),
 ) -> int:
     """Do what ``dvc repro --pull --allow-missing`` does and return its exit code; 0 is success.
 
     One thing is done better: a stage that declares an output or dependency which its lock entry does not know runs
     (bare DVC passes over it while the file does not exist). ``everywhere`` includes the ``dvc.yaml`` files of
-    subfolders. ``on_progress`` is told of each stage, ``on_output`` gets each line that DVC or a stage prints. Both are
-    called in the thread of the caller. The process group dies with this process, even if that is killed, and is
-    interrupted, then killed, when this function is left by an exception such as ``KeyboardInterrupt``.
+    subfolders. With ``afresh`` these stages run instead, in this order and whatever is known of them, as with
+    ``dvc repro --single-item --force``: nothing is pulled or restored. ``on_progress`` is told of each stage,
+    ``on_output`` gets each line that DVC or a stage prints. Both are called in the thread of the caller. The process
+    group dies with this process, even if that is killed, and is interrupted, then killed, when this function is left by
+    an exception such as ``KeyboardInterrupt``.
     """
     events, said = os.pipe()
     lifeline, alive = os.pipe()
@@ -62,7 +65,10 @@ def reproduce(
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\nfrom lockgate.reproduction import child; child(*sys.argv[2:])"
     )
-    command = [sys.executable, "-P", "-c", program, source, str(said), str(lifeline), "all" if everywhere else "root"]
+    wanted: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": True, "pull": True}
+    if afresh:
+        wanted = {"targets": list(afresh), "single_item": True, "force": True}
+    command = [sys.executable, "-P", "-c", program, source, str(said), str(lifeline), json.dumps(wanted)]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     process = subprocess.Popen(
         command,
@@ -83,6 +89,8 @@ def reproduce(
     finally:
         _end_group(process)
         os.close(alive)
+        if process.stdout:
+            process.stdout.close()
 
 
 def _listen(
@@ -139,13 +147,16 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def child(events: str, lifeline: str, scope: str) -> None:
-    """Reproduce with DVC's Python API in this process, the leader of its group; arguments are file descriptors."""
+def child(events: str, lifeline: str, wanted: str) -> None:
+    """Reproduce with DVC's Python API in this process, the leader of its group.
+
+    ``events`` and ``lifeline`` are file descriptors, ``wanted`` the options of ``Repo.reproduce`` as JSON.
+    """
     for descriptor in (int(events), int(lifeline)):
         os.set_inheritable(descriptor, False)  # a stage's command must not be able to speak for us
     threading.Thread(target=_die_with_parent, args=(int(lifeline),), daemon=True).start()
     with os.fdopen(int(events), "w", buffering=1) as stream:
-        sys.exit(_reproduce(scope == "all", lambda step: stream.write(json.dumps(asdict(step)) + "\n")))
+        sys.exit(_reproduce(json.loads(wanted), lambda step: stream.write(json.dumps(asdict(step)) + "\n")))
 
 
 def _die_with_parent(lifeline: int) -> None:
@@ -153,7 +164,7 @@ def _die_with_parent(lifeline: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _reproduce(everywhere: bool, tell: Callable[[Progress], object]) -> int:
+def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object]) -> int:
     import logging
 
     from dvc.exceptions import DvcException
@@ -166,8 +177,8 @@ def _reproduce(everywhere: bool, tell: Callable[[Progress], object]) -> int:
         with Repo() as repo:
             watched = _Watched(repo, tell)
             # With no remote there is nothing to pull from, and DVC would call that a failure of the stage.
-            pull = bool(repo.config["core"].get("remote"))
-            repo.reproduce(all_pipelines=everywhere, pull=pull, allow_missing=True, repro_fn=watched.reproduce)
+            wanted["pull"] = wanted.get("pull", False) and bool(repo.config["core"].get("remote"))
+            repo.reproduce(**wanted, repro_fn=watched.reproduce)
     except DvcException as error:
         if watched is None or not watched.failed:
             tell(Progress("failed", "", error=words(error)))

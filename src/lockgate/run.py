@@ -79,14 +79,15 @@ def main(arguments: argparse.Namespace) -> int:
         pipeline = needed_pipeline(current)
         files = WorkspaceFiles(root)
         base = snapshot(root, arguments.base) if arguments.base else None
-        start = _base_lock(base, pipeline) if base else read_lock(current, pipeline)
+        locks = _locks_of(base, pipeline) if base else None
+        start = Lock() if locks == {} else read_lock(base or current, pipeline)
         plans = plan(pipeline, start, files, current)
         if arguments.dry_run:
             sys.stdout.write(as_json(plans, base or current) if arguments.json else as_text(plans))
             return 0
         claims = _claims(pipeline, files, current) if base else {}
         files.remember()
-        with _starting_from(root, base):
+        with _starting_from(root, locks):
             recorder = Recorder(pipeline, plans)
             _reproduce(root, recorder)
             after = read_lock(current, pipeline)
@@ -241,13 +242,15 @@ def _advice(error: str) -> str:
 # --- the lock to start from
 
 
-def _base_lock(base: Snapshot, pipeline: Pipeline) -> Lock:
-    """Return the base's lock. A broken one counts as none, so that a change that repairs it can be checked."""
+def _locks_of(base: Snapshot, pipeline: Pipeline) -> dict[str, str]:
+    """Return the text of each lock of the base. Broken ones count as none, so that a repair of them can be checked."""
     try:
-        return read_lock(base, pipeline)
+        read_lock(base, pipeline)
     except (BrokenLock, BrokenFile) as error:
         sys.stderr.write(f"In {base.label}: {error}\nStarting without a lock.\n")
-        return Lock()
+        return {}
+    texts = {path: _text(base.read(path)) for path in base.list("dvc.lock") if Path(path).name == "dvc.lock"}
+    return {path: text for path, text in texts.items() if text is not None}
 
 
 def _claims(pipeline: Pipeline, files: WorkspaceFiles, current: Snapshot) -> dict[str, dict[str, str]]:
@@ -272,17 +275,17 @@ def _lock_status(claims: dict[str, dict[str, str]], lock: Lock, pipeline: Pipeli
 
 
 @contextmanager
-def _starting_from(root: Path, base: Snapshot | None) -> Iterator[None]:
-    """Have the locks of ``base`` in the working tree; put the author's back unless all ends well."""
-    if base is None:
+def _starting_from(root: Path, locks: dict[str, str] | None) -> Iterator[None]:
+    """Have these locks, and no other, in the working tree; put the author's back unless all ends well."""
+    if locks is None:
         yield
         return
     current = Workspace(root)
-    paths = [path for path in {*base.list("dvc.lock"), *current.list("dvc.lock")} if Path(path).name == "dvc.lock"]
-    kept = {path: _text(current.read(path)) for path in paths}
+    here = [path for path in current.list("dvc.lock") if Path(path).name == "dvc.lock"]
+    kept = {path: _text(current.read(path)) for path in {*here, *locks}}
     note = _note(root)
     report.write_whole(note, json.dumps(kept))
-    _write_locks(root, {path: _text(base.read(path)) for path in paths})
+    _write_locks(root, {path: locks.get(path) for path in kept})
     try:
         yield
     except BaseException:
@@ -306,9 +309,7 @@ def _put_back(root: Path) -> None:
             aside = note.with_name("replaced") / path
             aside.parent.mkdir(parents=True, exist_ok=True)
             aside.write_text(now)
-            sys.stderr.write(
-                f"An interrupted run left {path} changed: it is as before again ({aside} has the other).\n"
-            )
+            sys.stderr.write(f"A killed run left {path} changed: it is as before again ({aside} has the other).\n")
     _write_locks(root, kept)
     note.unlink()
 
