@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from flight_delay.baselines import BASELINES, past_rate
 from flight_delay.errors import run_stage
-from flight_delay.files import FIGURE_DECIMALS, figure, read_frame, write_frame, write_json
+from flight_delay.files import FIGURE_DECIMALS, as_json, as_parquet, figure, read_frame, write_files
 from flight_delay.metrics import FIGURES, calibration_bins, figures
 from flight_delay.model_file import load_model
 from flight_delay.params import Evaluate, load_params
@@ -128,11 +128,12 @@ def main() -> None:
     predicted = predictions(test, probability)
     content = summary(train, test, probability, params.calibration_bins)
     curves = plots(predicted, params.calibration_bins) | {"importance": shuffled}
-    write_frame(REPORTS / "predictions.parquet", predicted)
-    write_json(REPORTS / "slices.json", slices(predicted, params.calibration_bins))
-    for name, points in curves.items():
-        write_json(REPORTS / "plots" / f"{name}.json", points)
-    write_json(REPORTS / "metrics.json", content)
+    files = {
+        REPORTS / "predictions.parquet": as_parquet(predicted),
+        REPORTS / "slices.json": as_json(slices(predicted, params.calibration_bins)),
+        REPORTS / "metrics.json": as_json(content),
+    }
+    write_files(files | {REPORTS / "plots" / f"{name}.json": as_json(points) for name, points in curves.items()})
 
 
 def _points(**columns: npt.NDArray[Any]) -> list[dict[str, Any]]:

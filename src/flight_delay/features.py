@@ -1,4 +1,4 @@
-"""Feature building: a request frame in, a numeric matrix out. It is inside the model, so training and scoring share it."""
+"""Feature building: a request frame in, a numeric matrix out. It is inside the model: training and scoring share it."""
 
 from typing import Any, Self
 
@@ -46,12 +46,15 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, requests: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Return an array (rows, ``len(FEATURES)``). Raises ``ValueError`` naming the columns a request lacks."""
+        """Return an array (rows, ``len(FEATURES)``).
+
+        Raises ``ValueError`` naming the columns a request lacks, or a scheduled time that is missing or has an offset.
+        """
         lacking = [column for column in REQUEST if column not in requests.columns]
         if lacking:
             raise ValueError(f"the request lacks {', '.join(lacking)}")
-        departure = requests["scheduled_departure"].to_numpy("datetime64[m]")
-        arrival = requests["scheduled_arrival"].to_numpy("datetime64[m]")
+        departure = _wall_clock(requests["scheduled_departure"])
+        arrival = _wall_clock(requests["scheduled_arrival"])
         distance = requests["distance"].to_numpy(np.float64)
         scheduled = _minutes(arrival - departure)
         columns = {
@@ -72,6 +75,15 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, _input_features: Any = None) -> npt.NDArray[np.str_]:
         """Return the names of the columns of the matrix."""
         return np.array(FEATURES)
+
+
+def _wall_clock(times: pd.Series) -> npt.NDArray[np.datetime64]:
+    if isinstance(times.dtype, pd.DatetimeTZDtype):  # numpy would turn it into UTC and say nothing
+        raise ValueError(f"{times.name} has an offset from UTC; the time on the airport's clock is meant, without one")
+    clock: npt.NDArray[np.datetime64] = times.to_numpy("datetime64[m]")
+    if missing := int(np.isnat(clock).sum()):
+        raise ValueError(f"{times.name} is missing in {missing:,} of {len(clock):,} requests")
+    return clock
 
 
 def _minutes(span: npt.NDArray[np.timedelta64]) -> npt.NDArray[np.float64]:

@@ -1,15 +1,15 @@
 """Reading and writing what passes between stages.
 
-Every file is written under a temporary name beside its place, flushed to the disk and renamed, so that a reader sees
-the old file or the whole new one. Bytes depend on the content alone: Parquet without a writer's clock or host, JSON
-with sorted keys.
+A stage's files are written together: all under temporary names beside their places, flushed to the disk, and only then
+renamed, so that a full disk leaves the outputs of the last good run as they were and a reader sees the old file or the
+whole new one. Bytes depend on the content alone: Parquet without a writer's clock or host, JSON with sorted keys.
 """
 
 import json
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +22,50 @@ from flight_delay.errors import StageError
 FIGURE_DECIMALS = 6
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; move it into place if the block succeeds, remove it if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write every file, or none. Raises :class:`StageError` naming the file that cannot be written."""
+    partial = {path: path.with_name(f".{path.name}.partial") for path in files}
+    path = Path()
     try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial[path].open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, written in partial.items():
+            written.replace(path)
+    except OSError as error:
+        raise StageError(f"{path}: cannot be written: {error.strerror}. No output was changed.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for left in partial.values():
+            with suppress(OSError):
+                left.unlink()
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+def as_json(content: Any) -> bytes:
+    """Return ``content`` as canonical JSON. Raises ``ValueError`` on NaN and infinity, which are not JSON."""
+    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
+
+
+def as_parquet(table: pa.Table | pd.DataFrame) -> bytes:
+    """Return a table or frame as Parquet, without a frame's index and the metadata that other libraries leave."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, preserve_index=False)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd", row_group_size=1 << 20)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as canonical JSON. Raises ``ValueError`` on NaN and infinity, which are not JSON."""
-    write_bytes(path, (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode())
+    """Write ``content`` as canonical JSON, whole or not at all."""
+    write_files({path: as_json(content)})
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write ``table`` as Parquet, whole or not at all, without the metadata that other libraries leave in it."""
-    with replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd", row_group_size=1 << 20)
+    """Write ``table`` as Parquet, whole or not at all."""
+    write_files({path: as_parquet(table)})
 
 
 def read_table(path: Path) -> pa.Table:
@@ -60,18 +75,15 @@ def read_table(path: Path) -> pa.Table:
     except FileNotFoundError as error:
         raise StageError(f"{path}: there is no such file. `dvc repro` makes it.") from error
     except (pa.ArrowInvalid, OSError) as error:
-        raise StageError(f"{path}: not a whole Parquet file ({error}). Remove it; `dvc repro` makes it anew.") from error
+        raise StageError(
+            f"{path}: not a whole Parquet file ({error}). Remove it; `dvc repro` makes it anew."
+        ) from error
 
 
 def read_frame(path: Path) -> pd.DataFrame:
     """Read a Parquet file as a pandas frame (see :func:`read_table`)."""
     frame: pd.DataFrame = read_table(path).to_pandas()
     return frame
-
-
-def write_frame(path: Path, frame: pd.DataFrame) -> None:
-    """Write a pandas frame as Parquet (see :func:`write_table`); its index is left out."""
-    write_table(path, pa.Table.from_pandas(frame, preserve_index=False))
 
 
 def figure(value: float) -> float | None:

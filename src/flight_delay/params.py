@@ -5,27 +5,40 @@ DVC uses (YAML 1.2, ``ruamel.yaml``), so that what a stage sees is what DVC hash
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import MappingNode, Node
+from ruamel.yaml.reader import ReaderError
 
 from flight_delay.errors import StageError, nearest
-from flight_delay.tables import RAW_TABLES
 
 PARAMS_FILE = Path("params.yaml")
+LATEST = "latest"
 
 
-def _month(text: str) -> str:
-    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):
+def _month(value: Any) -> Any:
+    if not (isinstance(value, str) and re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", value)):
         raise ValueError("expected a month, like 2013-09")
-    return text
+    return value
 
 
-Month = Annotated[str, AfterValidator(_month)]
+def _month_or_latest(value: Any) -> Any:
+    if value == LATEST:
+        return value
+    try:
+        return _month(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or {LATEST}") from error
+
+
+Month = Annotated[str, BeforeValidator(_month)]
+MonthOrLatest = Annotated[str, BeforeValidator(_month_or_latest)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
@@ -43,22 +56,27 @@ class SourceFile(Section):
     sha256: Digest
 
 
+class Files(Section):
+    """The file of each raw table."""
+
+    flights: SourceFile
+    weather: SourceFile
+    planes: SourceFile
+    airports: SourceFile
+    airlines: SourceFile
+
+    def of(self, table: str) -> SourceFile:
+        """Return the file of a table, by the table's name."""
+        file: SourceFile = getattr(self, table)
+        return file
+
+
 class Ingest(Section):
     """Which raw data: where it comes from, up to which month, and the digests it must have."""
 
     source: Annotated[str, Field(min_length=1)]
     through: Month
-    files: dict[str, SourceFile]
-
-    @model_validator(mode="after")
-    def _every_table(self) -> Self:
-        missing = [table for table in RAW_TABLES if table not in self.files]
-        unknown = [table for table in self.files if table not in RAW_TABLES]
-        if unknown:
-            raise ValueError(f"unknown table '{unknown[0]}' in files; {nearest(unknown[0], list(RAW_TABLES))}")
-        if missing:
-            raise ValueError(f"files lacks the table '{missing[0]}'")
-        return self
+    files: Files
 
 
 class Validate(Section):
@@ -80,19 +98,19 @@ class Window(Section):
         return self
 
 
-class Prepare(Section):
-    """The two windows. ``test.last: latest`` follows ``ingest.through``."""
-
-    train: Window
-    test: "TestWindow"
-
-
 class TestWindow(Section):
     """The months a model is judged on; ``last`` may be ``latest``: the last month ingested."""
 
     __test__ = False  # not a pytest class
     first: Month
-    last: Literal["latest"] | Month
+    last: MonthOrLatest
+
+
+class Prepare(Section):
+    """The two windows. ``test.last: latest`` follows ``ingest.through``."""
+
+    train: Window
+    test: TestWindow
 
 
 class Train(Section):
@@ -143,72 +161,91 @@ class Params(Section):
     def test_window(self) -> Window:
         """The months to judge on, with ``latest`` resolved."""
         test = self.prepare.test
-        last = self.ingest.through if test.last == "latest" else test.last
+        last = self.ingest.through if test.last == LATEST else test.last
         return Window.model_construct(first=test.first, last=last)
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check the whole file. Raises :class:`StageError` with one line for the first thing that is wrong."""
     content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise StageError(f"{path}: expected sections {', '.join(_keys(Params))}, found {type(content).__name__}.")
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise StageError(f"{path}: {_sentence(content, error)}") from error
+        raise StageError(f"{path}: {_sentence(error)}") from error
 
 
 def read_yaml(path: Path) -> Any:
     """Read a YAML 1.2 file. Raises :class:`StageError` with line and column; a key twice is an error, with both."""
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return _reader().load(text)
     except FileNotFoundError as error:
         raise StageError(f"{path}: there is no such file.") from error
     except UnicodeDecodeError as error:
         raise StageError(f"{path}: byte {error.start} is not UTF-8.") from error
     except DuplicateKeyError as error:
-        lines = sorted({mark.line + 1 for mark in (error.context_mark, error.problem_mark) if mark})
-        again = error.problem_mark.line + 1 if error.problem_mark else lines[-1]
-        key = re.search(r'duplicate key "(.*?)"', str(error.problem))
-        first = _line_of(path, key.group(1) if key else "", again, error.problem_mark.column if error.problem_mark else 0)
-        raise StageError(
-            f"{path}: key '{key.group(1) if key else '?'}' stands twice, on lines {first} and {again}."
-        ) from error
+        key, first, again = next(_duplicates(_reader().compose(text)))
+        raise StageError(f"{path}: key '{key}' stands twice, on lines {first} and {again}.") from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise StageError(f"{path}{where}: {error.problem or error.context}.") from error
+    except ReaderError as error:
+        line, column = text.count("\n", 0, error.position) + 1, error.position - text.rfind("\n", 0, error.position)
+        raise StageError(f"{path}, line {line}, column {column}: a character that is not allowed.") from error
+    except ValueError as error:
+        raise StageError(f"{path}: a date that does not exist: {error}.") from error
 
 
-def _line_of(path: Path, key: str, before: int, column: int) -> int:
-    lines = path.read_text(encoding="utf-8").splitlines()[: before - 1]
-    found = [n for n, line in enumerate(lines, 1) if re.match(rf"^.{{{column}}}[\"']?{re.escape(key)}[\"']?\s*:", line)]
-    return found[-1] if found else before
+def _reader() -> YAML:
+    return YAML(typ="safe", pure=True)
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items()]
+def _duplicates(node: Node) -> Iterator[tuple[str, int, int]]:
+    """Yield each key that stands twice in a mapping, with both lines."""
+    lines: dict[str, int] = {}
+    for child in node.value if not isinstance(node.value, str) else ():
+        key, value = child if isinstance(node, MappingNode) else (None, child)
+        if key is not None:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                yield key.value, lines[key.value], line
+            lines[key.value] = line
+        yield from _duplicates(value)
 
 
-def _sentence(content: dict[str, Any], error: ValidationError) -> str:
-    """Say the first complaint in one line: key, value, what was expected, the nearest valid key."""
-    first = error.errors(include_url=False)[0]
-    location = [str(part) for part in first["loc"] if part not in ("literal['latest']", "function-after[_month(), str]")]
-    key = ".".join(location)
+def _keys(section: type[BaseModel]) -> dict[str, Any]:
+    """Return the keys of a section of the file, each with the type of its value."""
+    return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
+
+
+def _sentence(error: ValidationError) -> str:
+    """Say one complaint in one line: key, value, what was expected, the nearest valid key.
+
+    A key that is unknown comes first: where one is misspelt, that another is missing only follows from it.
+    """
+    complaints = error.errors(include_url=False)
+    first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
+    *parents, last = [str(part) for part in first["loc"]] or [""]
+    section: Any = Params
+    for part in parents:
+        section = _keys(section)[part]
+    key, value = ".".join([*parents, last]), first["input"]
     if first["type"] == "extra_forbidden":
-        model: type[BaseModel] = Params
-        for part in location[:-1]:
-            field = next((f for n, f in model.model_fields.items() if part == (f.alias or n)), None)
-            annotation = field.annotation if field else SourceFile
-            model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else SourceFile
-        return f"unknown key '{key}'; {nearest(location[-1], _keys(model))}"
+        return f"unknown key '{key}'; {nearest(last, list(_keys(section)))}"
     if first["type"] == "missing":
         return f"'{key}' is missing."
-    message = first["msg"].removeprefix("Value error, ")
-    if not location:
-        return f"{message}."
-    value = content
-    for part in location:
-        value = value.get(part, "") if isinstance(value, dict) else value
-    shown = "" if isinstance(value, dict) else f" is {value!r}"
-    return f"'{key}'{shown}: {message[0].lower()}{message[1:]}."
+    if first["type"] == "model_type":
+        keys = ", ".join(_keys(_keys(section)[last] if key else Params))
+        return f"{f'{key!r}' if key else 'the file'} is {_shown(value)}: expected the keys {keys}."
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    if isinstance(value, dict):
+        return f"'{key}': {message}." if key else f"{message}."
+    return f"'{key}' is {_shown(value)}: {message[0].lower()}{message[1:]}."
+
+
+def _shown(value: Any) -> str:
+    """Return a value as it would stand in YAML, on one line."""
+    if value is None:
+        return "empty"
+    return repr(value) if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)

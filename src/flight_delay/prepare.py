@@ -10,7 +10,7 @@ import sys
 import pandas as pd
 
 from flight_delay.errors import StageError, run_stage
-from flight_delay.files import read_frame, write_frame
+from flight_delay.files import as_parquet, read_frame, write_files
 from flight_delay.params import Window, load_params
 from flight_delay.paths import PREPARED, RAW
 from flight_delay.request import KEY, LABEL, REQUEST
@@ -62,7 +62,9 @@ def window(rows: pd.DataFrame, months: Window, name: str) -> pd.DataFrame:
     expected = pd.period_range(months.first, months.last, freq="M").astype(str)
     empty = sorted(set(expected) - set(month[inside.index].unique()))
     if empty:
-        raise StageError(f"prepare.{name}: no arrived flights in {', '.join(empty)}. See ingest.through and the window.")
+        raise StageError(
+            f"prepare.{name}: no arrived flights in {', '.join(empty)}. See ingest.through and the window."
+        )
     if inside[LABEL].nunique() < 2:
         raise StageError(
             f"prepare.{name}: all {len(inside):,} flights have the same label ({inside[LABEL].iloc[0]}); "
@@ -79,8 +81,7 @@ def main() -> None:
     rows = prepare(flights, read_frame(RAW / "weather.parquet"))
     train = window(rows, params.prepare.train, "train")
     test = window(rows, params.test_window, "test")
-    write_frame(PREPARED / "train.parquet", train)
-    write_frame(PREPARED / "test.parquet", test)
+    write_files({PREPARED / "train.parquet": as_parquet(train), PREPARED / "test.parquet": as_parquet(test)})
     sys.stdout.write(
         f"prepare: {len(flights) - len(rows):,} cancelled or diverted flights left out; "
         f"{len(train):,} to train on, {len(test):,} to test on\n"

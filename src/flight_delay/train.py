@@ -18,7 +18,6 @@ from flight_delay.paths import MODEL, PREPARED
 from flight_delay.request import LABEL, REQUEST
 
 
-
 def train(rows: pd.DataFrame, params: Train) -> Pipeline:
     """Return the model fitted on requests and labels.
 
