@@ -13,7 +13,7 @@ from lockgate import compare, gates, git, policy
 from lockgate.compare import Judged, Side
 from lockgate.dvc import DvcError, WorkspaceFiles, content_digest, local_file, read_file
 from lockgate.errors import LockgateError
-from lockgate.pipeline import State
+from lockgate.pipeline import Stage, State
 from lockgate.policy import Policy
 from lockgate.result import CheckFailure, DataChecks, FileChange, GateOutcome
 from lockgate.series import Unreadable, document
@@ -118,17 +118,31 @@ def side(root: Path, state: State, judging: Policy) -> Side:
     return Side(files, found, "", absent=found is None)
 
 
+def read(root: Path, state: State, path: str) -> bytes | None:
+    """Return the bytes of a file as ``state`` has it, ``None`` if it has none. Raises :class:`~lockgate.dvc.DvcError`.
+
+    What a stage leaves to git is git's (or the working tree's) alone: DVC may still hold an old run's copy of it.
+    """
+    stage = state.pipeline.producers.get(path)
+    if stage is not None and not _is_cached(stage, path):
+        return state.snapshot.read(path)
+    return read_file(root, as_recorded(root, state, path), path)
+
+
 def as_recorded(root: Path, state: State, path: str) -> State:
     """Return the state to read ``path`` from: the working tree's own, unless its file is not the one that its lock
     records. Then the recorded one counts (in the cache or the remote), as it would in a fresh clone."""
     stage = state.pipeline.producers.get(path)
     record = state.pipeline.recorded(state.lock, path)
-    if state.snapshot.commit or stage is None or record is None or git.head(root) is None:
+    if state.snapshot.commit or stage is None or record is None or not _is_cached(stage, path):
         return state
-    cached = next(out.cached for out in stage.outs if out.path == path)
-    if not cached or WorkspaceFiles(root).digest(path, legacy=record.legacy) in (record.digest, None):
+    if WorkspaceFiles(root).digest(path, legacy=record.legacy) in (record.digest, None) or git.head(root) is None:
         return state
     return replace(state, snapshot=git.snapshot(root, "HEAD"))
+
+
+def _is_cached(stage: Stage, path: str) -> bool:
+    return next(out.cached for out in stage.outs if out.path == path)
 
 
 def data_checks(root: Path, state: State, path: str) -> DataChecks:
@@ -166,7 +180,7 @@ def model_size(root: Path, state: State, name: str) -> tuple[int | None, str]:
 
 def _or_reason(root: Path, state: State, path: str) -> bytes | Unreadable | None:
     try:
-        return read_file(root, as_recorded(root, state, path), path)
+        return read(root, state, path)
     except DvcError as error:
         return Unreadable(str(error))
 

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from lockgate.numbers import count
 from lockgate.policy import Predictions
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _keys(what: Predictions, base: File, head: File) -> "tuple[Indices, Indices]
         of_base, of_head = base.column(name), head.column(name)
         for file, column in ((base, of_base), (head, of_head)):
             if column.null_count:
-                raise Refused(f"{column.null_count:,} rows of {file} have no '{name}', which is part of their key")
+                raise Refused(f"'{name}' of {file}, part of the key, is empty in {count(column.null_count, 'row')}")
         codes, values = _codes(name, of_base, of_head)
         rows = len(of_base)
         if keys is None:
@@ -208,7 +209,7 @@ def _refuse_duplicates(what: Predictions, file: File, keys: "Indices", order: "I
     if len(double):
         row = file.columns(what.key).slice(int(order[double[0]]), 1).to_pylist()[0]
         example = ", ".join(f"{name} {value}" for name, value in row.items())
-        raise Refused(f"{len(double):,} rows of {file} have a key that stands before them, for example {example}")
+        raise Refused(f"the key of {count(len(double), 'row')} of {file} stands twice, for example {example}")
 
 
 def _slices(what: Predictions, base: File, rows: "Indices") -> tuple[tuple[Slice, ...], list[str]]:

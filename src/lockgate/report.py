@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from lockgate import changes, git
-from lockgate.dvc import CommitFiles, DvcError, Files, WorkspaceFiles, read_file
+from lockgate.dvc import CommitFiles, DvcError, Files, WorkspaceFiles
 from lockgate.errors import LockgateError, UsageError
-from lockgate.evidence import Findings, find
+from lockgate.evidence import Findings, find, read
 from lockgate.git import Snapshot
 from lockgate.pipeline import Lock, Pipeline, PipelineError, State, read_state
 from lockgate.policy import Plot
@@ -199,7 +199,7 @@ def _curve(root: Path, plot: Plot, base: State | None, head: State) -> Curve:
     missing: list[str] = []
     for name, state in (("base", base), ("head", head)):
         try:
-            contents.append(read_file(root, state, plot.file) if state else None)
+            contents.append(read(root, state, plot.file) if state else None)
         except DvcError as error:
             contents.append(None)
             missing.append(f"{name}: {error}")
