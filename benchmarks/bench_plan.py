@@ -1,0 +1,108 @@
+"""How long ``lockgate plan`` takes, beside a bare ``dvc status`` of the same repository in the same run.
+
+Everything is a process of its own, as a user would start it; both sides take turns, and the median counts. The other
+figures: ``lockgate --help``, and the plan of generated pipelines, which must not grow faster than their stages do.
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+LOCKGATE = [sys.executable, "-m", "lockgate"]
+SIZES = (25, 50, 100, 200)
+
+
+def seconds(command: list[str], folder: Path) -> float:
+    """Return the wall time of one run of a command that has to succeed."""
+    path = os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)])
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "DVC_NO_ANALYTICS": "1"}
+    started = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, env=env, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def take_turns(commands: dict[str, list[str]], folder: Path, rounds: int) -> dict[str, float]:
+    """Return the median seconds of each command; they take turns, after one round that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(rounds + 1):
+        for name, command in commands.items():
+            spent = seconds(command, folder)
+            if number:
+                times[name].append(spent)
+    return {name: median(values) for name, values in times.items()}
+
+
+def pipeline_of(stages: int, folder: Path) -> None:
+    """Write a repository with a chain of ``stages`` stages, each with code, a parameter and an output of its own."""
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").touch()
+    (folder / "params.yaml").write_text("".join(f"s{n}: {{lr: 0.1}}\n" for n in range(stages)))
+    (folder / "code").mkdir()
+    (folder / "out").mkdir()
+    (folder / "out/.gitignore").write_text("*\n!.gitignore\n")
+    pipeline, lock = ["stages:"], ["schema: '2.0'", "stages:"]
+    for n in range(stages):
+        deps = [f"code/s{n}.py", *([f"out/s{n - 1}"] if n else [])]
+        for path in (deps[0], f"out/s{n}"):
+            (folder / path).write_text(f"{path}\n")
+        pipeline += [f"  s{n}:", f"    cmd: python code/s{n}.py", "    deps:", *(f"    - {path}" for path in deps)]
+        pipeline += ["    params:", f"    - s{n}.lr", "    outs:", f"    - out/s{n}"]
+        lock += [f"  s{n}:", f"    cmd: python code/s{n}.py", "    deps:", *(_entry(path) for path in deps)]
+        lock += ["    params:", "      params.yaml:", f"        s{n}.lr: 0.1", "    outs:", _entry(f"out/s{n}")]
+    (folder / "dvc.yaml").write_text("\n".join(pipeline) + "\n")
+    (folder / "dvc.lock").write_text("\n".join(lock) + "\n")
+
+
+def _entry(path: str) -> str:
+    digest = hashlib.md5(f"{path}\n".encode()).hexdigest()
+    return f"    - path: {path}\n      hash: md5\n      md5: {digest}\n      size: {len(path) + 1}"
+
+
+def main() -> int:
+    """Print the table. Exit code 1 if a bound is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, help="runs of each command that count (default: 7)")
+    rounds = parser.parse_args().rounds
+
+    here = take_turns(
+        {"plan": [*LOCKGATE, "plan"], "status": [str(BIN / "dvc"), "status"], "help": [*LOCKGATE, "--help"]},
+        ROOT,
+        rounds,
+    )
+    generated = {}
+    for stages in SIZES:
+        with tempfile.TemporaryDirectory() as name:
+            pipeline_of(stages, Path(name))
+            commands = {"plan": [*LOCKGATE, "plan"], "status": [str(BIN / "dvc"), "status"]}
+            generated[stages] = take_turns(commands, Path(name), max(2, rounds // 3))
+    smallest, biggest = SIZES[0], SIZES[-1]
+    growth = generated[biggest]["plan"] / generated[smallest]["plan"]
+
+    rows = [
+        ("lockgate plan, this repository", here["plan"], here["plan"] / here["status"], "<= 1.3 x dvc status"),
+        ("dvc status, this repository", here["status"], 1.0, ""),
+        ("lockgate --help", here["help"], None, "<= 0.2 s"),
+        *(
+            (f"lockgate plan, {stages} stages", times["plan"], times["plan"] / times["status"], "")
+            for stages, times in generated.items()
+        ),
+    ]
+    print(f"{'':32}  {'seconds':>7}  {'x dvc status':>12}  bound")
+    for name, spent, ratio, bound in rows:
+        print(f"{name:32}  {spent:7.3f}  {'' if ratio is None else f'{ratio:.2f}':>12}  {bound}")
+    print(f"{biggest // smallest} x the stages cost {growth:.1f} x the time (bound: {biggest // smallest})")
+    held = here["plan"] <= 1.3 * here["status"] and here["help"] <= 0.2 and growth <= biggest / smallest
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
