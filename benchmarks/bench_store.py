@@ -70,18 +70,32 @@ def transfers(folder: Path, keys: Path, megabytes: int, runs: int) -> dict[str, 
     for number in range(runs):
         store, plain, got = f"s3://{BUCKET}/run{number}", f"s3://{BUCKET}/plain{number}", folder / "got"
         cp = ["aws", "s3", "cp", "--only-show-errors"]
-        note("aws s3 cp, up", timed(lambda: run(*cp, str(big), plain)))  # noqa: B023 - called at once
-        begin = time.monotonic()
-        uploaded = float(run(sys.executable, "-c", PUBLISH, store, str(big.parent), "v1.0.0", str(keys)))
-        note("lockgate publish, hashed and uploaded", uploaded)
-        note("lockgate publish, with reading everything back", time.monotonic() - begin)
-        copied = timed(lambda: run(*cp, plain, str(got)))  # noqa: B023
-        note("aws s3 cp, down", copied)
-        note("aws s3 cp, down, and sha256sum", copied + timed(lambda: run("sha256sum", str(got))))  # noqa: B023
-        got.unlink()
-        command = [*lockgate, "fetch", f"{NAME}@v1.0.0", str(got), "--store", store, *public]
-        note("lockgate fetch, verified", timed(lambda: run(*command)))  # noqa: B023
-        shutil.rmtree(got)
+        fetch = [*lockgate, "fetch", f"{NAME}@v1.0.0", str(got), "--store", store, *public]
+
+        def upload_theirs() -> None:
+            note("aws s3 cp, up", timed(lambda: run(*cp, str(big), plain)))  # noqa: B023 - called in this round
+
+        def upload_ours() -> None:
+            begin = time.monotonic()
+            arguments = [store, str(big.parent), "v1.0.0", str(keys)]  # noqa: B023
+            note("lockgate publish, hashed and uploaded", float(run(sys.executable, "-c", PUBLISH, *arguments)))
+            note("lockgate publish, with reading everything back", time.monotonic() - begin)
+
+        def fetch_theirs() -> None:
+            copied = timed(lambda: run(*cp, plain, str(got)))  # noqa: B023
+            note("aws s3 cp, down", copied)
+            note("aws s3 cp, down, and sha256sum", copied + timed(lambda: run("sha256sum", str(got))))  # noqa: B023
+            got.unlink()  # noqa: B023
+
+        def fetch_ours() -> None:
+            note("lockgate fetch, verified", timed(lambda: run(*fetch)))  # noqa: B023
+            shutil.rmtree(got)  # noqa: B023
+
+        order = 1 if number % 2 else -1  # who comes first changes from run to run: the disk remembers
+        for steps in ((upload_ours, upload_theirs), (fetch_ours, fetch_theirs)):
+            for step in steps[::order]:
+                os.sync()
+                step()
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -133,7 +147,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size-mb", type=int, default=1024, help="MiB of the model (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="of each program (default: %(default)s)")
-    parser.add_argument("--promotions", type=int, default=10_000, help="entries of the log (default: %(default)s)")
+    parser.add_argument(
+        "--promotions", type=int, default=10_000, help="entries of the log, 0: skip (default: %(default)s)"
+    )
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     arguments = parser.parse_args()
     if shutil.which("aws") is None:
@@ -145,7 +161,7 @@ def main() -> None:
         create_key_pair(keys / "lockgate.key", keys / "lockgate.pub")
         os.environ.update(server.environment("admin"))
         seconds = transfers(folder, keys, arguments.size_mb, arguments.runs)
-        for url in (str(folder / "store"), f"s3://{BUCKET}/log"):
+        for url in () if arguments.promotions == 0 else (str(folder / "store"), f"s3://{BUCKET}/log"):
             fill(open_store(url, create=True), keys, folder, arguments.promotions)
             seconds |= histories(url, keys, arguments.runs)
     up, down = seconds["aws s3 cp, up"], seconds["aws s3 cp, down, and sha256sum"]

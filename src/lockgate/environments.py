@@ -14,11 +14,11 @@ the chain. The store alone cannot show that the *newest* entries were taken away
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from lockgate.errors import LockgateError
-from lockgate.manifest import NotCanonical, canonical, parse_canonical, sha256
+from lockgate.manifest import NotCanonical, canonical, parse_canonical, sha256, spell
 from lockgate.registry import Actor, Build, Refused, Registry
 from lockgate.signing import Signer
 from lockgate.store import ObjectDiffers
@@ -63,12 +63,12 @@ class Entry:
 
     def payload(self) -> dict[str, Any]:
         """Return the entry as it is signed and stored."""
-        return {"schema": ENTRY_SCHEMA, **asdict(self)}
+        return {"schema": ENTRY_SCHEMA} | {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def digest(self) -> str:
         """What the next entry holds of this one."""
-        return sha256(canonical(self.payload()))
+        return sha256(spell(self.payload()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,4 +48,6 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _plain(text: str) -> str:
     """Return text that cannot move the cursor or colour the terminal."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

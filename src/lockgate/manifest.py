@@ -102,6 +102,11 @@ def canonical(value: Any) -> bytes:
     Raises :class:`BuildError` naming the place of anything else.
     """
     _check(value, "")
+    return spell(value)
+
+
+def spell(value: Any) -> bytes:
+    """Return what :func:`canonical` does, of a value that is known to have a canonical spelling."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
