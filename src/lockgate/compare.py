@@ -68,14 +68,15 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
         rows = [len(side.label) for side in sides] + [None, None]
         return replace(nothing, comparison=Comparison(rows[0], rows[1], None, str(reason)))
     counts = Comparison(len(shared.base.label), len(shared.head.label), len(shared.label))
-    metrics = tuple(
-        _estimated(policy.metric(change.name), change, shared) if change.change is not None else change
-        for change in nothing.metrics
-    )
-    doubts = [f"{change.name}: {change.note}" for change in metrics if change.note and change.head is not None]
+    metrics: list[MetricChange] = []
+    doubts: list[str] = []
+    for change in nothing.metrics:
+        told, doubt = (change, "") if change.change is None else _estimated(policy.metric(change.name), change, shared)
+        metrics.append(told)
+        doubts += [doubt] if doubt else []
     if counts.rows_shared != counts.rows_base or counts.rows_shared != counts.rows_head:
         doubts.insert(0, _rows_differ(counts))
-    return Judged(counts, metrics, _sliced(policy, what, shared), tuple(doubts), shared.notes)
+    return Judged(counts, tuple(metrics), _sliced(policy, what, shared), tuple(doubts), shared.notes)
 
 
 def _file(what: Predictions, side: str, offered: Side) -> File:
@@ -128,30 +129,33 @@ def recorded_value(metric: Metric, side: Side) -> float:
     return number(document(data, metric.file), metric.key, metric.file)
 
 
-def _estimated(metric: Metric, recorded: MetricChange, shared: Shared) -> MetricChange:
-    """Return the change with its interval where the metric has a statistic that is defined on the shared rows."""
+def _estimated(metric: Metric, recorded: MetricChange, shared: Shared) -> tuple[MetricChange, str]:
+    """Return the change with its interval where the metric has a statistic that is defined on the shared rows, and
+    the doubt that comes with it: a head whose metrics file disagrees with its predictions where base's does not."""
     if metric.statistic is None:
-        return recorded
+        return recorded, ""
     try:
         estimate = statistics.compare(metric.statistic, shared.label, shared.score_base, shared.score_head)
         anew = [statistics.value(metric.statistic, side.label, side.score) for side in (shared.base, shared.head)]
     except Undefined as reason:
-        return replace(recorded, note=f"no interval: {reason}")
+        return replace(recorded, note=f"no interval: {reason}"), ""
     low, high = reported(estimate.low), reported(estimate.high)
-    notes = [
+    disagree = [
         f"{name}'s {metric.file} says {fixed(told, 4)}, its predictions give {fixed(computed, 4)}"
         for name, told, computed in zip(("base", "head"), (recorded.base, recorded.head), anew, strict=True)
         if told is not None and abs(told - computed) > DISAGREEMENT
     ]
-    return replace(
+    judged = replace(
         recorded,
         change=reported(estimate.change),
         low=low,
         high=high,
         judgement=statistics.judge(low, high, metric.better),
         method=estimate.method,
-        note="; ".join(notes),
+        note="; ".join(disagree),
     )
+    only_head = len(disagree) == 1 and disagree[0].startswith("head")  # both: it is defined otherwise
+    return judged, f"{metric.name}: {disagree[0]}" if only_head else ""
 
 
 # --- slices

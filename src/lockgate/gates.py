@@ -126,7 +126,8 @@ def _no_worse(metric: Metric, gate: NoWorse, evidence: Evidence) -> GateOutcome:
     if change.low is None:
         measured = f"{change_in_words(change)}, no interval"
         return GateOutcome(rule(gate), measured, tolerable, change.note)
-    measured = f"{change_in_words(change)}: {change.judgement}"
+    measured = change_in_words(change)
+    measured += f": {change.judgement}" if change.low != change.high else ""
     return GateOutcome(rule(gate), measured, tolerable or change.judgement != "worse")
 
 
@@ -197,6 +198,8 @@ def change_in_words(change: MetricChange | SliceChange) -> str:
     """Return a change with its interval: ``+0.0061 [+0.0049, +0.0073]``; without one, the bare change."""
     if change.change is None:
         return ""
+    if change.change == change.low == change.high == 0:
+        return "no change"
     if change.low is None or change.high is None:
         return fixed(change.change, decimals(None, change.change), sign=True)
     places = decimals((change.high - change.low) / 2, change.change)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tests.lockgate.factory import Project
 
 from lockgate.policy import Policy, read_policy
-from tests.lockgate.factory import Project
 
 POLICY = """\
 model: delay

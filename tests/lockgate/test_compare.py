@@ -71,21 +71,18 @@ def test_a_metric_without_a_statistic_keeps_its_bare_change() -> None:
     assert (found.base, found.head, found.change, found.low, found.judgement) == (400, 500, 100, None, "unjudged")
 
 
-def test_a_metrics_file_that_its_own_predictions_contradict_is_a_doubt() -> None:
-    head = predictions(probability=score())
-    table = pq.read_table(pa.BufferReader(head))
+def test_a_head_whose_metrics_file_contradicts_its_predictions_is_a_doubt_where_bases_does_not() -> None:
+    data = predictions(probability=score())
+    table = pq.read_table(pa.BufferReader(data))
     auc = value("roc_auc", table["late"].to_numpy(), table["probability"].to_numpy())
-    honest = metrics(roc_auc={"model": auc + 0.0009})
-    forged = metrics(roc_auc={"model": auc + 0.05})
+    honest = side(data=data, text=metrics(roc_auc={"model": auc + 0.0009}))
+    forged = side(data=data, text=metrics(roc_auc={"model": auc + 0.05}))
 
-    said = judged(side(), side(data=head, text=forged)).doubts
+    doubts = [judged(*pair).doubts for pair in ((honest, forged), (honest, honest), (forged, forged), (forged, honest))]
 
-    assert any(
-        f"head's reports/metrics.json says {auc + 0.05:.4f}, its predictions give {auc:.4f}" in doubt for doubt in said
-    )
-    assert not any(
-        "head's" in doubt for doubt in judged(side(), side(data=head, text=honest)).doubts if "roc_auc" in doubt
-    )
+    words = f"roc_auc: head's reports/metrics.json says {auc + 0.05:.4f}, its predictions give {auc:.4f}"
+    assert [words in said for said in doubts] == [True, False, False, False]
+    assert "base's" in one(judged(forged, forged)).note  # a definition of its own: told beside the figure
 
 
 @pytest.mark.parametrize(

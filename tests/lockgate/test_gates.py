@@ -1,11 +1,11 @@
 from dataclasses import replace
 
 import pytest
+from tests.lockgate import modelled
 
 from lockgate.gates import Evidence, evaluate, policy_changes
 from lockgate.policy import DataChecksPass, Gate, MetricsComplete, ModelSize, NoWorse, SlicesNoWorse, read_policy
 from lockgate.result import CheckFailure, Comparison, DataChecks, GateOutcome, Judgement, MetricChange, SliceChange
-from tests.lockgate import modelled
 
 CHECKS = DataChecks(1, 23, ())
 
@@ -126,6 +126,12 @@ def test_a_refused_comparison_fails_every_gate_that_needs_it() -> None:
         outcome = ask(gate, refused)
         assert not outcome.passed
         assert "'late' differs on 3 of 10 shared rows" in outcome.reason
+
+
+def test_identical_figures_are_called_no_change() -> None:
+    same = MetricChange("roc_auc", "higher", 0.7, 0.7, 0.0, 0.0, 0.0, "noise")
+
+    assert ask(NoWorse("roc_auc", 0.0), evidence(metrics=(same,))).measured == "no change"
 
 
 def test_a_new_metric_has_nothing_to_be_worse_than() -> None:
