@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("lockgate.report", "what changed between two revisions, and whether it is noise"),
     "render": ("lockgate.render", "a result.json as text, Markdown or HTML"),
     "check": ("lockgate.check", "the policy's gates alone: exit 0 or 1"),
+    "rebuild": ("lockgate.rebuild", "run a commit's pipeline again in a clean place and compare every hash"),
     "promote": ("lockgate.promote", "have an environment run a release"),
     "rollback": ("lockgate.rollback", "have an environment run what it ran before"),
     "history": ("lockgate.history", "what ran where, since when, by whom and why"),
