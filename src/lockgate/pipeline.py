@@ -9,12 +9,48 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from heapq import heapify, heappop, heappush
 from typing import Any, Literal
 
-from lockgate.errors import LockgateError
+from lockgate.dvc_files import (
+    MISSING,
+    BrokenFile,
+    PipelineError,
+    is_address,
+    join,
+    load_yaml,
+    param,
+    read_params,
+    read_yaml,
+    resolve,
+)
 from lockgate.git import Snapshot
+
+__all__ = [
+    "MISSING",
+    "BrokenFile",
+    "BrokenLock",
+    "Cycle",
+    "Lock",
+    "LockedStage",
+    "Output",
+    "Params",
+    "Pipeline",
+    "PipelineError",
+    "Recorded",
+    "Role",
+    "Stage",
+    "State",
+    "Tracked",
+    "is_address",
+    "param",
+    "read_lock",
+    "read_params",
+    "read_pipeline",
+    "read_state",
+    "with_parents",
+]
 
 Role = Literal["code", "data", "environment"]
 
@@ -27,19 +63,6 @@ DATA_FILE = re.compile(
     r"|xlsx?|sqlite|db|zip|gz|bz2|xz|zst|tar|txt|png|jpe?g|wav|mp3)",
     re.IGNORECASE,
 )
-
-
-class PipelineError(LockgateError):
-    """A pipeline file that cannot be used as it stands."""
-
-
-class BrokenFile(PipelineError):  # noqa: N818 - named for what the user reads
-    """A YAML, JSON or TOML file that does not parse or does not have the right shape."""
-
-    def __init__(self, path: str, problem: str, line: int | None = None, column: int | None = None) -> None:
-        """Name the file, the place in it where known (counted from 1), and what is wrong."""
-        place = "" if line is None else f", line {line}" + ("" if column is None else f", column {column}")
-        super().__init__(f"{path}{place}: {problem}", f"Correct {path} and try again.")
 
 
 class BrokenLock(PipelineError):  # noqa: N818
@@ -246,12 +269,13 @@ def read_pipeline(snapshot: Snapshot) -> Pipeline:
         if text is None:
             continue
         if path.endswith(".dvc"):
-            tracked.append(_tracked(path, _yaml(text, path)))
+            tracked.append(_tracked(path, read_yaml(text, path)))
         elif posixpath.basename(path) == "dvc.yaml":
             folder = posixpath.dirname(path)
-            resolved = _resolve(snapshot, path, _yaml(text, path))
-            stages += resolved.stages
-            metrics += [_join(folder, metric) for metric in resolved.metrics]
+            resolved = resolve(snapshot, path, read_yaml(text, path))
+            prefix = f"{path}:" if folder else ""
+            stages += [_stage(path, f"{prefix}{name}", definition) for name, definition in resolved.stages.items()]
+            metrics += [join(folder, metric) for metric in resolved.metrics]
             plots += resolved.plots
             artifacts.update(resolved.artifacts)
     metrics += [out.path for stage in stages for out in stage.outs if out.kind == "metric"]
@@ -280,32 +304,6 @@ def read_lock(snapshot: Snapshot, pipeline: Pipeline) -> Lock:
     return Lock(stages)
 
 
-def read_params(snapshot: Snapshot, path: str) -> Mapping[str, Any] | None:
-    """Return a params file's content as DVC reads it, ``None`` if it does not exist. Raises :class:`BrokenFile`."""
-    text = snapshot.read(path)
-    return None if text is None else _parse_params(text, path)
-
-
-MISSING: Any = object()
-
-
-def param(values: Mapping[str, Any], key: str) -> Any:
-    """Return the value at ``a.b.c``, :data:`MISSING` if there is none. Patterns are resolved as DVC does."""
-    node: Any = values
-    for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            break
-        node = node[part]
-    else:
-        return node
-    from dpath import get
-
-    try:
-        return get(values, key, separator=".")  # type: ignore[arg-type]
-    except (KeyError, ValueError):
-        return MISSING
-
-
 def with_parents(path: str) -> Iterator[str]:
     """Yield ``path`` and each folder above it, nearest first."""
     while path:
@@ -313,137 +311,10 @@ def with_parents(path: str) -> Iterator[str]:
         path = posixpath.dirname(path) if posixpath.dirname(path) != path else ""
 
 
-def _yaml(text: bytes, path: str) -> dict[str, Any]:
-    value = _load_yaml(text, path)
-    if not isinstance(value, dict):
-        raise BrokenFile(path, f"a mapping was expected, this is a {type(value).__name__}")
-    return value
-
-
-@lru_cache(maxsize=64)
-def _load_yaml(text: bytes, path: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
-    if marker := re.search(rb"^(<{7}|>{7})( |$)", text, re.MULTILINE):
-        line = text.count(b"\n", 0, marker.start()) + 1
-        raise BrokenFile(path, "a conflict marker of git: the merge is not finished", line)
-    try:
-        return YAML(typ="safe").load(text.decode()) or {}
-    except UnicodeDecodeError as error:
-        raise BrokenFile(path, "this is not UTF-8 text", text.count(b"\n", 0, error.start) + 1) from error
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = str(error.problem or error.context).splitlines()[0]
-        raise BrokenFile(path, problem, mark and mark.line + 1, mark and mark.column + 1) from error
-    except (YAMLError, ValueError) as error:
-        raise BrokenFile(path, str(error).splitlines()[0]) from error
-    except RecursionError as error:
-        raise BrokenFile(path, "nested too deeply") from error
-
-
-@lru_cache(maxsize=64)
-def _parse_params(text: bytes, path: str) -> Mapping[str, Any]:
-    suffix = posixpath.splitext(path)[1].lower()
-    if suffix in (".json", ".toml", ".py"):
-        from dvc.utils.serialize import PARSERS, ParseError
-
-        try:
-            values = PARSERS[suffix](text.decode(), path)
-        except (ParseError, ValueError) as error:
-            raise BrokenFile(path, str(error.__cause__ or error)) from error
-    else:
-        values = _load_yaml(text, path)
-    if not isinstance(values, Mapping):
-        raise BrokenFile(path, f"a mapping was expected, this is a {type(values).__name__}")
-    return values
-
-
-@dataclass(frozen=True)
-class _Resolved:
-    stages: list[Stage]
-    metrics: list[str]
-    plots: list[str]
-    artifacts: Mapping[str, Mapping[str, Any]]
-
-
-class _Files:
-    """The few file-system calls that DVC's resolver makes, answered from a snapshot."""
-
-    join = staticmethod(posixpath.join)
-    normpath = staticmethod(posixpath.normpath)
-    relpath = staticmethod(posixpath.relpath)
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-
-    def exists(self, path: str) -> bool:
-        return self.snapshot.read(path) is not None
-
-    def isdir(self, _path: str) -> bool:
-        return False
-
-    def suffix(self, path: str) -> str:
-        return posixpath.splitext(path)[1]
-
-    def open(self, path: str, *_: object, **__: object) -> Any:
-        from io import StringIO
-
-        return StringIO((self.snapshot.read(path) or b"").decode())
-
-
-def _resolve(snapshot: Snapshot, path: str, content: dict[str, Any]) -> _Resolved:
-    """Resolve the templates of one ``dvc.yaml`` with DVC's own resolver."""
-    from types import SimpleNamespace
-
-    from dvc.exceptions import DvcException
-    from dvc.parsing import DataResolver
-
-    _check_shape(path, content)
-    folder = posixpath.dirname(path)
-    for item in ("params.yaml", *content.get("vars", [])):
-        if isinstance(item, str):
-            read_params(
-                snapshot, _join(folder, item.partition(":")[0])
-            )  # its own error names the place, DVC's does not
-    try:
-        resolver = DataResolver(SimpleNamespace(fs=_Files(snapshot), config={}), folder, content)
-        resolved = {name: resolver.resolve_one(name)[name] for name in resolver.get_keys()}
-        metrics = resolver.resolve_metrics()
-        plots = [plot for item in resolver.resolve_plots() for plot in ([item] if isinstance(item, str) else item)]
-        artifacts = {name: value or {} for name, value in resolver.resolve_artifacts().items()}
-    except DvcException as error:
-        raise BrokenFile(path, " ".join(str(error).split())) from error
-    prefix = f"{path}:" if folder else ""
-    stages = [_stage(path, f"{prefix}{name}", definition) for name, definition in resolved.items()]
-    return _Resolved(stages, metrics, plots, artifacts)
-
-
-def _check_shape(path: str, content: dict[str, Any]) -> None:
-    """Refuse what is no ``dvc.yaml`` at all; the finer points are left to DVC's resolver and to DVC itself."""
-    stages = content.get("stages") or {}
-    if not isinstance(stages, dict):
-        raise BrokenFile(path, "'stages' is not a mapping of names to stages")
-    content["stages"] = stages
-    if not isinstance(content.setdefault("vars", []), list):
-        raise BrokenFile(path, "'vars' is not a list")
-    for name, stage in stages.items():
-        if not isinstance(stage, dict):
-            raise BrokenFile(path, f"stage '{name}' is not a mapping")
-        body = stage.get("do", stage) if "foreach" in stage else stage
-        if not isinstance(body, dict) or not isinstance(body.get("cmd"), str | list) or not body["cmd"]:
-            raise BrokenFile(path, f"stage '{name}' has no 'cmd'")
-        for key in ("deps", "params", "outs", "metrics", "plots"):
-            if not isinstance(body.get(key, []), list) or not all(isinstance(v, str | dict) for v in body.get(key, [])):
-                raise BrokenFile(path, f"stage '{name}': '{key}' is not a list of paths or names")
-        if "frozen" in body and not isinstance(body["frozen"], bool):
-            raise BrokenFile(path, f"stage '{name}': 'frozen' is neither true nor false")
-
-
 def _stage(path: str, name: str, definition: Mapping[str, Any]) -> Stage:
-    wdir = _join(posixpath.dirname(path), definition.get("wdir") or ".")
+    wdir = join(posixpath.dirname(path), definition.get("wdir") or ".")
     outs = [
-        Output(_join(wdir, out), flags.get("cache", True), kind, flags.get("persist", False))
+        Output(join(wdir, out), flags.get("cache", True), kind, flags.get("persist", False))
         for key, kind in _OUTPUT_KINDS
         for item in definition.get(key, [])
         for out, flags in ([(item, {})] if isinstance(item, str) else item.items())
@@ -451,7 +322,7 @@ def _stage(path: str, name: str, definition: Mapping[str, Any]) -> Stage:
     params: dict[str, list[str] | None] = {}
     for item in definition.get("params", []):
         for file, keys in [("params.yaml", [item])] if isinstance(item, str) else item.items():
-            target = _join(wdir, file)
+            target = join(wdir, file)
             known = params.get(target, [])
             params[target] = None if not keys or known is None else [*known, *keys]
     cmd = definition["cmd"]
@@ -459,7 +330,7 @@ def _stage(path: str, name: str, definition: Mapping[str, Any]) -> Stage:
         name,
         path,
         cmd if isinstance(cmd, str) else tuple(cmd),
-        tuple(_join(wdir, dep) for dep in definition.get("deps", [])),
+        tuple(join(wdir, dep) for dep in definition.get("deps", [])),
         tuple(Params(file, tuple(dict.fromkeys(keys or ()))) for file, keys in params.items()),
         tuple(outs),
         wdir,
@@ -475,21 +346,8 @@ _OUTPUT_KINDS: tuple[tuple[str, Literal["output", "metric", "plot"]], ...] = (
 )
 
 
-def _join(folder: str, path: str) -> str:
-    """Return ``path``, meant in ``folder``, as one clean path; addresses (``s3://…``, ``ds://…``) stay as they are."""
-    if is_address(path):
-        return path
-    joined = posixpath.normpath(posixpath.join(folder, path))
-    return "" if joined == "." else joined
-
-
-def is_address(path: str) -> bool:
-    """Say whether ``path`` is no path at all but an address: a remote file or a dataset."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path) is not None
-
-
 def _tracked(path: str, content: Mapping[str, Any]) -> Tracked:
-    folder = _join(posixpath.dirname(path), content.get("wdir") or ".")
+    folder = join(posixpath.dirname(path), content.get("wdir") or ".")
     outs = content.get("outs") or []
     if not isinstance(outs, list) or not all(isinstance(o, dict) and isinstance(o.get("path"), str) for o in outs):
         raise BrokenFile(path, "'outs' is not a list of entries with a 'path'")
@@ -499,7 +357,7 @@ def _tracked(path: str, content: Mapping[str, Any]) -> Tracked:
 def _recorded(folder: str, item: Mapping[str, Any]) -> Recorded:
     digest = next((str(item[key]) for key in ("md5", "etag", "checksum") if item.get(key)), "")
     legacy = "hash" not in item and "md5" in item
-    return Recorded(_join(folder, item["path"]), digest, item.get("size"), item.get("nfiles"), legacy)
+    return Recorded(join(folder, item["path"]), digest, item.get("size"), item.get("nfiles"), legacy)
 
 
 def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, LockedStage]]:
@@ -508,7 +366,7 @@ def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, L
     if not text.endswith(b"\n"):
         raise BrokenLock(path, "it was cut short: its last line has no end", _entry_before(text))
     try:
-        content = _load_yaml(text, path)
+        content = load_yaml(text, path)
     except BrokenFile as error:
         line = re.search(r", line (\d+)", str(error))
         before = b"\n".join(text.splitlines()[: int(line[1])]) if line else text
@@ -553,7 +411,7 @@ def _entry(path: str, name: str, entry: Any, wdir: str) -> LockedStage:
         name,
         cmd if isinstance(cmd, str) else tuple(cmd),
         files["deps"],
-        {_join(wdir, file): values for file, values in params.items()},
+        {join(wdir, file): values for file, values in params.items()},
         files["outs"],
     )
 
