@@ -71,7 +71,7 @@ def arm(kill_at: int, moment: str, count_to: Path | None = None) -> None:
             if mine == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    Store._ask = counted  # type: ignore[method-assign, assignment]
+    Store._ask = counted  # type: ignore[method-assign]
 
 
 def kill(store: str, build: Path, keys: Path, scratch: Path) -> dict[str, Any]:

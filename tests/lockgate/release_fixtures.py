@@ -5,7 +5,7 @@ A test module asks for them with ``pytest_plugins = ("tests.seaweed", "tests.loc
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.lockgate.releases import NAME, QUICK, Keys, make_keys
@@ -50,6 +50,20 @@ def bucket(seaweed: "Seaweed", tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return open_store(f"s3://{BUCKET}/{tmp_path.name}/{prefix}", patience=QUICK)
 
     return make
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the paths of all requests that stores make from here on."""
+    paths: list[str] = []
+    ask = Store._ask
+
+    def noted(self: Store, path: str, request: Callable[[], Any]) -> Any:
+        paths.append(path)
+        return ask(self, path, request)
+
+    monkeypatch.setattr(Store, "_ask", noted)
+    return paths
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def test_a_closed_gate_is_named(
 
 
 def test_gates_of_one_environment_do_not_close_another(registry: Registry, keys: Keys, tmp_path: Path) -> None:
-    gates = [*FACTS["gates"], {"rule": "size", "measured": "9 MB", "passed": False, "environment": "production"}]  # type: ignore[misc]
+    gates = [*FACTS["gates"], {"rule": "size", "measured": "9 MB", "passed": False, "environment": "production"}]
     publish(registry, keys, a_build(tmp_path / "build"), "v1.0.0", gates=gates)
     assert promoted(registry, keys, "v1.0.0", STAGING).number == 1
     with pytest.raises(GateClosed, match="'size' did not hold"):

@@ -59,7 +59,7 @@ def root_of(registry: Registry) -> Path:
 
 def build_of(registry: Registry, version: str) -> Path:
     record = json.loads((root_of(registry) / "releases" / f"{version}.json").read_bytes())
-    return root_of(registry) / "builds" / record["payload"]["manifest"]
+    return root_of(registry) / "builds" / str(record["payload"]["manifest"])
 
 
 def consumers(
@@ -160,8 +160,8 @@ RECORD_ATTACKS: dict[str, Callable[[Path], None]] = {
     "truncate": lambda path: truncate(path, None),  # type: ignore[arg-type]
     "lengthen": lambda path: lengthen(path, None),  # type: ignore[arg-type]
     "delete": lambda path: path.unlink(),
-    "an older release under this name": lambda path: shutil.copy(path.with_name("v1.0.0.json"), path),  # type: ignore[dict-item, return-value]
-    "a newer release under this name": lambda path: shutil.copy(path.with_name("v1.2.0.json"), path),  # type: ignore[dict-item, return-value]
+    "an older release under this name": lambda path: shutil.copy(path.with_name("v1.0.0.json"), path),  # type: ignore[dict-item]
+    "a newer release under this name": lambda path: shutil.copy(path.with_name("v1.2.0.json"), path),  # type: ignore[dict-item]
 }
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,13 +166,14 @@ def test_wrong_credentials_are_tried_once_and_no_secret_is_told(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret-but-still-secret")
     store = open_store(prefix)
+    acts: dict[str, Callable[[], object]] = {
+        "read": lambda: store.read("a"),
+        "create": lambda: store.create("a", b"1"),
+        "first": lambda: store.first("a"),
+        "folders": store.folders,
+    }
     with pytest.raises(StoreError, match="refused these credentials") as caught:
-        {
-            "read": lambda: store.read("a"),
-            "create": lambda: store.create("a", b"1"),
-            "first": lambda: store.first("a"),
-            "folders": store.folders,
-        }[act]()
+        acts[act]()
     assert len(proxy.requests) == 1
     told = "".join([str(caught.value), caught.value.advice, repr(caught.value.__cause__)])
     assert "still-secret" not in told
@@ -251,7 +252,7 @@ def test_a_clock_a_day_off_is_named_by_a_bucket_and_changes_no_order_in_a_folder
 
 def _at(shift: str, program: str) -> "subprocess.CompletedProcess[str]":
     """Run a program whose clock is shifted (libfaketime)."""
-    import libfaketime
+    import libfaketime  # type: ignore[import-untyped]
 
     library = next(Path(libfaketime.__file__).parent.rglob("libfaketime*.so*"))
     environment = os.environ | {"LD_PRELOAD": str(library), "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
@@ -370,6 +371,7 @@ def test_killed_at_any_store_call_the_same_command_completes_to_the_same_outcome
             if run["step"] == step:
                 assert _outcome(open_store(run["place"]), keys) == expected, run
     assert reader.faults == []
+    assert reader.looks.total() > len(runs)
     assert {"0 releases, 0 entries", "1 releases, 0 entries", "1 releases, 1 entries"} <= reader.looks.keys()
 
 
