@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Literal
 
 from lockgate import git
-from lockgate.dvc import Cache, CommitFiles, DvcError, ObjectMissing, WorkspaceFiles, words
+from lockgate.dvc import Cache, CommitFiles, DvcError, WorkspaceFiles, local_file, words
 from lockgate.errors import LockgateError
 from lockgate.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.plan import describe, needed_pipeline, plan
@@ -36,7 +36,7 @@ examples:
   lockgate rebuild --level none       run nothing: only ask whether dvc.lock belongs to the code
   lockgate rebuild --json | jq -r '.outputs[] | select(.rebuilt != .locked).path'
 
-Your working tree, cache and remote are not touched (source data that is fetched stays in your cache).
+Your working tree, cache and remote are not touched.
 """
 
 Level = Literal["full", "train", "none"]
@@ -145,8 +145,7 @@ def rebuild(
         if not stages:
             return Rebuild(commit, level, _rows(state, {}))
         with _clean_place(root, commit, keep=keep, tell=tell) as copy:
-            sources = _fetch(copy, state, stages)
-            _use_own_cache(copy)
+            sources = _fetch(root, copy, state, stages)
             _run(copy, stages, tell)
             rows = _rows(state, sources, {out.path for stage in stages for out in stage.outs}, WorkspaceFiles(copy))
     return Rebuild(commit, level, rows, time.monotonic() - started)
@@ -333,7 +332,7 @@ def _clean_place(root: Path, commit: str, *, keep: bool, tell: Callable[[str], N
         git.git(place, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(clone))
         git.git(clone, "checkout", "--quiet", "--detach", commit)
         copy = clone / root.resolve().relative_to(top)
-        _use_cache_of(root, copy)
+        _configure(root, copy)
         yield copy
     finally:
         if keep:
@@ -342,27 +341,21 @@ def _clean_place(root: Path, commit: str, *, keep: bool, tell: Callable[[str], N
             shutil.rmtree(place, ignore_errors=True)
 
 
-def _use_cache_of(root: Path, copy: Path) -> None:
-    """Let the copy fetch: from this project's cache, never linked to it, and its remotes, whose bytes are checked."""
+def _configure(root: Path, copy: Path) -> None:
+    """Give the copy a cache of its own, and this project's remotes: where their relative addresses lead from here.
+
+    ``verify`` is off because DVC then deletes from the remote what it finds altered; :func:`_fetch` checks instead.
+    """
     from dvc.config import Config
 
     remotes = Config(str(root / ".dvc"))["remote"]
     with Config(str(copy / ".dvc")).edit("local") as settings:
-        settings["cache"] = {"dir": str(Cache.of(root).folder.resolve()), "type": "reflink,copy"}
-        settings["remote"] = {name: {**dict(remote), "verify": True} for name, remote in remotes.items()}
+        settings["cache"] = {"dir": str(copy / ".dvc" / "cache"), "type": "reflink,copy"}
+        settings["remote"] = {name: {**dict(remote), "verify": False} for name, remote in remotes.items()}
         settings["core"] = {"site_cache_dir": str(copy / ".dvc" / "tmp" / "site")}
 
 
-def _use_own_cache(copy: Path) -> None:
-    """Give the copy an empty cache and no remote."""
-    from dvc.config import Config
-
-    with Config(str(copy / ".dvc")).edit("local") as settings:
-        settings["cache"] = {"dir": str(copy / ".dvc" / "cache")}
-        settings["remote"] = {}
-
-
-def _fetch(copy: Path, state: State, stages: tuple[Stage, ...]) -> dict[str, Recorded]:
+def _fetch(root: Path, copy: Path, state: State, stages: tuple[Stage, ...]) -> dict[str, Recorded]:
     """Bring what DVC tracks of what ``stages`` read and none of them makes; check every hash. Returns it by path."""
     made = {out.path for stage in stages for out in stage.outs}
     read = dict.fromkeys(path for stage in stages for path in (*stage.deps, *(item.file for item in stage.params)))
@@ -370,7 +363,8 @@ def _fetch(copy: Path, state: State, stages: tuple[Stage, ...]) -> dict[str, Rec
     needed = {record.path: record for record in records if record and record.digest and record.path not in made}
     absent = [path for path in needed if not (copy / path).exists()]  # git holds the others
     if absent:
-        _pull(copy, [needed[path] for path in absent])
+        _take_cached(Cache.of(root), Cache.of(copy), [needed[path] for path in absent])
+        _pull(copy, state, [needed[path] for path in absent])
     files = WorkspaceFiles(copy)
     for record in needed.values():
         found = files.digest(record.path, legacy=record.legacy)
@@ -381,7 +375,20 @@ def _fetch(copy: Path, state: State, stages: tuple[Stage, ...]) -> dict[str, Rec
     return needed
 
 
-def _pull(copy: Path, records: list[Recorded]) -> None:
+def _take_cached(source: Cache, target: Cache, records: list[Recorded]) -> None:
+    """Copy from one cache to another what it has of ``records``; whether it is whole is seen later."""
+    for record in records:
+        digests = [record.digest]
+        if record.is_folder and source.path(record.digest, legacy=record.legacy).is_file():
+            digests += source.entries(record).values()
+        for digest in digests:
+            known, wanted = (cache.path(digest, legacy=record.legacy) for cache in (source, target))
+            if known.is_file():
+                wanted.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(known, wanted)
+
+
+def _pull(copy: Path, state: State, records: list[Recorded]) -> None:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc_objects.errors import ObjectFormatError
@@ -390,8 +397,11 @@ def _pull(copy: Path, records: list[Recorded]) -> None:
         with Repo(str(copy)) as repo:
             repo.pull([str(copy / record.path) for record in records])
     except (DvcException, ObjectFormatError, OSError) as error:
-        missing = next((record for record in records if not (copy / record.path).exists()), records[0])
-        raise ObjectMissing(missing.path, missing.digest, words(error)) from error
+        for record in records:  # one by one: this names the file, and whether it is missing or altered
+            if not (copy / record.path).exists() and local_file(copy, state, record.path) and record.is_folder:
+                for inside in Cache.of(copy).entries(record):
+                    local_file(copy, state, f"{record.path}/{inside}")
+        raise DvcError(f"DVC could not fetch what the stages read: {words(error)}") from error
 
 
 def _remove(path: Path) -> None:
