@@ -21,6 +21,9 @@ from typing import IO, Any, Literal
 from lockgate.dvc import Cache, words
 from lockgate.pipeline import Recorded
 
+NAME = "lockgate run"
+"""What DVC notes down, in place of a command line, for the files that a run of ours has in use."""
+
 GRACE = 5.0
 """Seconds an interrupted stage has to end by itself before it is killed."""
 
@@ -155,6 +158,7 @@ def child(events: str, lifeline: str, wanted: str) -> None:
     for descriptor in (int(events), int(lifeline)):
         os.set_inheritable(descriptor, False)  # a stage's command must not be able to speak for us
     threading.Thread(target=_die_with_parent, args=(int(lifeline),), daemon=True).start()
+    sys.argv = [NAME]
     with os.fdopen(int(events), "w", buffering=1) as stream:
         sys.exit(_reproduce(json.loads(wanted), lambda step: stream.write(json.dumps(asdict(step)) + "\n")))
 
@@ -175,6 +179,7 @@ def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object]) -> in
     watched = None
     try:
         with Repo() as repo:
+            _release(repo)
             watched = _Watched(repo, tell)
             # With no remote there is nothing to pull from, and DVC would call that a failure of the stage.
             wanted["pull"] = wanted.get("pull", False) and bool(repo.config["core"].get("remote"))
@@ -186,6 +191,31 @@ def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object]) -> in
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _release(repo: Any) -> None:
+    """Forget what earlier runs of ours had in use when they were killed.
+
+    DVC does so itself when the process is gone, but takes one that nobody has waited for as alive, for ever. Only one
+    run of ours is at work in a project, and this is it.
+    """
+    from dvc.lock import make_lock
+
+    notes = Path(repo.tmp_dir, "rwlock")
+    guard = make_lock(
+        f"{notes}.lock", tmp_dir=repo.tmp_dir, hardlink_lock=repo.config["core"].get("hardlink_lock", False)
+    )
+    with guard, suppress(FileNotFoundError):
+        try:
+            held = json.loads(notes.read_text())
+        except ValueError:  # cut short by a kill: it tells nothing, and DVC would refuse to go on
+            notes.unlink()
+            return
+        read = {path: [one for one in users if one["cmd"] != NAME] for path, users in held.get("read", {}).items()}
+        write = {path: user for path, user in held.get("write", {}).items() if user["cmd"] != NAME}
+        partial = notes.with_name(f"rwlock.{os.getpid()}")
+        partial.write_text(json.dumps({"write": write, "read": {path: users for path, users in read.items() if users}}))
+        partial.replace(notes)
 
 
 class _Watched:

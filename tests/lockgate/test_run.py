@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from tests.lockgate.factory import Project
 
-from lockgate import run
+from lockgate import reproduction, run
 from lockgate.dvc import Cache
 from lockgate.git import Workspace
 from lockgate.pipeline import read_state
@@ -419,6 +420,7 @@ def test_the_authors_lock_is_put_back_when_a_stage_fails(branch: Project, lockga
 # --- disturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_names_the_stage_leaves_no_process_and_can_be_continued(
     ran: Project, tmp_path: Path, lockgate: Lockgate, which: signal.Signals
@@ -445,6 +447,7 @@ def test_a_stopped_run_names_the_stage_leaves_no_process_and_can_be_continued(
     assert ran.read("dvc.lock") == expected
 
 
+@pytest.mark.slow
 def test_a_killed_run_takes_its_stage_along_and_the_next_run_equals_a_clean_one(
     ran: Project, tmp_path: Path, lockgate: Lockgate
 ) -> None:
@@ -461,10 +464,12 @@ def test_a_killed_run_takes_its_stage_along_and_the_next_run_equals_a_clean_one(
 
     expected = clean_run(ran, tmp_path)
     (ran.root / "go").touch()
-    assert lockgate("run")[0] == 0
+    code, _, err = lockgate("run")
+    assert code == 0, err
     assert ran.read("dvc.lock") == expected
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_run_puts_the_authors_lock_back(branch: Project, lockgate: Lockgate) -> None:
     branch.write("dvc.lock", branch.read("dvc.lock") + "# not committed anywhere\n")
     author = branch.read("dvc.lock")
@@ -481,6 +486,30 @@ def test_after_a_kill_the_next_run_puts_the_authors_lock_back(branch: Project, l
     assert "A killed run left dvc.lock changed: it is as before again" in err
     assert branch.read("dvc.lock") == author
     assert (branch.root / ".dvc/tmp/lockgate/replaced/dvc.lock").exists()
+
+
+def test_files_that_a_dead_run_had_in_use_are_free_though_nobody_waited_for_its_process(
+    ran: Project, lockgate: Lockgate
+) -> None:
+    zombie = subprocess.Popen(["true"])
+    while is_alive(zombie.pid):
+        time.sleep(0.01)  # polls for the end of a process without waiting for it
+    user = {"pid": zombie.pid, "cmd": reproduction.NAME}
+    blocked = str(ran.root / "models/model.bin")
+    ran.write(".dvc/tmp/rwlock", json.dumps({"write": {blocked: user}, "read": {str(ran.root / "data/ready"): [user]}}))
+    ran.write_params(LR)
+
+    code, _, err = lockgate("run")
+    zombie.wait()
+
+    assert code == 0, err
+
+
+def test_notes_of_dvc_that_a_kill_cut_short_are_no_obstacle(ran: Project, lockgate: Lockgate) -> None:
+    ran.write(".dvc/tmp/rwlock", '{"write": {"a')
+    ran.write_params(LR)
+
+    assert lockgate("run")[0] == 0
 
 
 def test_two_runs_at_once_are_refused(ran: Project, lockgate: Lockgate) -> None:
