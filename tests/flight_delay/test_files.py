@@ -71,7 +71,9 @@ def test_a_file_that_is_missing_or_cut_off_is_named(tmp_path: Path) -> None:
 
 
 def test_json_is_the_same_in_any_order_of_keys_and_refuses_what_is_no_json() -> None:
-    assert as_json({"b": 1, "a": [0.1]}) == as_json({"a": [0.1], "b": 1}) == b'{\n  "a": [\n    0.1\n  ],\n  "b": 1\n}\n'
+    assert (
+        as_json({"b": 1, "a": [0.1]}) == as_json({"a": [0.1], "b": 1}) == b'{\n  "a": [\n    0.1\n  ],\n  "b": 1\n}\n'
+    )
     for value in (math.nan, math.inf):
         with pytest.raises(ValueError, match="JSON"):
             as_json({"auc": value})

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,7 +31,8 @@ def weather(*months: str) -> pa.Table:
 
 
 def months_of(table: pa.Table) -> list[int | None]:
-    return table["month"].to_pylist()
+    months: list[int | None] = table["month"].to_pylist()
+    return months
 
 
 # What the real source becomes
@@ -154,7 +155,9 @@ def test_through_cuts_after_that_month() -> None:
 
 
 def test_a_month_to_take_that_has_no_rows_is_refused_before_after_or_between_others() -> None:
-    with pytest.raises(StageError, match=r"'weather' has no rows in 2013-03 \(ingest.through\): its last month is 2013-02"):
+    with pytest.raises(
+        StageError, match=r"'weather' has no rows in 2013-03 \(ingest.through\): its last month is 2013-02"
+    ):
         select_months(weather("2013-01", "2013-02"), "weather", "2013-03")
     with pytest.raises(StageError, match="no rows in 2013-02"):
         select_months(weather("2013-01", "2013-03"), "weather", "2013-02")
@@ -225,7 +228,10 @@ def test_another_month_is_one_line_in_params(small: SmallPipeline) -> None:
 def test_another_digest_is_refused_with_both(small: SmallPipeline) -> None:
     path = small.root / "source" / "airlines.csv"
     path.write_bytes(path.read_bytes().replace(b"United", b"Untied"))
-    found, pinned = hashlib.sha256(path.read_bytes()).hexdigest(), load_params(ROOT / "params.yaml").ingest.files.airlines
+    found, pinned = (
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+        load_params(ROOT / "params.yaml").ingest.files.airlines,
+    )
     assert small.refused("ingest") == (
         f"source/airlines.csv: its SHA-256 is {found}, but params.yaml pins {pinned.sha256}. "
         "If the new file is meant, put its digest under ingest.files.airlines.sha256."
@@ -243,7 +249,7 @@ def test_a_source_that_nobody_answers_for_is_refused(small: SmallPipeline) -> No
     assert message.startswith("gopher://archive/flights.csv: cannot be opened: Protocol not known: gopher")
 
 
-SPOILT = {
+SPOILT: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "missing column": (lambda text: text.replace(b"distance", b"miles"), "lacks the column 'distance'."),
     "wrong type": (lambda text: text.replace(b",EWR,IAH,", b",EWR,IAH,soon", 1), "column 'air_time', is not int16"),
     "no rows": (lambda text: text.splitlines(keepends=True)[0], "the table 'flights' has no rows."),

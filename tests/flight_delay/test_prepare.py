@@ -1,0 +1,249 @@
+"""Stage ``prepare``: the label, the clock, the weather of the hour, the windows; nothing that follows the departure."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from tests.flight_delay.small_pipeline import SmallPipeline
+
+from flight_delay.errors import StageError
+from flight_delay.files import as_parquet, read_frame
+from flight_delay.params import Window
+from flight_delay.prepare import join_weather, label, prepare, scheduled_times, window
+from flight_delay.request import KEY, LABEL, REQUEST
+from flight_delay.tables import WEATHER
+
+# known only once the aircraft has left; arr_delay is the label's source and so is kept on its side of 15 minutes
+FOLLOWS_THE_DEPARTURE = ("dep_time", "dep_delay", "arr_time", "air_time")
+
+
+def flights(**columns: list[object]) -> pd.DataFrame:
+    """Three flights of one morning, with the given columns in place of theirs."""
+    usual: dict[str, list[object]] = {
+        "year": [2013] * 3, "month": [1] * 3, "day": [1] * 3,
+        "sched_dep_time": [515, 600, 2359], "sched_arr_time": [819, 700, 340], "arr_delay": [11.0, 15.0, np.nan],
+        "carrier": ["UA", "AA", "B6"], "flight": [1, 2, 3], "tailnum": ["N1", None, "N3"],
+        "origin": ["EWR", "EWR", "JFK"], "dest": ["IAH", "MIA", "BQN"], "distance": [1400, 1089, 1576],
+    }  # fmt: skip
+    frame = pd.DataFrame(usual | columns)
+    frame["time_hour"] = pd.to_datetime(["2013-01-01T10:00Z", "2013-01-01T11:00Z", "2013-01-02T04:00Z"])
+    return frame
+
+
+def weather(**columns: list[object]) -> pd.DataFrame:
+    """The weather of Newark at 10 and 11 o'clock UTC."""
+    frame = pd.DataFrame({name: [1.0, 2.0] for name in WEATHER} | columns)
+    return frame.assign(origin="EWR", time_hour=pd.to_datetime(["2013-01-01T10:00Z", "2013-01-01T11:00Z"]))
+
+
+# The label
+
+
+@pytest.mark.parametrize(("minutes", "late"), [(-60, 0), (0, 0), (14, 0), (15, 1), (16, 1), (1272, 1)])
+def test_a_flight_is_late_from_15_minutes_on(minutes: int, late: int) -> None:
+    assert label(flights(arr_delay=[minutes, 0, 0]))[LABEL].iloc[0] == late
+
+
+def test_a_flight_that_never_arrived_has_no_label_and_is_left_out() -> None:
+    rows = prepare(flights(), weather())
+    assert rows["flight"].tolist() == [1, 2]
+    assert rows[LABEL].tolist() == [0, 1]
+
+
+# The clock
+
+
+@pytest.mark.parametrize(
+    ("departs", "arrives", "departure", "arrival"),
+    [
+        (515, 819, "2013-01-01T05:15", "2013-01-01T08:19"),
+        (2359, 340, "2013-01-01T23:59", "2013-01-02T03:40"),  # over midnight
+        (5, 100, "2013-01-01T00:05", "2013-01-01T01:00"),
+        (2400, 130, "2013-01-02T00:00", "2013-01-02T01:30"),  # 24:00 is the end of the day
+        (2200, 2400, "2013-01-01T22:00", "2013-01-02T00:00"),
+    ],
+)
+def test_hhmm_is_a_time_on_the_clock_and_an_early_arrival_is_the_next_day(
+    departs: int, arrives: int, departure: str, arrival: str
+) -> None:
+    times = scheduled_times(flights(sched_dep_time=[departs, 600, 600], sched_arr_time=[arrives, 700, 700])).iloc[0]
+    assert (times["scheduled_departure"], times["scheduled_arrival"]) == (
+        pd.Timestamp(departure),
+        pd.Timestamp(arrival),
+    )
+    assert times["date"] == pd.Timestamp("2013-01-01")  # the day in the schedule is part of the key and stays
+
+
+def test_no_real_flight_is_scheduled_to_arrive_before_it_leaves_or_a_day_later(raw: dict[str, pa.Table]) -> None:
+    times = scheduled_times(raw["flights"].to_pandas())
+    duration = times["scheduled_arrival"] - times["scheduled_departure"]
+    assert duration.min() >= pd.Timedelta(0)
+    assert duration.max() < pd.Timedelta(days=1)
+
+
+# The weather
+
+
+def test_weather_is_that_of_the_hour_at_the_origin_and_missing_where_none_was_observed() -> None:
+    joined = join_weather(flights(), weather())
+    assert joined["temp"].tolist()[:2] == [1.0, 2.0]
+    assert joined[list(WEATHER)].iloc[2].isna().all()
+    assert joined["flight"].tolist() == [1, 2, 3]
+
+
+def test_weather_in_another_order_changes_nothing() -> None:
+    pd.testing.assert_frame_equal(prepare(flights(), weather().iloc[::-1]), prepare(flights(), weather()))
+
+
+def test_a_wind_that_cannot_be_is_missing_and_the_frame_it_came_in_is_left_alone() -> None:
+    observed = weather(wind_speed=[1048.36, 200.0])
+    before = observed.copy()
+    assert np.array_equal(join_weather(flights(), observed)["wind_speed"], [np.nan, 200.0, np.nan], equal_nan=True)
+    pd.testing.assert_frame_equal(observed, before)
+
+
+def test_two_observations_of_one_hour_are_refused_not_joined_twice() -> None:
+    with pytest.raises(pd.errors.MergeError, match="right"):
+        join_weather(flights(), pd.concat([weather(), weather()]))
+
+
+# The rows
+
+
+def test_a_row_is_the_key_the_request_and_the_label_and_nothing_else() -> None:
+    assert set(prepare(flights(), weather()).columns) == {*KEY, *REQUEST, LABEL}
+    assert not {*FOLLOWS_THE_DEPARTURE, "arr_delay"} & {*REQUEST, *KEY}
+
+
+def test_the_key_names_each_real_flight_once(raw: dict[str, pa.Table]) -> None:
+    rows = prepare(raw["flights"].to_pandas(), raw["weather"].to_pandas())
+    assert len(rows) == 327346
+    assert not rows.duplicated(list(KEY)).any()
+
+
+def test_inputs_are_not_changed() -> None:
+    given, observed = flights(), weather()
+    prepare(given, observed)
+    pd.testing.assert_frame_equal(given, flights())
+    pd.testing.assert_frame_equal(observed, weather())
+
+
+# The windows
+
+
+def rows_of(*dates: str, late: list[int] | None = None) -> pd.DataFrame:
+    return pd.DataFrame({"date": pd.to_datetime(list(dates)), LABEL: late or [n % 2 for n in range(len(dates))]})
+
+
+def test_a_window_holds_its_first_and_last_day_and_no_other() -> None:
+    days = ["2012-12-31", "2013-01-01", "2013-02-28", "2013-03-01"]
+    inside = window(rows_of(*days), Window(first="2013-01", last="2013-02"), "train")
+    assert inside["date"].dt.strftime("%Y-%m-%d").tolist() == days[1:3]
+    assert inside.index.tolist() == [0, 1]
+
+
+def test_a_month_without_rows_is_named() -> None:
+    with pytest.raises(StageError, match=r"prepare\.test: no arrived flights in 2012-12, 2013-02\."):
+        window(rows_of("2013-01-01", "2013-03-01"), Window(first="2012-12", last="2013-03"), "test")
+
+
+@pytest.mark.parametrize("only", [0, 1])
+def test_a_window_with_one_label_is_refused(only: int) -> None:
+    rows = rows_of("2013-01-01", "2013-01-02", late=[only, only])
+    with pytest.raises(StageError, match=rf"prepare\.train: all 2 flights have the same label \({only}\)"):
+        window(rows, Window(first="2013-01", last="2013-01"), "train")
+
+
+# What follows the departure never reaches the model
+
+
+def shuffled_outcomes(table: pa.Table, seed: int = 0) -> pa.Table:
+    """Permute what follows the departure over all flights, and move each arrival delay, but not across 15 minutes."""
+    random = np.random.default_rng(seed)
+    frame = table.to_pandas()
+    for column in FOLLOWS_THE_DEPARTURE:
+        frame[column] = frame[column].to_numpy()[random.permutation(len(frame))]
+    late = frame["arr_delay"] >= 15
+    moved = np.where(late, random.integers(15, 2000, len(frame)), random.integers(-90, 15, len(frame)))
+    frame["arr_delay"] = frame["arr_delay"].where(frame["arr_delay"].isna(), moved)
+    return pa.Table.from_pandas(frame, schema=table.schema, preserve_index=False)
+
+
+def test_permuting_all_that_follows_the_departure_changes_no_byte_of_any_real_row(raw: dict[str, pa.Table]) -> None:
+    observed = raw["weather"].to_pandas()
+    other = shuffled_outcomes(raw["flights"])
+    for column in (*FOLLOWS_THE_DEPARTURE, "arr_delay"):
+        assert pc.mean(pc.fill_null(pc.equal(other[column], raw["flights"][column]), fill_value=True)).as_py() < 0.5
+    assert as_parquet(prepare(other.to_pandas(), observed)) == as_parquet(prepare(raw["flights"].to_pandas(), observed))
+
+
+def test_permuting_all_that_follows_the_departure_changes_no_byte_of_any_output(small: SmallPipeline) -> None:
+    before = small.outputs()
+    small.change_raw("flights", shuffled_outcomes)
+    small.run("prepare", "train", "evaluate")
+    after = small.outputs()
+    assert after.pop("data/raw/flights.parquet") != before.pop("data/raw/flights.parquet")
+    assert after == before
+
+
+@pytest.mark.parametrize("column", ["sched_dep_time", "arr_delay", "dest", "distance"])
+def test_permuting_what_the_request_or_the_label_is_made_of_does_change_the_model(
+    column: str, small: SmallPipeline
+) -> None:
+    def permute(table: pa.Table) -> pa.Table:
+        order = np.random.default_rng(0).permutation(table.num_rows)
+        return table.set_column(table.column_names.index(column), column, table[column].take(order))
+
+    before = small.outputs()["models/flight-delay.skops"]
+    small.change_raw("flights", permute)
+    small.run("prepare", "train")
+    assert small.outputs()["models/flight-delay.skops"] != before
+
+
+# The stage
+
+
+def test_all_labels_equal_stops_the_stage(small: SmallPipeline) -> None:
+    small.change_raw(
+        "flights",
+        lambda table: table.set_column(
+            table.column_names.index("arr_delay"), "arr_delay", pa.repeat(pa.scalar(99, pa.int16()), table.num_rows)
+        ),
+    )
+    assert small.refused("prepare").endswith("have the same label (1); nothing can be learnt or judged on them.")
+
+
+def test_a_month_with_no_rows_stops_the_stage(small: SmallPipeline) -> None:
+    small.change_raw("flights", lambda table: table.filter(pc.not_equal(table["month"], 11)))
+    assert small.refused("prepare").startswith("prepare.test: no arrived flights in 2013-11.")
+
+
+@pytest.mark.parametrize("stage", ["ingest", "prepare"])
+def test_windows_that_overlap_stop_the_first_stage_already(stage: str, small: SmallPipeline) -> None:
+    small.change(("last: 2013-09", "last: 2013-10"))
+    assert small.refused(stage).startswith(
+        "params.yaml: prepare.test.first (2013-10) must come after prepare.train.last"
+    )
+
+
+def test_a_raw_table_cut_off_or_missing_stops_the_stage(small: SmallPipeline) -> None:
+    path = small.root / "data" / "raw" / "weather.parquet"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert small.refused("prepare").startswith("data/raw/weather.parquet: not a whole Parquet file")
+    path.unlink()
+    assert small.refused("prepare") == "data/raw/weather.parquet: there is no such file. `dvc repro` makes it."
+
+
+def test_a_disk_that_fills_at_the_second_window_leaves_both_as_they_were(small: SmallPipeline) -> None:
+    small.change(("first: 2013-01", "first: 2013-09"))  # the training rows, written first, would be fewer
+    size = (small.root / "data" / "prepared" / "test.parquet").stat().st_size
+    message = small.refused("prepare", largest_file=size - 1000)
+    assert message == "data/prepared/test.parquet: cannot be written: File too large. No output was changed."
+
+
+def test_another_training_window_trains_on_its_months_alone(small: SmallPipeline) -> None:
+    small.change(("first: 2013-01, last: 2013-09", "first: 2013-03, last: 2013-04"))
+    small.run("prepare")
+    months = read_frame(small.root / "data" / "prepared" / "train.parquet")["date"].dt.month
+    assert sorted(months.unique()) == [3, 4]
