@@ -132,7 +132,11 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What ``lockgate.yaml`` says. ``seed`` is the parameter that ``lockgate report --seeds`` varies."""
+    """What ``lockgate.yaml`` says. ``seed`` is the parameter that ``lockgate report --seeds`` varies.
+
+    ``lock`` says what a pull request's check does with the lock that its author brings: compute it again, or (where
+    that is too dear) show it as claimed.
+    """
 
     model: str
     metrics: tuple[Metric, ...]
@@ -142,6 +146,7 @@ class Policy:
     seed: str | None
     gates: tuple[Gate, ...]
     environments: tuple[Environment, ...]
+    lock: Literal["reproduced", "claimed"] = "reproduced"
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -179,6 +184,7 @@ def read_policy(text: str | bytes) -> Policy:
         seed=top.get("seed"),
         gates=top.get("gates", ()),
         environments=tuple(_environment(name, value) for name, value in top.get("environments", {}).items()),
+        lock=top.get("lock", "reproduced"),
     )
     _check(policy)
     return policy
@@ -372,6 +378,7 @@ _POLICY = {
     "seed": _Key(_text, False),
     "gates": _Key(_list(_gate), False),
     "environments": _Key(_mapping, False),
+    "lock": _Key(_one_of("reproduced", "claimed"), False),
 }
 
 

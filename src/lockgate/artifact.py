@@ -1,0 +1,110 @@
+"""What a pull request's run hands over to the half that publishes it: a few flat files in one zip archive.
+
+The run executes the author's code, so whatever arrives may have been made by the author. :func:`unpack` takes the
+archive apart in memory, writes nothing, and refuses whatever is not exactly what :func:`write` leaves behind.
+"""
+
+import io
+import json
+import stat
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lockgate.errors import LockgateError
+from lockgate.result import Result, read_result
+
+NAME = "lockgate"
+LIMIT = 8 << 20
+"""Bytes of the archive."""
+RESULT, LOCK, OUTPUTS, ERROR = "result.json", "dvc.lock", "outputs.json", "error.json"
+FILES = {RESULT: 4 << 20, LOCK: 2 << 20, OUTPUTS: 8 << 20, ERROR: 64 << 10}
+"""File → bytes it may have unpacked."""
+
+
+class Unfit(LockgateError):  # noqa: N818 - named for what the reviewer reads
+    """An artifact that is not what a run leaves behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What a run left: its result, or why there is none.
+
+    ``lock`` is the ``dvc.lock`` that came out, ``outputs`` the text of each output that git keeps, by path; both are
+    there only if every stage went well.
+    """
+
+    result: Result | None = None
+    lock: bytes | None = None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+def write(folder: Path, artifact: Artifact) -> None:
+    """Leave ``artifact`` in ``folder``, and nothing of an earlier run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        RESULT: None if artifact.result is None else artifact.result.to_json().encode(),
+        LOCK: artifact.lock,
+        OUTPUTS: json.dumps(artifact.outputs, sort_keys=True, indent=1).encode() if artifact.outputs else None,
+        ERROR: json.dumps({"error": artifact.error}).encode() if artifact.error else None,
+    }
+    for name, content in contents.items():
+        (folder / name).unlink(missing_ok=True)
+        if content is not None:
+            (folder / name).write_bytes(content)
+
+
+def unpack(archive: bytes) -> Artifact:
+    """Return what is in a zip archive. Raises :class:`Unfit` saying the first thing that does not fit."""
+    files = _files(archive)
+    if RESULT not in files and ERROR not in files:
+        raise Unfit(f"it has neither {RESULT} nor {ERROR}")
+    try:
+        result = read_result(files[RESULT]) if RESULT in files else None
+    except LockgateError as error:
+        raise Unfit(f"{RESULT}: {error}") from error
+    outputs = _strings(OUTPUTS, files.get(OUTPUTS, b"{}"))
+    error = _strings(ERROR, files.get(ERROR, b"{}")).get("error", "")
+    return Artifact(result, files.get(LOCK), outputs, error)
+
+
+def _files(archive: bytes) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+            entries = opened.infolist()
+            names = [entry.filename for entry in entries]
+            if len(entries) > len(FILES):
+                raise Unfit(f"it has {len(entries):,} files where {len(FILES)} are the most")
+            if strange := next((name for name in names if name not in FILES), None):
+                raise Unfit(f"it has a file named '{strange[:200]}'; a run leaves {', '.join(FILES)}")
+            if len(set(names)) < len(names):
+                raise Unfit("it has one file twice")
+            return {entry.filename: _content(opened, entry) for entry in entries}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise Unfit(f"it is not a whole zip archive: {error}") from error
+
+
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    mode = entry.external_attr >> 16
+    if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
+        raise Unfit(f"'{entry.filename}' is no file but a link or something else")
+    limit = FILES[entry.filename]
+    with archive.open(entry) as stream:  # what the entry claims of its size is not believed
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise Unfit(f"'{entry.filename}' has more than {limit:,} bytes")
+    return content
+
+
+def _strings(name: str, content: bytes) -> dict[str, str]:
+    try:
+        value: Any = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Unfit(f"{name}: this is not JSON: {error}") from error
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise Unfit(f"{name}: texts by name were expected")
+    return value

@@ -1,0 +1,175 @@
+"""The few requests that lockgate makes of GitHub's REST API.
+
+The token goes with requests to the API alone, never along with a redirect, and is in no message. What GitHub answers
+is read up to a bound that the caller names.
+"""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any, Literal
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+from lockgate.errors import LockgateError
+
+VERSION = "2022-11-28"
+ANSWER_LIMIT = 8 << 20
+"""Bytes of one JSON answer."""
+TIMEOUT = 30.0
+"""Seconds without a byte."""
+TRIES = 4
+PAGES = 20
+
+State = Literal["success", "failure", "error", "pending"]
+
+
+class GitHubError(LockgateError):
+    """GitHub refused a request, or could not be reached."""
+
+    def __init__(self, method: str, path: str, problem: str, advice: str = "") -> None:
+        """Name the request and what came back."""
+        super().__init__(f"GitHub: {method} {path}: {problem}", advice)
+
+
+class TooLarge(LockgateError):  # noqa: N818 - named for what the user reads
+    """An answer has more bytes than it may have."""
+
+    def __init__(self, what: str, limit: int) -> None:
+        """Name what it is and the bound in bytes."""
+        super().__init__(f"{what} has more than {limit:,} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """An open pull request. ``head_repository`` is ``owner/name``, ``None`` if that repository is gone."""
+
+    number: int
+    head_sha: str
+    head_repository: str | None
+    base_branch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment on a pull request."""
+
+    id: int
+    author: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class GitHub:
+    """One repository, spoken to with one token. ``api`` is the address that ``GITHUB_API_URL`` names."""
+
+    api: str
+    repository: str
+    token: str
+
+    def __repr__(self) -> str:
+        """Leave the token out."""
+        return f"GitHub({self.api!r}, {self.repository!r})"
+
+    def open_pull_requests(self, head_repository: str, branch: str) -> tuple[PullRequest, ...]:
+        """Return the open pull requests from ``branch`` of ``head_repository`` into this repository."""
+        owner = head_repository.partition("/")[0]
+        query = urlencode({"state": "open", "head": f"{owner}:{branch}", "per_page": 100})
+        found = (_pull_request(item) for item in self._pages(f"pulls?{query}"))
+        return tuple(pull for pull in found if pull.head_repository == head_repository)
+
+    def artifact(self, run: int, name: str, limit: int) -> bytes | None:
+        """Return the newest artifact ``name`` of a workflow run as the zip archive it is, ``None`` if there is none.
+
+        Raises :class:`TooLarge` before more than ``limit`` bytes are read.
+        """
+        found = self._ask("GET", f"actions/runs/{run:d}/artifacts?{urlencode({'name': name, 'per_page': 100})}")
+        artifacts = [one for one in found["artifacts"] if one["name"] == name and not one["expired"]]
+        if not artifacts:
+            return None
+        newest = max(artifacts, key=lambda one: int(one["id"]))
+        what = f"the artifact '{name}'"
+        if int(newest["size_in_bytes"]) > limit:
+            raise TooLarge(what, limit)
+        return self._send("GET", f"actions/artifacts/{int(newest['id']):d}/zip", None, what, limit)[0]
+
+    def comments(self, number: int) -> tuple[Comment, ...]:
+        """Return the comments on a pull request, oldest first."""
+        return tuple(
+            Comment(int(item["id"]), str((item["user"] or {}).get("login", "")), str(item["body"] or ""))
+            for item in self._pages(f"issues/{number:d}/comments?per_page=100")
+        )
+
+    def add_comment(self, number: int, body: str) -> None:
+        """Comment on a pull request."""
+        self._ask("POST", f"issues/{number:d}/comments", {"body": body})
+
+    def replace_comment(self, comment: int, body: str) -> None:
+        """Replace the text of a comment."""
+        self._ask("PATCH", f"issues/comments/{comment:d}", {"body": body})
+
+    def set_status(self, sha: str, state: State, context: str, description: str, url: str) -> None:
+        """Set a commit status; of the description GitHub takes 140 characters."""
+        content = {"state": state, "context": context, "description": description[:140], "target_url": url}
+        self._ask("POST", f"statuses/{quote(sha)}", content)
+
+    def _pages(self, path: str) -> Iterator[Any]:
+        for page in range(1, PAGES + 1):
+            found = self._ask("GET", f"{path}&page={page}")
+            yield from found
+            if len(found) < 100:
+                return
+
+    def _ask(self, method: str, path: str, content: dict[str, str] | None = None) -> Any:
+        body, _ = self._send(method, path, content, f"the answer to {method} {path}", ANSWER_LIMIT)
+        return json.loads(body)
+
+    def _send(self, method: str, path: str, content: dict[str, str] | None, what: str, limit: int) -> tuple[bytes, int]:
+        """Send one request; what only reads is tried again where GitHub is for the moment unable to answer."""
+        request = Request(  # noqa: S310 - the address comes from the runner
+            f"{self.api}/repos/{self.repository}/{path}",
+            data=None if content is None else json.dumps(content).encode(),
+            method=method,
+            headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION},
+        )
+        request.add_unredirected_header("Authorization", f"Bearer {self.token}")
+        for last in (False,) * (TRIES - 1) + (True,):
+            try:
+                with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
+                    body = answer.read(limit + 1)
+                    if len(body) > limit:
+                        raise TooLarge(what, limit)
+                    return body, answer.status
+            except HTTPError as error:
+                if error.code < 500 or method == "POST" or last:
+                    raise GitHubError(method, path, f"{error.code} {_said(error)}", _advice(error.code)) from error
+            except (URLError, HTTPException, OSError) as error:
+                if method == "POST" or last:
+                    raise GitHubError(method, path, str(getattr(error, "reason", error))) from error
+            time.sleep(random.uniform(0.5, 2.0))  # noqa: S311 - jitter
+        raise AssertionError  # the last try returns or raises
+
+
+def _pull_request(item: Any) -> PullRequest:
+    repository = item["head"]["repo"]
+    return PullRequest(
+        number=int(item["number"]),
+        head_sha=str(item["head"]["sha"]),
+        head_repository=str(repository["full_name"]) if repository else None,
+        base_branch=str(item["base"]["ref"]),
+    )
+
+
+def _said(error: HTTPError) -> str:
+    try:
+        return str(json.loads(error.read(ANSWER_LIMIT))["message"])[:200]
+    except (ValueError, KeyError, TypeError, OSError):
+        return str(error.reason)
+
+
+def _advice(code: int) -> str:
+    return "Look at the job's `permissions:`, and at what the organisation lets a workflow do." if code == 403 else ""

@@ -1,0 +1,160 @@
+"""``lockgate pull-request``: what a pull request's check does, on the runner that executes the author's code.
+
+It runs what the change changed, starting from the base, and leaves a folder for ``lockgate publish`` to judge and show.
+Nothing of the author's is taken on trust that a change of data alone could fake: not the lock, not where the remote is,
+not a cache. What changed *code* can fake is for the reviewer, who sees which code changed.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lockgate import artifact, git, policy, report, run
+from lockgate.artifact import Artifact
+from lockgate.dvc import WorkspaceFiles
+from lockgate.errors import LockgateError
+from lockgate.git import Commit, Workspace
+from lockgate.pipeline import read_lock, read_pipeline
+from lockgate.plan import plan
+from lockgate.result import LockStatus, Result, Verdict, read_result
+
+CONFIG = ".dvc/config"
+COMMITTED = re.compile(r"\.dvc/(config|\.gitignore|plots/[^/]+\.json)")
+"""What of DVC's own folder may be in git: a committed cache or configuration would decide what runs."""
+OUTPUT_LIMIT = 1 << 20
+"""Bytes of one output that git keeps; a bigger one belongs to DVC."""
+SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+
+EXAMPLES = """\
+examples:
+  lockgate pull-request --base origin/main --into handover
+
+Exit code 1 if a stage or a gate fails, or the author's lock claims what did not come out; the folder is written first.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``lockgate pull-request``."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("--base", metavar="REV", required=True, help="where the change is to go, such as origin/main")
+    parser.add_argument("--into", metavar="FOLDER", type=Path, required=True, help="leave the outcome here")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Judge the working tree; leave the outcome, whatever it is, for ``lockgate publish``."""
+    root = git.project_root()
+    secrets = _secrets(os.environ)
+    try:
+        left = judge(root, arguments.base, arguments.into)
+    except run.Interrupted:
+        raise
+    except LockgateError as error:
+        said = f"{error}\n{error.advice}" if error.advice else str(error)
+        artifact.write(arguments.into, Artifact(error=_without(secrets, said)))
+        raise
+    result = read_result(json.dumps(_without(secrets, json.loads(left.result.to_json()))) if left.result else "")
+    artifact.write(arguments.into, replace(left, result=result))
+    sys.stderr.write(f"{result.verdict.outcome}: {result.verdict.reason}\n")
+    return 1 if result.verdict.outcome == "failed" else 0
+
+
+def judge(root: Path, target: str, folder: Path) -> Artifact:
+    """Run what changed since the working tree left ``target`` and return what came out."""
+    base = Commit(root, target, git.merge_base(root, target, "HEAD"))
+    with _settings_of(root, base):
+        if _is_claimed(root, base):
+            return Artifact(_claimed(root, base))
+        folder.mkdir(parents=True, exist_ok=True)
+        output = (folder / artifact.RESULT).resolve()
+        output.unlink(missing_ok=True)
+        options = argparse.Namespace(base=base.commit, dry_run=False, json=False, output=output)
+        try:
+            run.main(options)
+        except run.StageFailed:
+            return Artifact(read_result(output.read_bytes()))
+        result = _with_lock_judged(read_result(output.read_bytes()))
+        return Artifact(result, (root / "dvc.lock").read_bytes(), outputs_in_git(root))
+
+
+def outputs_in_git(root: Path) -> dict[str, str]:
+    """Return the text of each output that git keeps and that is not the one of ``HEAD``, by path."""
+    current, head = Workspace(root), Commit(root, "HEAD", git.resolve(root, "HEAD"))
+    kept = [out.path for stage in read_pipeline(current).stages for out in stage.outs if not out.cached]
+    names = {name for name in current.list() for path in kept if name == path or name.startswith(f"{path}/")}
+    found = {}
+    for name in sorted(names):
+        content = current.read(name)
+        if content is not None and len(content) <= OUTPUT_LIMIT and content != head.read(name):
+            try:
+                found[name] = content.decode()
+            except UnicodeDecodeError:
+                sys.stderr.write(f"{name} is no UTF-8 text, so it is not handed over: have DVC keep it.\n")
+    return found
+
+
+@contextmanager
+def _settings_of(root: Path, base: Commit) -> Iterator[None]:
+    """Have the DVC configuration of ``base``. Raises :class:`LockgateError` if git brought more of DVC's folder."""
+    tracked = git.git(root, "ls-files", "-z", "--", ".dvc").split("\0")
+    if strange := [name for name in tracked if name and not COMMITTED.fullmatch(name)]:
+        raise LockgateError(
+            f"git tracks {strange[0]}: a cache or a configuration of one machine, which would decide what runs",
+            f"`git rm --cached {strange[0]}`; what is meant for all goes into {CONFIG}.",
+        )
+    config, ours, theirs = root / CONFIG, Workspace(root).read(CONFIG), base.read(CONFIG)
+    if ours == theirs and not config.is_symlink():
+        yield
+        return
+    sys.stderr.write(f"{CONFIG} is not as in the base: the base's is used.\n")
+    report.write_whole(config, (theirs or b"").decode())
+    try:
+        yield
+    finally:
+        report.write_whole(config, (ours or b"").decode())
+
+
+def _is_claimed(root: Path, base: Commit) -> bool:
+    """Say whether base's policy takes the author's lock as it is, and there is a whole one to take."""
+    text = base.read(policy.FILE)
+    if text is None or policy.read_policy(text).lock != "claimed":
+        return False
+    current, pipeline = Workspace(root), run.needed_pipeline(Workspace(root))
+    plans = plan(pipeline, read_lock(current, pipeline), WorkspaceFiles(root), current)
+    return all(item.verdict == "same" for item in plans)
+
+
+def _claimed(root: Path, base: Commit) -> Result:
+    before, head = report.revisions(root, base.commit, report.WORKSPACE)
+    return report.build(root, before, head, lock=LockStatus("claimed"))
+
+
+def _with_lock_judged(result: Result) -> Result:
+    if result.lock.status != "differs" or result.verdict.outcome == "failed":
+        return result
+    stages = ", ".join(result.lock.stages)
+    return replace(result, verdict=Verdict("failed", f"the author's lock claims other outputs than came out: {stages}"))
+
+
+def _secrets(environment: Mapping[str, str]) -> list[str]:
+    """Return the values of variables that look like credentials, longest first: a stage may have printed them."""
+    found = {value for name, value in environment.items() if SECRET_NAME.search(name) and len(value) >= 8}
+    return sorted(found, key=len, reverse=True)
+
+
+def _without(secrets: list[str], value: Any) -> Any:
+    """Return a JSON value with each of the secrets blacked out."""
+    if isinstance(value, dict):
+        return {_without(secrets, key): _without(secrets, inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without(secrets, inner) for inner in value]
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "***")
+    return value
