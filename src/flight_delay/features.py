@@ -91,5 +91,5 @@ def _minutes(span: npt.NDArray[np.timedelta64]) -> npt.NDArray[np.float64]:
 
 
 def _rank(values: pd.Series, known: npt.NDArray[np.str_]) -> npt.NDArray[np.float64]:
-    codes = pd.Categorical(values, categories=known).codes
-    return np.where(codes < 0, np.nan, codes.astype(np.float64))
+    ranks = pd.Index(known).get_indexer(pd.Index(values))  # -1 where unknown or missing
+    return np.where(ranks < 0, np.nan, ranks.astype(np.float64))

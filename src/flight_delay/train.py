@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from flight_delay.errors import run_stage
+from flight_delay.errors import StageError, run_stage
 from flight_delay.features import RequestFeatures
 from flight_delay.files import read_frame
 from flight_delay.model_file import save_model
@@ -19,10 +19,14 @@ from flight_delay.request import LABEL, REQUEST
 
 
 def train(rows: pd.DataFrame, params: Train) -> Pipeline:
-    """Return the model fitted on requests and labels.
+    """Return the model fitted on requests and labels. Raises :class:`StageError` for a column without any value.
 
     One thread: the parallel sum of gradients in scikit-learn is rounded differently for every number of threads.
     """
+    if empty := [column for column in REQUEST if rows[column].isna().all()]:
+        raise StageError(
+            f"the training rows have no value at all in {', '.join(empty)}: nothing can be learnt from it."
+        )
     classifier = HistGradientBoostingClassifier(
         learning_rate=params.learning_rate,
         max_iter=params.max_iter,
