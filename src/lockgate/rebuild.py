@@ -7,7 +7,6 @@ that no stage makes (``dvc add``, ``dvc import``) is fetched and must have the h
 
 import argparse
 import json
-import shutil
 import signal
 import sys
 import time
@@ -15,17 +14,18 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import mkdtemp
 from types import FrameType
 from typing import Literal
 
 from lockgate import git
-from lockgate.dvc import Cache, CommitFiles, DvcError, WorkspaceFiles, local_file, words
+from lockgate.clean_place import clean_place, fetch_sources
+from lockgate.dvc import CommitFiles, DvcError, WorkspaceFiles
 from lockgate.errors import LockgateError
 from lockgate.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.plan import describe, needed_pipeline, plan
 from lockgate.policy import FILE as POLICY
 from lockgate.reproduction import Progress, reproduce
+from lockgate.result import Reason
 
 SCHEMA = "lockgate.rebuild/1"
 EXAMPLES = """\
@@ -60,17 +60,6 @@ class LockStale(RebuildError):  # noqa: N818 - named for what the user reads
 
 class RebuildDiffers(RebuildError):  # noqa: N818
     """The same source gave other bytes."""
-
-
-class SourceAltered(RebuildError):  # noqa: N818
-    """What was fetched to start from is not what was recorded."""
-
-    def __init__(self, record: Recorded, found: str | None) -> None:
-        """Name the path and both digests."""
-        super().__init__(
-            f"'{record.path}' was fetched to start from, but its hash is {found}, recorded is {record.digest}",
-            "The cache or the remote was damaged or tampered with: `dvc fetch` it anew, or `dvc push` a good copy.",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +133,8 @@ def rebuild(
         stages = _stages(state, level)
         if not stages:
             return Rebuild(commit, level, _rows(state, {}))
-        with _clean_place(root, commit, keep=keep, tell=tell) as copy:
-            sources = _fetch(root, copy, state, stages)
+        with clean_place(root, commit, keep=keep, tell=tell) as copy:
+            sources = fetch_sources(root, copy, state, stages)
             _run(copy, stages, tell)
             rows = _rows(state, sources, {out.path for stage in stages for out in stage.outs}, WorkspaceFiles(copy))
     return Rebuild(commit, level, rows, time.monotonic() - started)
@@ -260,12 +249,15 @@ def _check_lock(state: State, commit: str) -> None:
             "Run `lockgate run` and commit dvc.lock.",
         )
     for item in plan(state.pipeline, state.lock, CommitFiles(state.snapshot), state.snapshot):
-        # what hangs on other stages, on an address, or always runs, says nothing about the lock
-        causes = [
-            r for r in item.reasons if r.kind not in ("always", "upstream", "cache") and not is_address(r.subject)
-        ]
-        if causes:
+        if causes := [cause for cause in item.reasons if _speaks_of_lock(state, cause)]:
             raise LockStale(commit, item.name, "; ".join(describe(cause) for cause in causes[:3]))
+
+
+def _speaks_of_lock(state: State, cause: Reason) -> bool:
+    """Say whether a reason to run is one that ``dvc repro`` would have had before the commit, with all data there."""
+    holds_data = any(path.startswith(f"{cause.subject}/") for path in (*state.pipeline.data, *state.pipeline.producers))
+    unknown = is_address(cause.subject) or (cause.kind in ("code", "data") and holds_data)
+    return cause.kind not in ("always", "upstream", "cache") and not unknown
 
 
 def _stages(state: State, level: Level) -> tuple[Stage, ...]:
@@ -319,97 +311,7 @@ def _model_stage(state: State) -> Stage:
     return state.pipeline.by_name[makers[0]]
 
 
-# --- the clean place
-
-
-@contextmanager
-def _clean_place(root: Path, commit: str, *, keep: bool, tell: Callable[[str], None]) -> Iterator[Path]:
-    """Give the project's folder in a clone of ``commit``; the clone is removed at the end, unless ``keep``."""
-    place = Path(mkdtemp(prefix="lockgate-rebuild-"))
-    try:
-        top = Path(git.git(root, "rev-parse", "--show-toplevel").rstrip("\n"))
-        clone = place / "clone"
-        git.git(place, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(clone))
-        git.git(clone, "checkout", "--quiet", "--detach", commit)
-        copy = clone / root.resolve().relative_to(top)
-        _configure(root, copy)
-        yield copy
-    finally:
-        if keep:
-            tell(f"The clean place is left at {place}")
-        else:
-            shutil.rmtree(place, ignore_errors=True)
-
-
-def _configure(root: Path, copy: Path) -> None:
-    """Give the copy a cache of its own, and this project's remotes: where their relative addresses lead from here.
-
-    ``verify`` is off because DVC then deletes from the remote what it finds altered; :func:`_fetch` checks instead.
-    """
-    from dvc.config import Config
-
-    remotes = Config(str(root / ".dvc"))["remote"]
-    with Config(str(copy / ".dvc")).edit("local") as settings:
-        settings["cache"] = {"dir": str(copy / ".dvc" / "cache"), "type": "reflink,copy"}
-        settings["remote"] = {name: {**dict(remote), "verify": False} for name, remote in remotes.items()}
-        settings["core"] = {"site_cache_dir": str(copy / ".dvc" / "tmp" / "site")}
-
-
-def _fetch(root: Path, copy: Path, state: State, stages: tuple[Stage, ...]) -> dict[str, Recorded]:
-    """Bring what DVC tracks of what ``stages`` read and none of them makes; check every hash. Returns it by path."""
-    made = {out.path for stage in stages for out in stage.outs}
-    read = dict.fromkeys(path for stage in stages for path in (*stage.deps, *(item.file for item in stage.params)))
-    records = (state.pipeline.recorded(state.lock, path) for path in read)
-    needed = {record.path: record for record in records if record and record.digest and record.path not in made}
-    absent = [path for path in needed if not (copy / path).exists()]  # git holds the others
-    if absent:
-        _take_cached(Cache.of(root), Cache.of(copy), [needed[path] for path in absent])
-        _pull(copy, state, [needed[path] for path in absent])
-    files = WorkspaceFiles(copy)
-    for record in needed.values():
-        found = files.digest(record.path, legacy=record.legacy)
-        if found != record.digest:
-            raise SourceAltered(record, found)
-    for path in made:
-        _remove(copy / path)
-    return needed
-
-
-def _take_cached(source: Cache, target: Cache, records: list[Recorded]) -> None:
-    """Copy from one cache to another what it has of ``records``; whether it is whole is seen later."""
-    for record in records:
-        digests = [record.digest]
-        if record.is_folder and source.path(record.digest, legacy=record.legacy).is_file():
-            digests += source.entries(record).values()
-        for digest in digests:
-            known, wanted = (cache.path(digest, legacy=record.legacy) for cache in (source, target))
-            if known.is_file():
-                wanted.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(known, wanted)
-
-
-def _pull(copy: Path, state: State, records: list[Recorded]) -> None:
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-    from dvc_objects.errors import ObjectFormatError
-
-    try:
-        with Repo(str(copy)) as repo:
-            repo.pull([str(copy / record.path) for record in records])
-    except (DvcException, ObjectFormatError, OSError) as error:
-        for record in records:  # one by one: this names the file, and whether it is missing or altered
-            if not (copy / record.path).exists() and local_file(copy, state, record.path) and record.is_folder:
-                for inside in Cache.of(copy).entries(record):
-                    local_file(copy, state, f"{record.path}/{inside}")
-        raise DvcError(f"DVC could not fetch what the stages read: {words(error)}") from error
-
-
-def _remove(path: Path) -> None:
-    """Remove an output that git holds, so that a stage that no longer writes it is found out."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+# --- doing it
 
 
 def _run(copy: Path, stages: tuple[Stage, ...], tell: Callable[[str], None]) -> None:
@@ -462,7 +364,8 @@ def _row(
     path = files.root / record.path
     inside = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in inside)
-    return replace(row, rebuilt=files.digest(record.path, legacy=record.legacy), rebuilt_size=size)
+    digest = files.digest(record.path, legacy=record.legacy)
+    return replace(row, rebuilt=digest or "absent", rebuilt_size=size)  # a later stage may have removed it
 
 
 # --- this process

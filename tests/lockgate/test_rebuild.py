@@ -355,3 +355,37 @@ def test_a_project_in_a_subfolder_is_rebuilt_there(tmp_path: Path, monkeypatch: 
     done = rebuild(project.root, "HEAD", "full")
     assert done.ok
     assert [(out.path, out.stage) for out in done.outputs] == [("out/one", "one")]
+
+
+def test_a_shallow_clone_as_workflows_make_it_can_be_rebuilt(project: Project, tmp_path: Path) -> None:
+    project.write("README.md", "second commit\n")
+    sha = project.commit()
+    clone = tmp_path / "shallow"
+    subprocess.run(["git", "init", "-q", str(clone)], check=True)
+    for command in (
+        ["fetch", "-q", "--depth=1", f"file://{project.root}", sha],
+        ["checkout", "-q", "--detach", "FETCH_HEAD"],
+    ):
+        subprocess.run(["git", *command], cwd=clone, check=True)
+    assert rebuild(clone, "HEAD", "full").ok  # its data comes from the remote
+
+
+def test_tracked_data_inside_a_folder_that_a_stage_reads_is_fetched(project: Project) -> None:
+    project.write("extra/tracked", "by dvc\n")
+    project.add("extra/tracked")
+    project.write("extra/plain", "by git\n")
+    project.stage("sum", deps=["extra"], outs=["out/sum"])
+    assert project.repro()[1] is None
+    project.commit()
+    done = rebuild(project.root, "HEAD", "full")
+    assert done.ok
+    assert [out.path for out in done.outputs if out.fetched] == ["data/raw.csv", "extra/tracked"]
+
+
+def test_an_output_that_a_later_stage_removes_is_found_out(project: Project) -> None:
+    project.stages["evaluate"]["cmd"] = "sh stage.sh evaluate; rm -f data/table"
+    project.save()
+    project.repro()
+    project.commit()
+    done = rebuild(project.root, "HEAD", "full")
+    assert [(out.path, out.rebuilt) for out in done.differing] == [("data/table", "absent")]
