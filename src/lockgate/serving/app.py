@@ -1,0 +1,285 @@
+"""The HTTP interface: one FastAPI application for each release, made from its schema, and what stands before them all.
+
+A body is parsed by the release's own strict parser straight from its bytes. Every refusal is JSON: what was wrong and,
+where it was a field, which one and why. Nothing of a request's content is ever logged.
+"""
+
+import asyncio
+import json
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from lockgate.serving.process import ModelFailed
+from lockgate.serving.record import RecordFull
+from lockgate.serving.service import LOG, Service, Serving
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+SHOWN = 20  # findings listed in one refusal
+PATHS = frozenset({"/v1/predict", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+
+
+class Finding(BaseModel):
+    """One field that was refused."""
+
+    field: str = Field(description="where: `distance`, or `[3].distance` in the fourth of several requests")
+    why: str
+
+
+class Refusal(BaseModel):
+    """Why a request was not answered."""
+
+    error: str
+    fields: list[Finding] = []
+
+
+class Answer(BaseModel):
+    """Probabilities, and which release they are of."""
+
+    id: str = Field(description="the name of this answer in the record of scores")
+    release: str
+    build: str = Field(description="SHA-256 of the build's manifest")
+    probabilities: list[float] = Field(description="one for each request, in their order")
+
+
+class Refused(Exception):  # noqa: N818 - becomes a Refusal
+    """A request is not answered, with ``status`` and why."""
+
+    def __init__(self, status: int, error: str, fields: list[Finding] | None = None) -> None:
+        """Say why."""
+        super().__init__(error)
+        self.status = status
+        self.refusal = Refusal(error=error, fields=fields or [])
+
+
+def make_app(  # noqa: C901 - a list of handlers
+    service: Service, serving: Serving
+) -> FastAPI:
+    """Return the application of one release."""
+    found, contract = serving.found, serving.loadable.contract
+    limits, one, many = service.limits, contract.request.one, contract.request.many(service.limits.rows)
+    app = FastAPI(
+        title=found.build.release.name,
+        version=found.build.release.version,
+        summary="From a raw request to a probability.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    card = (serving.loadable.folder / contract.card).read_text(encoding="utf-8") if contract.card else ""
+    names = {"release": found.release, "build": found.digest}
+
+    @app.post(
+        "/v1/predict",
+        response_model=Answer,
+        responses={status: {"model": Refusal, "description": text} for status, text in _REFUSALS.items()},
+        openapi_extra={"requestBody": _request_body(serving, limits.rows)},
+        summary="Score one request, or several",
+    )
+    async def predict(request: Request) -> Response:
+        begin = time.perf_counter()
+        body = await _body(request, service)
+        try:
+            rows = _parse(body, one, many)
+            probabilities = (await serving.engine.predict(rows)).tolist()
+        except ModelFailed as error:
+            LOG.error("%s", error)
+            raise Refused(500, "the model failed on this request") from None
+        finally:
+            service.held -= len(body)
+        answer = {"id": uuid.uuid4().hex, **names, "probabilities": probabilities}
+        if service.recorder is not None:
+            try:
+                await service.recorder.add(answer, many.dump_json(rows))
+            except RecordFull as error:
+                raise Refused(503, f"{error}: no score is given that is not on record") from None
+        service.metrics.rows.inc(len(rows))
+        service.metrics.seconds.observe(time.perf_counter() - begin)
+        return Response(json.dumps(answer), media_type="application/json")
+
+    @app.get("/v1/model", summary="What answers: release, digests, card")
+    async def model() -> dict[str, Any]:
+        return _model(serving, card)
+
+    @app.get("/healthz", summary="The process lives")
+    async def healthz() -> dict[str, bool]:
+        return {"alive": True}
+
+    @app.get("/readyz", summary="Requests are answered; by what, and what is wrong")
+    async def readyz() -> dict[str, Any]:
+        return _ready(service)
+
+    @app.get("/metrics", summary="Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> Response:
+        return _refusal(error.status, error.refusal)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> Response:
+        return _refusal(error.status_code, Refusal(error=str(error.detail)), error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return _refusal(400, Refusal(error="the caller went away"))
+
+    return app
+
+
+class Front:
+    """The ASGI application before those of the releases: it picks the current one, once for each request."""
+
+    def __init__(self, service: Service) -> None:
+        """Stand before ``service``."""
+        self.service = service
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Have the current release answer."""
+        if scope["type"] != "http":
+            return
+        serving = self.service.current
+        path, status = scope["path"] if scope["path"] in PATHS else "other", 500
+
+        async def watched(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        serving.begin()
+        try:
+            await serving.app(scope, receive, watched)
+        except Exception:  # noqa: BLE001 - the caller gets an answer, the log the traceback
+            LOG.exception("an error of the service itself")
+            if status == 500:
+                await _refusal(500, Refusal(error="an error of the service itself"))(scope, receive, send)
+        finally:
+            serving.end()
+            self.service.metrics.requests.labels(path, str(status)).inc()
+
+
+async def _body(request: Request, service: Service) -> bytearray:
+    """Return the body, whose size is counted in ``service.held`` from here on. Raises :class:`Refused`."""
+    limits = service.limits
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Refused(415, "the content type has to be application/json")
+    too_large = Refused(413, f"the body has more than {limits.body:,} bytes; `lockgate score` takes files of any size")
+    if int(request.headers.get("content-length") or 0) > limits.body:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for chunk in request.stream():
+                body += chunk
+                service.held += len(chunk)
+                if len(body) > limits.body:
+                    raise too_large
+                if service.held > limits.held:
+                    raise Refused(503, "too much is being answered at once; try again in a second")
+    except TimeoutError:
+        service.held -= len(body)
+        raise Refused(408, f"the body did not arrive within {limits.body_seconds:g} seconds") from None
+    except BaseException:
+        service.held -= len(body)
+        raise
+    return body
+
+
+def _parse(body: bytearray, one: Any, many: Any) -> list[dict[str, Any]]:
+    several = body.lstrip()[:1] == b"["
+    try:
+        return many.validate_json(body) if several else [one.validate_json(body)]
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        if found[0]["type"] == "json_invalid":
+            raise Refused(400, found[0]["msg"]) from None
+        if found[0]["type"] == "too_long":
+            raise Refused(413, f"{found[0]['msg']}; `lockgate score` takes files of any length") from None
+        fields = [Finding(field=_field(item["loc"]), why=_why(item)) for item in found[:SHOWN]]
+        raise Refused(422, f"{fields[0].field}: {fields[0].why}".removeprefix(": "), fields) from None
+
+
+def _field(place: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")[:200]
+
+
+def _why(item: Any) -> str:
+    if item["type"] == "extra_forbidden":
+        return "a request has no such field"
+    return str(item["msg"]).removeprefix("Value error, ")
+
+
+def _model(serving: Serving, card: str) -> dict[str, Any]:
+    found = serving.found
+    return {
+        "name": found.build.release.name,
+        "version": found.build.release.version,
+        "release": found.release,
+        "build": found.digest,
+        "environment": found.entry.environment if found.entry else None,
+        "entry": found.number or None,
+        "files": [{"path": f.path, "sha256": f.sha256, "size": f.size} for f in found.build.manifest.files],
+        "serving_since": serving.since,
+        "differs_from_lock": list(serving.differences),
+        "request": serving.loadable.contract.request.json_schema(),
+        "card": card,
+    }
+
+
+def _ready(service: Service) -> dict[str, Any]:
+    found = service.current.found
+    troubles: dict[str, Any] = {what: dict(said) for what, said in service.troubles.items()}
+    if service.recorder is not None and service.recorder.trouble:
+        waiting = service.recorder.size
+        troubles["record"] = {"what": f"scores cannot be delivered: {service.recorder.trouble}", "bytes": waiting}
+    return {
+        "ready": True,
+        "degraded": bool(troubles),
+        "release": found.release,
+        "build": found.digest,
+        "entry": found.number or None,
+        "troubles": troubles,
+    }
+
+
+def _refusal(status: int, refusal: Refusal, headers: Any = None) -> JSONResponse:
+    # what is left of the body is not read: the connection ends with the answer
+    close = {"Connection": "close"} if status in {408, 413, 415, 503} else {}
+    again = {"Retry-After": "1"} if status == 503 else {}
+    return JSONResponse(refusal.model_dump(), status, {**(headers or {}), **close, **again})
+
+
+_REFUSALS = {
+    400: "Not JSON",
+    408: "The body came too slowly",
+    413: "Too many bytes or requests",
+    415: "Not application/json",
+    422: "A field is missing, unknown or of another type: which and why",
+    500: "The model failed",
+    503: "Too much at once, or the record of scores is full; Retry-After says when to come again",
+}
+
+
+def _request_body(serving: Serving, most: int) -> dict[str, Any]:
+    request = serving.loadable.contract.request
+    one = request.json_schema()
+    several = {"type": "array", "items": one, "minItems": 1, "maxItems": most}
+    example = dict(request.example)
+    return {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"oneOf": [one, several]},
+                "examples": {"one": {"value": example}, "several": {"value": [example, example]}},
+            }
+        },
+    }

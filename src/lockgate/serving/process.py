@@ -1,0 +1,209 @@
+"""One loaded release: its files, and a process that runs the model's own code (:mod:`lockgate.serving.worker`).
+
+A process of its own for each release is what lets two of them run side by side, each with its own version of the same
+package, and what keeps a model's crash from being the service's. It is given no credential of this process.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockgate.errors import LockgateError
+from lockgate.serving import worker
+from lockgate.serving.contract import TOLERANCE, Contract, read_contract
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+LOADING = 120.0  # seconds a model may take to load, and to answer one batch
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBC_TUNABLES")
+
+
+class ModelFailed(LockgateError):  # noqa: N818 - named for what the user reads
+    """The model's own code could not be loaded, died, or did not answer as it did when it was released."""
+
+    def __init__(self, what: str, finding: str) -> None:
+        """Name the release and what happened."""
+        super().__init__(f"{what}: {finding}", "What runs now is not touched. Release a version that can be loaded.")
+
+
+@dataclass(frozen=True)
+class Loadable:
+    """The verified files of a build in ``folder``, and its wheel unpacked in ``code``."""
+
+    name: str
+    folder: Path
+    code: Path
+    contract: Contract
+
+    def discard(self) -> None:
+        """Remove the unpacked wheel."""
+        shutil.rmtree(self.code, ignore_errors=True)
+
+
+def unpack(name: str, folder: Path) -> Loadable:
+    """Read the contract of the build in ``folder``, which was verified, and unpack its wheel to a folder of its own.
+
+    Raises :class:`~lockgate.serving.contract.ContractError`, :class:`ModelFailed`.
+    """
+    contract = read_contract(folder)
+    code = Path(tempfile.mkdtemp(prefix="lockgate-"))
+    try:
+        with zipfile.ZipFile(folder / contract.wheel) as wheel:
+            wheel.extractall(code)  # the file is signed, and zipfile drops ".."
+    except (zipfile.BadZipFile, OSError) as error:
+        shutil.rmtree(code)
+        raise ModelFailed(name, f"{contract.wheel} cannot be unpacked ({error})") from None
+    return Loadable(name, folder, code, contract)
+
+
+class ModelProcess:
+    """A running model. Not to be used by several threads at once."""
+
+    def __init__(self, loadable: Loadable, threads: int = 1) -> None:
+        """Start the process and wait until the model is loaded. Raises :class:`ModelFailed`."""
+        self.loadable = loadable
+        self.schema = loadable.contract.request.arrow
+        self.line, theirs = socket.socketpair()
+        self.line.settimeout(LOADING)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-s", "-u", worker.__file__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=_environment(os.environ, loadable.code, threads),
+                stdin=subprocess.DEVNULL,
+                stdout=2,  # what the model's code prints is no answer of ours
+                start_new_session=True,  # an interrupt of ours lets it finish what it has
+            )
+        told = {
+            "code": str(loadable.code),
+            "entry": loadable.contract.entry,
+            "model": str(loadable.folder / loadable.contract.model),
+        }
+        try:
+            self._send(json.dumps(told).encode())
+            self.ask(self.schema.serialize())
+        except BaseException:
+            self.close()
+            raise
+
+    def predict(self, batch: "pa.RecordBatch") -> "npt.NDArray[np.float64]":
+        """Return one probability a row. Raises :class:`ModelFailed`."""
+        import numpy as np
+
+        return np.frombuffer(self.ask(batch.serialize()), dtype=np.float64)
+
+    def try_samples(self) -> None:
+        """Have the model answer the build's own samples. Raises :class:`ModelFailed` unless it answers as it did."""
+        import numpy as np
+
+        samples = self.loadable.contract.samples
+        answers = self.predict(self.loadable.contract.request.batch(samples.requests))
+        off = np.abs(answers - np.array(samples.probabilities))
+        if off.max() > TOLERANCE:
+            worst = int(off.argmax())
+            raise self.failed(
+                f"sample request {worst} gave {answers[worst]!r} where {samples.probabilities[worst]!r} is expected"
+            )
+
+    def ask(self, content: Any) -> bytes:
+        """Send one frame and return the answer to it. Raises :class:`ModelFailed`; :class:`ConnectionError` if the
+        process is gone."""
+        self._send(content)
+        answer = worker.receive(self.line)
+        if not answer:
+            raise ConnectionResetError
+        return self.unwrap(answer)
+
+    def unwrap(self, answer: bytes) -> bytes:
+        """Return what a frame from the worker carries. Raises :class:`ModelFailed` if it tells a failure."""
+        if answer[:1] != b"+":
+            raise self.failed(answer[1:].decode(errors="replace"))
+        return answer[1:]
+
+    def failed(self, finding: str) -> ModelFailed:
+        """Return the error that says ``finding`` of this release."""
+        return ModelFailed(self.loadable.name, finding)
+
+    def close(self) -> None:
+        """End the process."""
+        self.line.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(2)
+        self.process.kill()
+        self.process.wait()
+
+    def _send(self, content: Any) -> None:
+        view = memoryview(content).cast("B")
+        self.line.sendall(struct.pack("<Q", len(view)))
+        self.line.sendall(view)
+
+
+def start(loadable: Loadable, threads: int = 1) -> ModelProcess:
+    """Return the model of a build, loaded and tried on the build's samples. Raises :class:`ModelFailed`."""
+    try:
+        process = ModelProcess(loadable, threads)
+    except (OSError, TimeoutError) as error:
+        raise ModelFailed(loadable.name, f"the process of the model ended while it loaded ({error})") from None
+    try:
+        process.try_samples()
+    except OSError as error:
+        process.close()
+        raise ModelFailed(loadable.name, f"the process of the model ended on the samples ({error})") from None
+    except BaseException:
+        process.close()
+        raise
+    return process
+
+
+def differences(loadable: Loadable, installed: Mapping[str, str]) -> Sequence[str]:
+    """Return the packages that the wheel needs and that are not installed as the build's lock pins them."""
+    if loadable.contract.lock is None:
+        return []
+    lock = (loadable.folder / loadable.contract.lock).read_text(encoding="utf-8")
+    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock, flags=re.MULTILINE))
+    needed = {_plain(name) for name in _requirements(loadable.code)}
+    return [
+        f"{name} {installed.get(_plain(name), 'is absent')}, the lock says {pin}"
+        for name, pin in sorted(pins.items())
+        if _plain(name) in needed and installed.get(_plain(name)) != pin
+    ]
+
+
+def installed() -> dict[str, str]:
+    """Return the packages of this interpreter's environment, by normalised name."""
+    from importlib.metadata import distributions
+
+    return {_plain(found.metadata["Name"]): found.version for found in distributions()}
+
+
+def _requirements(code: Path) -> list[str]:
+    import re
+    from importlib.metadata import distributions
+
+    lines = [line for found in distributions(path=[str(code)]) for line in found.requires or ()]
+    return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _environment(own: Mapping[str, str], code: Path, threads: int) -> dict[str, str]:
+    kept = {key: own[key] for key in _KEPT if key in own}
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    return kept | limits | {"PYTHONPATH": str(code), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}

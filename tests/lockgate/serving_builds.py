@@ -1,0 +1,106 @@
+"""Builds as a release holds them, small: a toy model whose answers betray which release gave them, and the real one.
+
+The toy's code and its model file both know the number of the release. An answer made of the code of one release and the
+file of another is no probability, so a mixed state cannot pass unseen.
+"""
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from lockgate.serving.contract import SCHEMA, SERVING
+
+ROOT = Path(__file__).parents[2]
+TOY = {
+    "columns": [
+        {"name": "x", "type": "number", "minimum": -1000, "maximum": 1000, "description": "any number"},
+        {"name": "when", "type": "timestamp"},
+        {"name": "kind", "type": "string", "max_length": 20, "optional": True},
+        {"name": "count", "type": "integer", "optional": True},
+        {"name": "flag", "type": "boolean", "optional": True},
+    ],
+    "example": {"x": 0.25, "when": "2026-01-02T03:04:05"},
+}
+# the probability says the release, and depends on nothing else, except where a test asks the model to misbehave
+TOY_CODE = """
+import json, os, time
+import numpy as np
+
+NUMBER = {number}
+
+class Model:
+    def __init__(self, number):
+        self.number = number
+
+    def predict(self, batch):
+        kinds = batch.column("kind").to_pylist()
+        if "die" in kinds:
+            os._exit(9)
+        if "raise" in kinds:
+            raise ValueError("I was asked to")
+        if "slow" in kinds:
+            time.sleep(0.2)
+        if self.number != NUMBER:
+            raise ValueError("code and file are of two releases")
+        return np.full(batch.num_rows, NUMBER / 1000)
+
+def load(path):
+    {loading}
+    return Model(json.loads(path.read_text())["number"])
+"""
+
+
+def toy_build(folder: Path, number: int, loading: str = "pass", request: dict[str, Any] = TOY, **more: Any) -> Path:
+    """Write the build of release ``number``; ``loading`` is Python that runs when its model is loaded.
+
+    ``more`` replaces what ``serving.json`` says; ``expected`` the probability its samples expect.
+    """
+    folder.mkdir(parents=True)
+    wheel = f"toy_model-0.{number}-py3-none-any.whl"
+    (folder / wheel).write_bytes(
+        _wheel("toy_model", f"0.{number}", {"__init__.py": TOY_CODE.format(number=number, loading=loading)})
+    )
+    (folder / "model.json").write_text(json.dumps({"number": more.pop("file_number", number)}))
+    (folder / "request.json").write_text(json.dumps(request))
+    samples = {"requests": [request["example"]] * 2, "probabilities": [more.pop("expected", number / 1000)] * 2}
+    (folder / "samples.json").write_text(json.dumps(samples))
+    (folder / "model-card.md").write_text(f"# Toy {number}\n")
+    _promise(folder, wheel, "toy_model:load", "model.json", **more)
+    return folder
+
+
+def flight_build(folder: Path, model: Path, requests: list[dict[str, Any]], probabilities: list[float]) -> Path:
+    """Write a build of the flight-delay model with the wheel of this checkout's code."""
+    from flight_delay.serving import schema
+
+    folder.mkdir(parents=True)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(ROOT / "src/flight_delay")]
+    subprocess.run([*build, "-o", str(folder)], check=True, capture_output=True)
+    [wheel] = folder.glob("*.whl")
+    (folder / "model.skops").write_bytes(model.read_bytes())
+    (folder / "request.json").write_text(json.dumps(schema()))
+    (folder / "samples.json").write_text(json.dumps({"requests": requests, "probabilities": probabilities}))
+    (folder / "model-card.md").write_text("# Flight delay\n")
+    (folder / "pipeline.lock").write_bytes((ROOT / "requirements/pipeline.lock").read_bytes())
+    _promise(folder, wheel.name, "flight_delay.serving:load", "model.skops", lock="pipeline.lock")
+    return folder
+
+
+def _promise(folder: Path, wheel: str, entry: str, model: str, **more: Any) -> None:
+    told = {"wheel": wheel, "entry": entry, "model": model, "request": "request.json", "samples": "samples.json"}
+    told |= {"schema": SCHEMA, "card": "model-card.md", **more}
+    (folder / SERVING).write_text(json.dumps({key: value for key, value in told.items() if value is not None}))
+
+
+def _wheel(package: str, version: str, files: dict[str, str]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(f"{package}/{name}"), content)
+        metadata = f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\nRequires-Dist: numpy\n"
+        archive.writestr(zipfile.ZipInfo(f"{package}-{version}.dist-info/METADATA"), metadata)
+    return out.getvalue()
