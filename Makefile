@@ -20,7 +20,7 @@ help:  ## this list
 
 .PHONY: run
 run: $(VENV)/run  ## set up what is needed, run the pipeline's changed stages, show what came out
-	@lockgate run
+	@lockgate run --complete
 	@PYTHONPATH=src python -m flight_delay.summary
 
 .PHONY: test

@@ -50,9 +50,13 @@ def reproduce(
     everywhere: bool,
     on_progress: Callable[[Progress], None],
     on_output: Callable[[str], None],
+    complete: bool = False,
     afresh: Sequence[str] = (),
 ) -> int:
     """Do what ``dvc repro --pull --allow-missing`` does and return its exit code; 0 is success.
+
+    With ``complete`` it does what ``dvc repro --pull`` does: at the end every output is there, pulled if the remote has
+    it, made again if not.
 
     One thing is done better: a stage that declares an output or dependency which its lock entry does not know runs
     (bare DVC passes over it while the file does not exist). ``everywhere`` includes the ``dvc.yaml`` files of
@@ -68,7 +72,7 @@ def reproduce(
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\nfrom lockgate.reproduction import child; child(*sys.argv[2:])"
     )
-    wanted: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": True, "pull": True}
+    wanted: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": not complete, "pull": True}
     if afresh:
         wanted = {"targets": list(afresh), "single_item": True, "force": True}
     command = [sys.executable, "-P", "-c", program, source, str(said), str(lifeline), json.dumps(wanted)]
@@ -176,6 +180,8 @@ def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object]) -> in
 
     for handler in logging.getLogger("dvc").handlers:  # warnings, and the commands that are run
         handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name == "dvc.stage.run")
+        if not wanted.get("allow_missing"):  # what the remote lacks is made again: no news
+            handler.addFilter(lambda record: not record.getMessage().startswith("Some of the cache files"))
     watched = None
     try:
         with Repo() as repo:
@@ -245,7 +251,7 @@ class _Watched:
             raise
         status: Status = "untouched" if result is None else "restored" if stage.addressing in self.restored else "ran"
         made = _made(self.cache, stage) if status == "ran" else set()
-        pulled = 0 if status == "untouched" else self.growth.since(made)
+        pulled = self.growth.since(made)
         self.tell(Progress("ended", stage.addressing, status, time.monotonic() - started, pulled))
         return result
 

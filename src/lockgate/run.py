@@ -32,6 +32,7 @@ EXAMPLES = """\
 examples:
   lockgate run                                   run what changed here, then show the result
   lockgate run --dry-run                         only say what would run: `lockgate plan`
+  lockgate run --complete                        also have every output here: pulled, or made again
   lockgate run --base main --output result.json  as a pull request's check does: from main's lock, result kept
 
 Stopped or failed, it can simply be started again: what is done is not done twice.
@@ -65,6 +66,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``lockgate run``."""
     parser.epilog = EXAMPLES
     parser.add_argument("--base", metavar="REV", help="start from this revision's dvc.lock and compare with it")
+    parser.add_argument(
+        "--complete",
+        action="store_true",
+        help="have every output here at the end: pull what is missing, run what the remote lacks",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would run and why, run nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of text")
     parser.add_argument("--output", metavar="FILE", type=Path, help="also write the result to FILE, as JSON")
@@ -89,7 +95,7 @@ def main(arguments: argparse.Namespace) -> int:
         files.remember()
         with _starting_from(root, locks):
             recorder = Recorder(pipeline, plans)
-            _reproduce(root, recorder)
+            _reproduce(root, recorder, complete=arguments.complete)
             after = read_lock(current, pipeline)
             status = _lock_status(claims, after, pipeline) if base else None
             _finish(root, arguments, recorder, recorder.execution(after), status)
@@ -168,12 +174,18 @@ def as_summary(execution: Execution) -> str:
     return "\n".join([*lines, total]) + "\n"
 
 
-def _reproduce(root: Path, recorder: Recorder) -> None:
-    if all(item.verdict == "same" for item in recorder.plans):
+def _reproduce(root: Path, recorder: Recorder, *, complete: bool) -> None:
+    if all(item.verdict == "same" for item in recorder.plans) and not complete:
         return
     everywhere = any(stage.file != "dvc.yaml" for stage in recorder.pipeline.stages)
     try:
-        code = reproduce(root, everywhere=everywhere, on_progress=recorder.progress, on_output=recorder.output)
+        code = reproduce(
+            root,
+            everywhere=everywhere,
+            complete=complete,
+            on_progress=recorder.progress,
+            on_output=recorder.output,
+        )
     except KeyboardInterrupt as stop:
         raise Interrupted(recorder.at_work, "\n".join(recorder.log)) from stop
     if recorder.failed and not recorder.failed.stage:

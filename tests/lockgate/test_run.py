@@ -160,6 +160,35 @@ def test_a_fresh_clone_pulls_what_the_changed_stages_need_and_counts_it(
     assert result.execution.tracked == state.lock.tracked_bytes() + 8
 
 
+def test_a_complete_run_pulls_every_output_and_runs_nothing_that_the_remote_has(ran: Project, lockgate: Lockgate) -> None:
+    ran.forget()
+
+    code, out, _ = lockgate("run", "--complete")
+
+    assert code == 0
+    assert out.count("up to date") == 4
+    assert "pulled" in out.splitlines()[0]
+    assert (ran.root / "data/table").exists()
+    assert (ran.root / "models/model.bin").exists()
+
+
+def test_a_complete_run_makes_again_what_the_remote_does_not_have(ran: Project, lockgate: Lockgate) -> None:
+    with_policy(ran)
+    before = ran.read("dvc.lock")
+    digest = ran.lock()["train"]["outs"][0]["md5"]
+    (ran.remote / "files/md5" / digest[:2] / digest[2:]).unlink()
+    shutil.rmtree(ran.remote / "runs")
+    ran.forget()
+
+    code, out, _ = lockgate("run", "--complete", "--json")
+
+    assert code == 0
+    assert statuses(read_result(out))["train"] == "ran"
+    assert statuses(read_result(out))["ingest"] == "untouched"
+    assert (ran.root / "models/model.bin").exists()
+    assert ran.read("dvc.lock") == before
+
+
 def test_a_failing_stage_is_named_with_the_end_of_its_log_and_the_next_run_goes_on(
     ran: Project, lockgate: Lockgate
 ) -> None:
