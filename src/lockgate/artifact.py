@@ -68,8 +68,8 @@ def unpack(archive: bytes) -> Artifact:
     except LockgateError as error:
         raise Unfit(f"{RESULT}: {error}") from error
     outputs = _strings(OUTPUTS, files.get(OUTPUTS, b"{}"))
-    error = _strings(ERROR, files.get(ERROR, b"{}")).get("error", "")
-    return Artifact(result, files.get(LOCK), outputs, error)
+    said = _strings(ERROR, files.get(ERROR, b"{}")).get("error", "")
+    return Artifact(result, files.get(LOCK), outputs, said)
 
 
 def _files(archive: bytes) -> dict[str, bytes]:

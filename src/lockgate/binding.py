@@ -44,7 +44,7 @@ def check(result: Result, base: Snapshot, head: Snapshot) -> None:
 
 
 def _check_judgement(result: Result, policy: Policy) -> None:
-    if [gate.rule for gate in result.gates] != readable(tuple(gates.rule(gate) for gate in policy.gates)):
+    if tuple(gate.rule for gate in result.gates) != readable(tuple(gates.rule(gate) for gate in policy.gates)):
         raise Unfit("it was not judged by the gates of the base branch's policy")
     if result.model != readable(policy.model):
         raise Unfit(f"it is about the model '{result.model}', the policy's is '{policy.model}'")

@@ -22,7 +22,7 @@ from lockgate.dvc import WorkspaceFiles
 from lockgate.errors import LockgateError
 from lockgate.git import Commit, Workspace
 from lockgate.pipeline import read_lock, read_pipeline
-from lockgate.plan import plan
+from lockgate.plan import needed_pipeline, plan
 from lockgate.result import LockStatus, Result, Verdict, read_result
 
 CONFIG = ".dvc/config"
@@ -125,7 +125,7 @@ def _is_claimed(root: Path, base: Commit) -> bool:
     text = base.read(policy.FILE)
     if text is None or policy.read_policy(text).lock != "claimed":
         return False
-    current, pipeline = Workspace(root), run.needed_pipeline(Workspace(root))
+    current, pipeline = Workspace(root), needed_pipeline(Workspace(root))
     plans = plan(pipeline, read_lock(current, pipeline), WorkspaceFiles(root), current)
     return all(item.verdict == "same" for item in plans)
 
