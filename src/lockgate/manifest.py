@@ -185,6 +185,11 @@ def check_release_name(name: str, version: str) -> None:
         raise BuildError(f"'{version}' is no version", "A version reads vX.Y.Z, such as v1.2.0.")
 
 
+def is_name(word: str) -> bool:
+    """Say whether ``word`` has the form of a model's name."""
+    return _NAME.fullmatch(word) is not None
+
+
 def is_version(word: str) -> bool:
     """Say whether ``word`` has the form of a version."""
     return _VERSION.fullmatch(word) is not None

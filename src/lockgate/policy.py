@@ -131,6 +131,20 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """What a release carries so that it can be served: the wheel of the project in the folder ``code``.
+
+    ``entry`` (``package.module:function``) loads the model file, ``request`` says what a request looks like; rows of
+    the table ``samples`` become the sample requests whose answers are recorded. See docs/serving.md.
+    """
+
+    code: str
+    entry: str
+    request: str
+    samples: str
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What ``lockgate.yaml`` says. ``seed`` is the parameter that ``lockgate report --seeds`` varies.
 
@@ -147,6 +161,7 @@ class Policy:
     gates: tuple[Gate, ...]
     environments: tuple[Environment, ...]
     lock: Literal["reproduced", "claimed"] = "reproduced"
+    serving: Serving | None = None
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -185,6 +200,7 @@ def read_policy(text: str | bytes) -> Policy:
         gates=top.get("gates", ()),
         environments=tuple(_environment(name, value) for name, value in top.get("environments", {}).items()),
         lock=top.get("lock", "reproduced"),
+        serving=top.get("serving"),
     )
     _check(policy)
     return policy
@@ -259,6 +275,12 @@ def _one_of(*words: str) -> Reader[str]:
     return read
 
 
+def _function(place: str, value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", value, re.ASCII):
+        raise PolicyError(place, "must name a function as package.module:function", value)
+    return value
+
+
 def _list(read: Reader[T]) -> Reader[tuple[T, ...]]:
     def read_all(place: str, value: Any) -> tuple[T, ...]:
         if not isinstance(value, list):
@@ -309,6 +331,7 @@ _PREDICTIONS = {
     "slices": _Key(_list(_text), False),
     "slice_metric": _Key(_text, False),
 }
+_SERVING = {"code": _Key(_path), "entry": _Key(_function), "request": _Key(_function), "samples": _Key(_path)}
 _PLOT = {"file": _Key(_path), "title": _Key(_text), "x": _Key(_text), "y": _Key(_text)}
 _LIMIT = {"metric": _Key(_text), "value": _Key(_number)}
 _GATES: dict[str, tuple[Callable[..., Gate], dict[str, _Key]]] = {
@@ -379,6 +402,7 @@ _POLICY = {
     "gates": _Key(_list(_gate), False),
     "environments": _Key(_mapping, False),
     "lock": _Key(_one_of("reproduced", "claimed"), False),
+    "serving": _Key(lambda place, value: Serving(**_section(place, value, _SERVING)), False),
 }
 
 
