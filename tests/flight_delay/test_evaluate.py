@@ -208,7 +208,7 @@ def test_a_disk_that_fills_leaves_all_reports_of_the_last_run(small: SmallPipeli
     small.change(("first: 2013-10", "first: 2013-12"))
     small.run("prepare")  # the predictions, written first, would be fewer and fit
     message = small.refused("evaluate", largest_file=5300)
-    assert message == "reports/plots/precision_recall.json: cannot be written: File too large. No output was changed."
+    assert message == "reports/plots/roc.json: cannot be written: File too large. No output was changed."
 
 
 def test_the_number_of_calibration_bins_and_of_rows_to_shuffle_are_params(small: SmallPipeline) -> None:
