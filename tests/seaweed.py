@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +58,11 @@ def secret(user: str) -> str:
 
 
 @contextlib.contextmanager
-def running(folder: Path, bucket: str = BUCKET) -> Iterator[Seaweed]:
-    """Run a server whose data lives in ``folder``; it is killed on the way out, its data left to the caller."""
+def running(folder: Path, bucket: str = BUCKET, users: Mapping[str, list[str]] = USERS) -> Iterator[Seaweed]:
+    """Run a server whose data lives in ``folder``; it is killed on the way out, its data left to the caller.
+
+    A user called ``anonymous`` is anybody without credentials.
+    """
     config = folder / "s3.json"
     config.write_text(
         json.dumps(
@@ -67,10 +70,10 @@ def running(folder: Path, bucket: str = BUCKET) -> Iterator[Seaweed]:
                 "identities": [
                     {
                         "name": user,
-                        "credentials": [{"accessKey": user, "secretKey": secret(user)}],
+                        "credentials": [{"accessKey": user, "secretKey": secret(user)}] if user != "anonymous" else [],
                         "actions": actions,
                     }
-                    for user, actions in USERS.items()
+                    for user, actions in users.items()
                 ]
             }
         )

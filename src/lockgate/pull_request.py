@@ -74,9 +74,10 @@ def judge(root: Path, target: str, folder: Path) -> Artifact:
         folder.mkdir(parents=True, exist_ok=True)
         output = (folder / artifact.RESULT).resolve()
         output.unlink(missing_ok=True)
-        options = argparse.Namespace(base=base.commit, dry_run=False, json=False, output=output)
+        options = argparse.ArgumentParser()
+        run.configure(options)
         try:
-            run.main(options)
+            run.main(options.parse_args(["--base", base.commit, "--output", str(output)]))
         except run.StageFailed:
             return Artifact(read_result(output.read_bytes()))
         result = _with_lock_judged(read_result(output.read_bytes()))

@@ -1,0 +1,364 @@
+"""A small world for whole pull requests: a forge, a store, a project on both, and the workflows of this repository run
+by ``act`` on this machine, as they stand in ``.github``.
+
+A run is given what GitHub would give it: the token's rights are those that the job's ``permissions:`` ask for (a fork
+only ever reads), the store's credentials those of the role that the job's identity may assume.
+"""
+
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests import seaweed
+from tests.e2e import forge as forges
+from tests.e2e.forge import Forge, git
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+VENV = Path(sys.prefix)
+REPOSITORY, FORK = "lab/model", "stranger/model"
+BUCKET = "lab"
+USERS = {
+    "seeder": ["Admin"],
+    "main": [f"Read:{BUCKET}", f"List:{BUCKET}", f"Write:{BUCKET}/trusted/*", f"Tagging:{BUCKET}"],
+    "pull-request": [
+        f"Read:{BUCKET}/trusted/*",
+        f"Read:{BUCKET}/quarantine/*",
+        f"Write:{BUCKET}/quarantine/*",
+        f"List:{BUCKET}",
+    ],
+    "anonymous": [f"Read:{BUCKET}/trusted/*", f"List:{BUCKET}"],
+}
+ROLES = {
+    "LOCKGATE_PULL_REQUEST_ROLE": "role/pull-request",
+    "LOCKGATE_MAIN_ROLE": "role/main",
+    "LOCKGATE_REGION": "us-east-1",
+}
+PERSON = {
+    "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org", "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.org", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished workflow run: its exit code, its log, and the event by which another workflow hears of it."""
+
+    id: int
+    code: int
+    log: str
+    event: Mapping[str, Any]
+
+    @property
+    def steps(self) -> list[str]:
+        """What each step that ran printed first, and how it ended."""
+        return re.findall(r"(?:✅|❌)  (?:Success|Failure) - Main (.*?) \[", self.log)
+
+
+@dataclass
+class World:
+    """One project on one forge and one store. Each test takes a copy of the forge's repositories."""
+
+    folder: Path
+    forge: Forge
+    store: seaweed.Seaweed
+    variables: dict[str, str] = field(default_factory=lambda: dict(ROLES))
+    secrets: dict[str, str] = field(default_factory=dict)
+
+    # --- what people do
+
+    def clone(self, repository: str = REPOSITORY, branch: str = "main") -> Path:
+        """Return a fresh clone of a branch, as its author has it."""
+        target = self.folder / f"clone{self.forge.next_id()}"
+        git(self.folder, "clone", "-q", "-b", branch, str(self.forge.repository(repository)), str(target))
+        for key, value in (("user.name", "Ada"), ("user.email", "ada@example.org")):
+            git(target, "config", key, value)
+        return target
+
+    def propose(
+        self, branch: str, files: Mapping[str, str | bytes | None], *, fork: bool = False, remove: tuple[str, ...] = ()
+    ) -> int:
+        """Open a pull request from a new branch with these files changed (``None``: removed); return its number."""
+        repository = FORK if fork else REPOSITORY
+        clone = self.clone()
+        git(clone, "checkout", "-q", "-b", branch)
+        self.push(repository, branch, files, clone=clone)
+        number = self.forge.next_id()
+        self.forge.pulls[number] = {"head": repository, "branch": branch, "base": REPOSITORY, "state": "open"}
+        return number
+
+    def push(
+        self, repository: str, branch: str, files: Mapping[str, str | bytes | None], *, clone: Path | None = None
+    ) -> str:
+        """Commit these files on a branch, push it and return the sha."""
+        clone = clone or self.clone(repository, branch)
+        for path, content in files.items():
+            target = clone / path
+            if content is None:
+                target.unlink()
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content if isinstance(content, bytes) else content.encode())
+        git(clone, "add", "-A", "-f", *files)
+        git(clone, "commit", "-q", "-m", "change")
+        git(clone, "push", "-q", str(self.forge.repository(repository)), f"HEAD:refs/heads/{branch}")
+        return git(clone, "rev-parse", "HEAD")
+
+    def edited(self, path: str, before: str, after: str, branch: str = "main") -> dict[str, str]:
+        """Return the file with one text replaced."""
+        text = self.read(path, branch)
+        assert before in text
+        return {path: text.replace(before, after)}
+
+    def read(self, path: str, branch: str = "main", repository: str = REPOSITORY) -> str:
+        """Return a file of a branch, with the line break at its end."""
+        done = subprocess.run(
+            ["git", "show", f"{branch}:{path}"], cwd=self.forge.repository(repository), check=True, capture_output=True
+        )
+        return done.stdout.decode()
+
+    def merge(self, number: int) -> str:
+        """Merge a pull request as GitHub's button does; return the new tip of main."""
+        pull = self.forge.pulls[number]
+        clone = self.clone()
+        git(clone, "fetch", "-q", str(self.forge.repository(pull["head"])), pull["branch"])
+        git(clone, "merge", "-q", "--no-ff", "-m", f"Merge #{number}", "FETCH_HEAD")
+        git(clone, "push", "-q", "origin", "main")
+        pull["state"] = "closed"
+        return git(clone, "rev-parse", "HEAD")
+
+    # --- what GitHub then runs
+
+    def check(self, number: int, *, environment: Mapping[str, str] | None = None) -> Done:
+        """Run ``pull-request.yml`` of the pull request's own head."""
+        pull = self.forge.pull(number)
+        event = {"number": number, "action": "synchronize", "pull_request": pull, "repository": repository()}
+        done = self._act(
+            "pull_request",
+            "pull-request.yml",
+            event,
+            pull["head"]["repo"]["full_name"],
+            pull["head"]["sha"],
+            fork=pull["head"]["repo"]["full_name"] != REPOSITORY,
+            environment=environment,
+        )
+        conclusion = "success" if done.code == 0 else "failure"
+        return Done(done.id, done.code, done.log, finished(pull, done.id, conclusion, self.forge.address))
+
+    def publish(self, run: Done, *, environment: Mapping[str, str] | None = None) -> Done:
+        """Run ``publish.yml`` of the default branch for a finished run."""
+        sha = self.forge.tip(REPOSITORY, "main")
+        return self._act("workflow_run", "publish.yml", run.event, REPOSITORY, sha, environment=environment)
+
+    def main(self) -> Done:
+        """Run ``main.yml`` of the default branch."""
+        sha = self.forge.tip(REPOSITORY, "main")
+        event = {"ref": "refs/heads/main", "after": sha, "repository": repository()}
+        return self._act("push", "main.yml", event, REPOSITORY, sha)
+
+    def comments(self, number: int) -> list[str]:
+        """Return the texts of the comments on a pull request."""
+        return [one["body"] for one in self.forge.comments.get(number, [])]
+
+    def status(self, sha: str) -> str:
+        """Return the state last set on a commit, empty if there is none."""
+        return (self.forge.statuses.get(sha) or [{"state": ""}])[-1]["state"]
+
+    def objects(self, remote: str) -> set[str]:
+        """Return the digests of the objects that a remote of the project holds."""
+        paths = (path for path in stored(self.store) if path.startswith(f"{remote}/files/md5/"))
+        return {"".join(path.split("/")[-2:]) for path in paths}
+
+    def _act(
+        self, event_name: str, workflow: str, event: Mapping[str, Any], source: str, sha: str, *, fork: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> Done:  # fmt: skip
+        number = self.forge.next_id()
+        here = self.folder / f"run{number}"
+        (here / "home").mkdir(parents=True)
+        files = here / "files"
+        files.mkdir()
+        archive = subprocess.run(
+            ["git", "archive", sha, ".github"], cwd=self.forge.repository(source), check=True, capture_output=True
+        )
+        subprocess.run(["tar", "x"], cwd=files, input=archive.stdout, check=True)
+        git(files, "init", "-q", "-b", "main")
+        git(files, "remote", "add", "origin", f"https://github.com/{REPOSITORY}")
+        git(files, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x")
+        (here / "event.json").write_text(json.dumps(event))
+        definition = yaml.safe_load((files / ".github/workflows" / workflow).read_text())
+        (job,) = definition["jobs"].values()
+        rights = {name: "read" if fork else right for name, right in (job.get("permissions") or {}).items()}
+        subject = (job.get("environment") and f"environment:{job['environment']}") or event_name
+        identity = f"repo:{REPOSITORY}:{subject}" if rights.pop("id-token", "") == "write" else ""
+        settings = {
+            "GITHUB_API_URL": f"{self.forge.address}/api/v3",
+            "GITHUB_SERVER_URL": self.forge.address,
+            "GITHUB_REPOSITORY": REPOSITORY,
+            "GITHUB_RUN_ID": str(number),
+            "E2E_SHA": sha,
+            "SSL_CERT_FILE": str(self.forge.certificate),
+            "GIT_SSL_CAINFO": str(self.forge.certificate),
+            "NODE_EXTRA_CA_CERTS": str(self.forge.certificate),
+            "HOME": str(here / "home"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "DVC_SITE_CACHE_DIR": str(here / "site"),
+            "DVC_NO_ANALYTICS": "1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "E2E_ACTIONS": str(HERE / "actions"),
+            "E2E_VENV": str(VENV),
+            "E2E_IDENTITY": identity,
+            **(environment or {}),
+        }
+        command = [
+            str(VENV / "bin/act"),
+            event_name,
+            "-W",
+            f".github/workflows/{workflow}",
+            "-e",
+            str(here / "event.json"),
+        ]
+        command += ["-P", "ubuntu-24.04=-self-hosted", "--no-skip-checkout", "--no-cache-server"]
+        command += ["--action-cache-path", str(here / "act"), "-s", f"GITHUB_TOKEN={self.forge.token(rights)}"]
+        for name, value in settings.items():
+            command += ["--env", f"{name}={value}"]
+        for name, value in ({} if fork else self.variables).items():
+            command += ["--var", f"{name}={value}"]
+        for name, value in ({} if fork else self.secrets).items():
+            command += ["-s", f"{name}={value}"]
+        for action, commit in pinned(files / ".github"):
+            command += ["--local-repository", f"{action}@{commit}={HERE / 'actions' / action.partition('/')[2]}"]
+        path = os.pathsep.join([str(HERE / "bin"), str(VENV / "bin"), os.environ["PATH"]])
+        if shutil.which("cml"):  # the real one, where there is one
+            path = os.pathsep.join([str(VENV / "bin"), os.environ["PATH"]])
+        with subprocess.Popen(
+            command, cwd=files, env={"PATH": path, "HOME": str(here / "home")}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                log, _ = process.communicate(timeout=240)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return Done(number, process.returncode, log, {})
+
+
+def repository() -> dict[str, Any]:
+    """Return what every event says of the repository."""
+    return {"full_name": REPOSITORY, "default_branch": "main"}
+
+
+def finished(pull: Mapping[str, Any], run: int, conclusion: str, address: str) -> dict[str, Any]:
+    """Return the event of a finished run of ``pull-request.yml`` for a pull request."""
+    return {
+        "action": "completed",
+        "repository": repository(),
+        "workflow_run": {
+            "id": run,
+            "name": "pull-request",
+            "event": "pull_request",
+            "path": ".github/workflows/pull-request.yml",
+            "conclusion": conclusion,
+            "head_sha": pull["head"]["sha"],
+            "head_branch": pull["head"]["ref"],
+            "head_repository": {"full_name": pull["head"]["repo"]["full_name"]},
+            "html_url": f"{address}/{REPOSITORY}/actions/runs/{run}",
+        },
+    }
+
+
+def pinned(folder: Path) -> set[tuple[str, str]]:
+    """Return every action of the workflows that has to be fetched, and its commit."""
+    texts = "\n".join(path.read_text() for path in folder.rglob("*.yml"))
+    return set(re.findall(r"uses: ([\w-]+/[\w-]+)@([0-9a-f]{40})", texts))
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return an archive as a runner uploads it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[tuple[Forge, seaweed.Seaweed]]:
+    """Run the forge and the store."""
+    (folder / "forge").mkdir()
+    (folder / "weed").mkdir()
+    with forges.running(folder / "forge") as forge, seaweed.running(folder / "weed", BUCKET, USERS) as store:
+        yield forge, store
+
+
+def bucket(store: seaweed.Seaweed) -> Any:
+    """Return the store's bucket, with every right."""
+    from obstore.store import S3Store
+
+    return S3Store(
+        BUCKET, endpoint=store.endpoint, access_key_id="seeder", secret_access_key=seaweed.secret("seeder"),
+        region="us-east-1", client_options={"allow_http": True},
+    )  # fmt: skip
+
+
+def stored(store: seaweed.Seaweed) -> dict[str, str]:
+    """Return the path of every object and what tells its content from another."""
+    return {str(one["path"]): str(one["e_tag"]) for page in bucket(store).list() for one in page}
+
+
+def seed(folder: Path, forge: Forge, store: seaweed.Seaweed) -> None:
+    """Make the project, run it once, and put it where a merged pull request would have put it."""
+    project = folder / "project"
+    shutil.copytree(HERE / "project", project)
+    (project / "gitignore").rename(project / ".gitignore")
+    shutil.copytree(ROOT / ".github", project / ".github")
+    (project / ".python-version").write_text("3.11\n")
+    (project / "requirements").mkdir()
+    (project / "requirements/pipeline.lock").write_text("")
+    for name in ("data", "models", "reports"):
+        (project / name).mkdir()
+        (project / name / ".gitkeep").touch()
+    generator = random.Random(7)
+    (project / "source").mkdir()
+    for month in (1, 2, 3):
+        rows = [
+            f"{month * 10_000 + i},{generator.choice(['AA', 'B6', 'UA'])},{(x := generator.uniform(0, 10)):.4f},"
+            f"{int(generator.random() < 1 / (1 + 2.718281828 ** (5 - x)))}\n"
+            for i in range(1500)
+        ]
+        (project / f"source/{month:02}.csv").write_text("".join(rows))
+    environment = {**os.environ, **store.environment("seeder"), **PERSON, "PATH": f"{VENV}/bin:{os.environ['PATH']}",
+                   "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site")}  # fmt: skip
+
+    def run(*command: str) -> None:
+        subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
+
+    run("git", "init", "-q", "-b", "main")
+    run("dvc", "init", "-q")
+    (project / ".dvc/config").write_text(
+        "[core]\n    remote = trusted\n    analytics = false\n"
+        + "".join(
+            f"['remote \"{name}\"']\n    url = s3://{BUCKET}/{name}\n    endpointurl = {store.endpoint}\n    verify = true\n"
+            for name in ("trusted", "quarantine")
+        )
+    )
+    run("dvc", "repro", "-q")
+    run("dvc", "push", "-q", "--run-cache")
+    run("git", "add", "-A")
+    run("git", "commit", "-q", "-m", "a model")
+    run("git", "push", "-q", str(forge.repository(REPOSITORY)), "main")
+    run("git", "push", "-q", str(forge.repository(FORK)), "main")
