@@ -69,7 +69,7 @@ def toy_build(folder: Path, number: int, loading: str = "pass", request: dict[st
     samples = {"requests": [request["example"]] * 2, "probabilities": [more.pop("expected", number / 1000)] * 2}
     (folder / "samples.json").write_text(json.dumps(samples))
     (folder / "model-card.md").write_text(f"# Toy {number}\n")
-    _promise(folder, wheel, "toy_model:load", "model.json", **more)
+    _promise(folder, **{"wheel": wheel, "entry": "toy_model:load", "model": "model.json", **more})
     return folder
 
 
@@ -86,13 +86,12 @@ def flight_build(folder: Path, model: Path, requests: list[dict[str, Any]], prob
     (folder / "samples.json").write_text(json.dumps({"requests": requests, "probabilities": probabilities}))
     (folder / "model-card.md").write_text("# Flight delay\n")
     (folder / "pipeline.lock").write_bytes((ROOT / "requirements/pipeline.lock").read_bytes())
-    _promise(folder, wheel.name, "flight_delay.serving:load", "model.skops", lock="pipeline.lock")
+    _promise(folder, wheel=wheel.name, entry="flight_delay.serving:load", model="model.skops", lock="pipeline.lock")
     return folder
 
 
-def _promise(folder: Path, wheel: str, entry: str, model: str, **more: Any) -> None:
-    told = {"wheel": wheel, "entry": entry, "model": model, "request": "request.json", "samples": "samples.json"}
-    told |= {"schema": SCHEMA, "card": "model-card.md", **more}
+def _promise(folder: Path, **more: Any) -> None:
+    told = {"schema": SCHEMA, "request": "request.json", "samples": "samples.json", "card": "model-card.md"} | more
     (folder / SERVING).write_text(json.dumps({key: value for key, value in told.items() if value is not None}))
 
 

@@ -110,12 +110,15 @@ def test_every_example_of_the_openapi_document_works(served: Served) -> None:
         ({"kind": "k" * 21}, "kind", "at most 20 characters"),
         ({"kind": 5}, "kind", "valid string"),
         ({"count": 1.5}, "count", "valid integer"),
-        ({"count": 2**63}, "count", "less than or equal to"),
+        ({"count": True}, "count", "valid integer"),
+        ({"count": float("inf")}, "count", "valid integer"),
+        ({"count": 2**53}, "count", "less than or equal to"),
         ({"flag": 1}, "flag", "valid boolean"),
         ({"when": 1700000000}, "when", "2013-10-01T05:17:00"),
         ({"when": "1700000000"}, "when", "2013-10-01T05:17:00"),
         ({"when": "2026-01-02T03:04:05Z"}, "when", "without an offset"),
-        ({"when": "2026-02-30T03:04:05"}, "when", "day"),
+        ({"when": "2026-02-30T03:04:05"}, "when", "2013-10-01T05:17:00"),
+        ({"when": "2026-02-29T03:04:05"}, "when", "day"),
         ({"colour": "red"}, "colour", "no such field"),
         ({"x": {"a": 1}}, "x", "valid number"),
     ],
@@ -180,11 +183,9 @@ def test_a_body_above_the_limit_is_refused_where_its_length_was_not_said(served:
 
 
 def test_too_many_requests_in_one_call_are_refused(served: Served) -> None:
-    short = json.dumps([{"x": 1}] * 100_000, separators=(",", ":")).encode()[: 2**20 - 1]
-    assert refused(served, 413, content=json.dumps([{"x": 1}] * 100_000))["error"]
-    assert refused(served, 400, content=short)["error"]  # cut off at the limit of bytes: not JSON any more
+    assert "bytes" in refused(served, 413, [EXAMPLE] * 100_000)["error"]
     many = [{"x": 1, "when": "2026-01-02T03:04"}] * 5001
-    assert "5000" in refused(served, 413, many)["error"]
+    assert "at most 5000" in refused(served, 422, many)["error"]
 
 
 def test_a_body_that_does_not_come_ends_with_an_answer(served: Served) -> None:
@@ -266,7 +267,7 @@ def test_memory_stays_bounded_under_rubbish(served: Served) -> None:
     process = psutil.Process(served.process.pid)
     refused(served, 400, content=b"[" * 900_000)
     before = process.memory_info().rss
-    for _ in range(100):
+    for _ in range(25):
         refused(served, 422, content=b"[" + b"{}," * 300_000 + b"{}]")
         refused(served, 422, content=json.dumps({f"field{n}": 1 for n in range(40_000)}))
     assert process.memory_info().rss < before + 100 * 2**20
@@ -312,10 +313,10 @@ def test_the_models_code_is_the_wheels_and_lies_apart_from_this_checkout(served:
 @pytest.mark.slow
 def test_no_input_that_the_openapi_document_can_think_of_breaks_it(served: Served, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{served.port}/openapi.json"]
-    words += ["--max-examples", "150", "--seed", "1", "--workers", "1", "--no-color"]
+    words += ["--max-examples", "300", "--seed", "1", "--workers", "1", "--no-color"]
     words += ["--checks", "all", "--exclude-checks", "unsupported_method"]
     ran = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert ran.returncode == 0, ran.stdout[-5000:]
+    assert ran.returncode == 0, ran.stdout[:3000] + ran.stdout[-2000:]
     assert served.process.poll() is None
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 SHOWN = 20  # findings listed in one refusal
+COUNTED = 1000  # with more than so many, none is listed: it would take longer than to answer
 PATHS = frozenset({"/v1/predict", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 
 
@@ -199,11 +200,11 @@ def _parse(body: bytearray, one: Any, many: Any) -> list[dict[str, Any]]:
     try:
         return many.validate_json(body) if several else [one.validate_json(body)]
     except ValidationError as error:
+        if error.error_count() > COUNTED:
+            raise Refused(422, f"{error.error_count():,} fields are missing, unknown or wrong") from None
         found = error.errors(include_url=False, include_input=False, include_context=False)
         if found[0]["type"] == "json_invalid":
             raise Refused(400, found[0]["msg"]) from None
-        if found[0]["type"] == "too_long":
-            raise Refused(413, f"{found[0]['msg']}; `lockgate score` takes files of any length") from None
         fields = [Finding(field=_field(item["loc"]), why=_why(item)) for item in found[:SHOWN]]
         raise Refused(422, f"{fields[0].field}: {fields[0].why}".removeprefix(": "), fields) from None
 
@@ -215,6 +216,8 @@ def _field(place: tuple[int | str, ...]) -> str:
 def _why(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         return "a request has no such field"
+    if item["type"] == "too_long" and not item["loc"]:
+        return f"{item['msg']}; `lockgate score` takes files of any length"
     return str(item["msg"]).removeprefix("Value error, ")
 
 
@@ -261,9 +264,9 @@ def _refusal(status: int, refusal: Refusal, headers: Any = None) -> JSONResponse
 _REFUSALS = {
     400: "Not JSON",
     408: "The body came too slowly",
-    413: "Too many bytes or requests",
+    413: "Too many bytes",
     415: "Not application/json",
-    422: "A field is missing, unknown or of another type: which and why",
+    422: "A field is missing, unknown or of another type: which and why; or there are too many requests",
     500: "The model failed",
     503: "Too much at once, or the record of scores is full; Retry-After says when to come again",
 }

@@ -26,9 +26,10 @@ SERVING: Final = "serving.json"
 SCHEMA: Final = "lockgate.serving/1"
 TOLERANCE: Final = 1e-9  # how far a sample's probability may be off: processors differ in the last bits of exp
 
-_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?$"
+_DAY = "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|[12][0-9]))"
+_TIMESTAMP = rf"^[1-9][0-9]{{3}}-{_DAY}T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{{1,6}})?)?$"
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
-_INT64 = 2**63
+_EXACT = 2**53 - 1  # the largest integer that every JSON library reads as it was written
 
 
 class ContractError(LockgateError):
@@ -43,7 +44,7 @@ class ContractError(LockgateError):
 class Column:
     """One field of a request. An optional one may be left out or null: the model knows a missing value.
 
-    A ``timestamp`` is ISO 8601 without an offset. Bounds are inclusive.
+    A ``timestamp`` is ISO 8601 without an offset. Bounds are inclusive; an ``integer`` is one that JSON can carry.
     """
 
     name: str
@@ -233,9 +234,9 @@ def _annotation(column: Column) -> Any:
     if column.type == "number":
         return Annotated[float, Field(**bounds, **note)]
     if column.type == "integer":
-        low = max(column.minimum if column.minimum is not None else -_INT64, -_INT64)
-        high = min(column.maximum if column.maximum is not None else _INT64 - 1, _INT64 - 1)
-        return Annotated[int, Field(ge=int(low), le=int(high), **note)]
+        low = max(-_EXACT, -_EXACT if column.minimum is None else math.ceil(column.minimum))
+        high = min(_EXACT, _EXACT if column.maximum is None else math.floor(column.maximum))
+        return Annotated[int, BeforeValidator(_whole), Field(ge=low, le=high, **note)]
     if column.type == "boolean":
         return Annotated[bool, Field(**note)]
     shown = {"type": "string", "pattern": _TIMESTAMP, "examples": ["2013-10-01T05:17:00"], **note}
@@ -247,3 +248,8 @@ def _moment(value: Any) -> datetime:
     if isinstance(value, str) and re.fullmatch(_TIMESTAMP, value):
         return datetime.fromisoformat(value)
     raise ValueError("write a time as 2013-10-01T05:17:00, without an offset")
+
+
+def _whole(value: Any) -> Any:
+    """Take 5.0 for 5, as JSON Schema does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

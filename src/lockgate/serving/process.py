@@ -117,7 +117,7 @@ class ModelProcess:
         if off.max() > TOLERANCE:
             worst = int(off.argmax())
             raise self.failed(
-                f"sample request {worst} gave {answers[worst]!r} where {samples.probabilities[worst]!r} is expected"
+                f"sample request {worst} gave {answers[worst]} where {samples.probabilities[worst]} is expected"
             )
 
     def ask(self, content: Any) -> bytes:

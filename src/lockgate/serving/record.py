@@ -79,8 +79,8 @@ class SqlTable:
 
         self.engine = create_engine(url, pool_pre_ping=True)
         keys = {"id", "row"}
-        types = {"row": Integer, "probability": Float}
-        columns = [Column(name, types.get(name, Text), primary_key=name in keys) for name in COLUMNS]
+        types: dict[str, Any] = {"row": Integer, "probability": Float}
+        columns: list[Any] = [Column(name, types.get(name, Text), primary_key=name in keys) for name in COLUMNS]
         self.table = Table(TABLE, MetaData(), *columns)
 
     def deliver(self, name: str, rows: Sequence[Row]) -> None:  # noqa: ARG002 - the key of a row is enough

@@ -43,13 +43,12 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes before a head is complete."""
+        """Count what came of a head that is not complete yet."""
+        super().data_received(data)
         if self._late is not None:
             self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES + 2**16:  # one read may bring a small head and a part of its body
+            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("The head of the request is too large.")
-                return
-        super().data_received(data)
 
     def _expect_head(self) -> None:
         self._late = self.loop.call_later(HEAD_SECONDS, self.transport.close)
