@@ -160,7 +160,7 @@ def test_a_fresh_clone_pulls_what_the_changed_stages_need_and_counts_it(
     assert result.execution.tracked == state.lock.tracked_bytes() + 8
 
 
-def test_a_complete_run_pulls_every_output_and_runs_nothing_that_the_remote_has(ran: Project, lockgate: Lockgate) -> None:
+def test_a_complete_run_pulls_every_output_and_runs_nothing(ran: Project, lockgate: Lockgate) -> None:
     ran.forget()
 
     code, out, _ = lockgate("run", "--complete")
