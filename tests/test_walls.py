@@ -1,0 +1,153 @@
+"""The walls of the house: who may import whom, who may touch the world, and that importing anything does nothing."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src"
+MODULES = {str(path.relative_to(SRC)): path for path in sorted(SRC.rglob("*.py"))}
+
+# Each driver of the outside world, and the only modules that may use it.
+DRIVERS = {
+    "subprocess": {"git.py", "publish.py", "reproduction.py", "serving/process.py"},
+    "obstore": {"store.py"},
+    "fsspec": {"ingest.py"},
+    "sqlalchemy": {"serving/record.py", "serving/sql.py"},
+    "http": {"github.py"},
+    "urllib.request": {"github.py"},
+    "requests": set(),
+    "httpx": set(),
+    "multiprocessing": set(),
+}
+# These take values and return values: what they say can be tested, and trusted, without a world around them.
+PURE = (
+    "compare", "curves", "document", "errors", "escape", "figures", "gates", "history", "markup", "numbers",
+    "page/__init__", "render_html", "render_html_chart", "render_markdown", "render_text", "result", "series",
+    "statistics", "strict_yaml", "telling", "verdict",
+)  # fmt: skip
+PICKLING = {"pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal", "_pickle", "jsonpickle"}
+WRITING = {
+    "write_text",
+    "write_bytes",
+    "unlink",
+    "mkdir",
+    "touch",
+    "rmdir",
+    "symlink_to",
+    "hardlink_to",
+    "chmod",
+    "rmtree",
+}
+WORLD = {"subprocess", "socket", "shutil", "tempfile", "fcntl", "signal", *DRIVERS}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield each module that a file imports, at its top or inside a function, with the names taken from it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def uses(path: Path, package: str) -> bool:
+    return any(f"{name}.".startswith(f"{package}.") for name in imports(path))
+
+
+def calls(path: Path) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+
+
+@pytest.mark.parametrize(("package", "other"), [("flight_delay", "lockgate"), ("lockgate", "flight_delay")])
+def test_neither_package_imports_the_other(package: str, other: str) -> None:
+    files = [name for name in MODULES if name.startswith(f"{package}/")]
+    assert len(files) > 10
+    assert [name for name in files if uses(MODULES[name], other)] == []
+
+
+def test_lockgate_knows_the_pipeline_by_its_files_and_not_by_the_names_of_its_code() -> None:
+    named = [
+        name
+        for name, path in MODULES.items()
+        if name.startswith("lockgate/")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "flight_delay." in node.value
+    ]
+    assert named == []
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_driver_of_the_outside_world_is_used_where_it_is_at_home_and_nowhere_else(driver: str) -> None:
+    users = {name.partition("/")[2] for name, path in MODULES.items() if uses(path, driver)}
+    assert users <= DRIVERS[driver]
+
+
+def test_the_pipeline_writes_files_in_one_place_and_starts_no_program() -> None:
+    writers = set()
+    for name, path in MODULES.items():
+        if name.startswith("flight_delay/"):
+            methods = {call.func.attr for call in calls(path) if isinstance(call.func, ast.Attribute)}
+            assert not uses(path, "subprocess"), name
+            if methods & WRITING or any(to_write(call) for call in calls(path)):
+                writers.add(name)
+    assert writers == {"flight_delay/files.py"}
+
+
+def to_write(call: ast.Call) -> bool:
+    """Whether a call opens a file to write."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    modes = [a.value for a in [*call.args, *(k.value for k in call.keywords)] if isinstance(a, ast.Constant)]
+    return name in ("open", "fdopen") and any(isinstance(m, str) and set(m) & set("wax+") and len(m) < 4 for m in modes)
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_module_of_values_touches_nothing(name: str) -> None:
+    path = MODULES[f"lockgate/{name}.py"]
+    assert [package for package in WORLD if uses(path, package)] == []
+    assert [m for m in ("git", "dvc", "store", "reproduction") if uses(path, f"lockgate.{m}")] == []
+    methods = {call.func.attr for call in calls(path) if isinstance(call.func, ast.Attribute)}
+    assert methods & WRITING == set()
+    assert not any(to_write(call) for call in calls(path))
+
+
+def test_nothing_that_unpickles_is_imported_or_switched_on_anywhere() -> None:
+    for name, path in MODULES.items():
+        assert [package for package in PICKLING if uses(path, package)] == [], name
+        for call in calls(path):
+            method = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            assert method not in ("read_pickle", "get_untrusted_types", "eval", "exec"), name
+            switched = {k.arg for k in call.keywords if isinstance(k.value, ast.Constant) and k.value.value is True}
+            assert not switched & {"allow_pickle", "trusted", "weights_only"}, name
+
+
+QUIET_IMPORT = """
+import importlib, sys
+done = []
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+        done.append(f"open {arguments[0]}")
+    elif event in ("subprocess.Popen", "os.system", "os.exec", "os.fork", "socket.connect", "socket.bind", "os.mkdir",
+                   "os.remove", "os.rename", "shutil.rmtree", "os.chdir"):
+        done.append(f"{event} {arguments}")
+sys.addaudithook(watch)
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+sys.stdout.write("\\n".join(done))
+"""
+
+
+def test_importing_any_module_writes_starts_connects_and_prints_nothing(tmp_path: Path) -> None:
+    names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in MODULES]
+    chosen = [name for name in names if not name.endswith("__main__")]
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET_IMPORT, *chosen], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(SRC), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
