@@ -26,10 +26,9 @@ SERVING: Final = "serving.json"
 SCHEMA: Final = "lockgate.serving/1"
 TOLERANCE: Final = 1e-9  # how far a sample's probability may be off: processors differ in the last bits of exp
 
-_DAY = "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|[12][0-9]))"
-_TIMESTAMP = rf"^[1-9][0-9]{{3}}-{_DAY}T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{{1,6}})?)?$"
+_TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?$"
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
-_EXACT = 2**53 - 1  # the largest integer that every JSON library reads as it was written
+_EXACT = 2**53 - 1  # up to here every JSON library reads an integer as it was written
 
 
 class ContractError(LockgateError):
@@ -236,7 +235,7 @@ def _annotation(column: Column) -> Any:
     if column.type == "integer":
         low = max(-_EXACT, -_EXACT if column.minimum is None else math.ceil(column.minimum))
         high = min(_EXACT, _EXACT if column.maximum is None else math.floor(column.maximum))
-        return Annotated[int, BeforeValidator(_whole), Field(ge=low, le=high, **note)]
+        return Annotated[int, Field(ge=low, le=high, **note), BeforeValidator(_whole)]
     if column.type == "boolean":
         return Annotated[bool, Field(**note)]
     shown = {"type": "string", "pattern": _TIMESTAMP, "examples": ["2013-10-01T05:17:00"], **note}
