@@ -8,17 +8,22 @@ import argparse
 import getpass
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lockgate.environments import Entry, Environment
 from lockgate.errors import LockgateError, UsageError
+from lockgate.escape import block
+from lockgate.escape import text as as_markdown
 from lockgate.manifest import is_version
 from lockgate.registry import Build, Registry, Step
 from lockgate.signing import IdentityVerifier, KeylessSigner, KeySigner, KeyVerifier, Signer, Verifier
 from lockgate.store import Store, open_store
 
 STORE = ".lockgate/store"
+SUMMARY_LINES = 200
 PRIVATE_KEY, PUBLIC_KEY = "lockgate.key", "lockgate.pub"
 
 
@@ -83,6 +88,33 @@ def add_writer_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="verify everything, say what would be done, write nothing"
     )
+
+
+def add_summary_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that repeats what is told, for the summary of a workflow's job."""
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="append what is told to FILE, as Markdown")
+
+
+@contextmanager
+def summarised(arguments: argparse.Namespace, title: str) -> Iterator[Callable[[str], None]]:
+    """Give a function that writes to stdout; all it wrote, or the error that ended it, goes to ``--summary``, too."""
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        sys.stdout.write(text)
+        told.append(text)
+
+    verdict = "refused"
+    try:
+        yield tell
+        verdict = "done"
+    except LockgateError as error:
+        told += [f"{error}\n", f"{error.advice}\n"]
+        raise
+    finally:
+        if arguments.summary is not None:
+            with arguments.summary.open("a", encoding="utf-8") as file:
+                file.write(f"### {as_markdown(title)}: {verdict}\n\n{block(''.join(told), SUMMARY_LINES)}\n\n")
 
 
 def store_of(arguments: argparse.Namespace, *, create: bool = False) -> Store:

@@ -48,11 +48,13 @@ class Findings:
         return self.policies.policy
 
 
-def find(root: Path, base: State | None, head: State, *, intervals: bool = True) -> Findings:
-    """Judge ``head`` against ``base`` (``None``: a first commit). Raises :class:`LockgateError` if there is no policy
-    at all, or none that can be read."""
+def find(
+    root: Path, base: State | None, head: State, *, intervals: bool = True, more: tuple[policy.Gate, ...] = ()
+) -> Findings:
+    """Judge ``head`` against ``base`` (``None``: a first commit), by the policy's gates and then by ``more``. Raises
+    :class:`LockgateError` if there is no policy at all, or none that can be read."""
     policies = read_policies(base, head)
-    judging = policies.policy
+    judging = replace(policies.policy, gates=policies.policy.gates + more)
     sides = [side(root, state, judging) if state else None for state in (base, head)]
     assert sides[1] is not None  # noqa: S101  head is given
     judged = compare.compare(judging, sides[0], sides[1], intervals=intervals)

@@ -115,14 +115,21 @@ class Rebuild:
 
 
 def rebuild(
-    root: Path, revision: str, level: Level, *, keep: bool = False, tell: Callable[[str], None] = lambda _: None
+    root: Path,
+    revision: str,
+    level: Level,
+    *,
+    keep: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+    take: Callable[[Path], None] = lambda _: None,
 ) -> Rebuild:
     """Rebuild ``revision`` in a clean place up to ``level`` and compare; ``tell`` gets progress, a line at a time.
 
     ``full`` runs every stage, ``train`` the stage of the model and what follows it (everything else is fetched),
     ``none`` runs nothing. Raises :class:`LockStale` where the lock does not belong to the code, whatever the level;
     :class:`RebuildError` where a stage fails or cannot be rebuilt; what git, DVC and the pipeline's files may raise. A
-    difference is no error: ask :attr:`Rebuild.ok`. The place is removed on every way out, unless ``keep``.
+    difference is no error: ask :attr:`Rebuild.ok`. If nothing differs, ``take`` is given the place while it stands. It
+    is removed on every way out, unless ``keep``.
     """
     started = time.monotonic()
     commit = git.resolve(root, revision)
@@ -137,7 +144,10 @@ def rebuild(
             sources = fetch_sources(root, copy, state, stages)
             _run(copy, stages, tell)
             rows = _rows(state, sources, {out.path for stage in stages for out in stage.outs}, WorkspaceFiles(copy))
-    return Rebuild(commit, level, rows, time.monotonic() - started)
+            done = Rebuild(commit, level, rows, time.monotonic() - started)
+            if done.ok:
+                take(copy)
+    return done
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -154,7 +164,7 @@ def main(arguments: argparse.Namespace) -> int:
     root = git.project_root()
     if arguments.revision is None:
         _check_committed(root)
-    with _stoppable():
+    with stoppable():
         done = rebuild(root, arguments.revision or "HEAD", arguments.level, keep=arguments.keep, tell=_tell)
     sys.stdout.write(as_json(done) if arguments.json else as_text(done))
     if not done.ok:
@@ -377,7 +387,7 @@ def _tell(line: str) -> None:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """Take SIGTERM as Ctrl-C is taken, and both as an expected end."""
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The tags that ask for something, in GTO's grammar: ``NAME@vX.Y.Z`` for a release, ``NAME#ENVIRONMENT#N`` for a promotion.
+"""The tags that ask for something, in GTO's grammar: ``NAME@vX.Y.Z`` (release), ``NAME#ENVIRONMENT#N`` (promotion).
 
 ``gto`` reads the grammar. What GTO knows besides (folders, deprecations, counters on versions, build metadata) asks
 Lockgate for nothing and is refused with the grammar. A tag has to be annotated: it says who asked, when and why.
@@ -76,7 +76,7 @@ def parse(tag: str) -> Wanted:
     name = str(said["name"])
     wanted = Wanted(tag, name, said.get("version"), said.get("stage"), said.get("counter"))
     spelled = f"{name}#{wanted.environment}#{wanted.number}" if wanted.environment else f"{name}@{wanted.version}"
-    # GTO's pattern lets more pass (a line end, a cancelled version, a counter): only the one spelling asks for something
+    # GTO's pattern lets more pass, such as a line end, a cancelled version, a counter: one spelling asks for something
     if tag != spelled or not is_name(name) or not (wanted.environment or is_version(str(wanted.version))):
         raise Malformed(tag, "asks for no release and no promotion")
     return wanted
