@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "render": ("lockgate.render", "a result.json as text, Markdown or HTML"),
     "check": ("lockgate.check", "the policy's gates alone: exit 0 or 1"),
     "rebuild": ("lockgate.rebuild", "run a commit's pipeline again in a clean place and compare every hash"),
+    "keys": ("lockgate.keys", "make the key pair that signs releases"),
+    "release": ("lockgate.release", "rebuild a tagged commit, sign the build, bring it to the store"),
     "promote": ("lockgate.promote", "have an environment run a release"),
     "rollback": ("lockgate.rollback", "have an environment run what it ran before"),
     "history": ("lockgate.history", "what ran where, since when, by whom and why"),
