@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -316,6 +316,40 @@ def _ensure(root: Path, cache: Cache, record: Recorded) -> None:
     if file_digest(target, legacy=record.legacy) != record.digest.removesuffix(".dir"):
         target.unlink()
         raise ObjectAltered(record.path, record.digest)
+
+
+def remotes(root: Path) -> dict[str, str]:
+    """Return the address of each remote by its name; the default one also under the empty name."""
+    from dvc.config import Config
+
+    config = Config(str(root / ".dvc"))
+    found = {str(name): str(remote["url"]) for name, remote in config["remote"].items()}
+    return {**found, "": found[config["core"]["remote"]]} if config["core"].get("remote") in found else found
+
+
+def read_anonymously(root: Path) -> None:
+    """Have this clone read its S3 remotes without credentials, as anybody may."""
+    from dvc.config import Config
+
+    with Config(str(root / ".dvc")).edit("local") as local:
+        for name, address in remotes(root).items():
+            if name and address.startswith("s3://"):
+                local["remote"].setdefault(name, {})["allow_anonymous_login"] = True
+
+
+def fetch_tracked(root: Path, files: Sequence[str], remote: str) -> None:
+    """Bring the data of ``.dvc`` files into the cache from one remote. Raises :class:`DvcError`."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with _quiet(), Repo(str(root)) as repo:
+            repo.fetch(targets=[str(root / file) for file in files], remote=remote)
+    except DvcException as error:
+        advice = f"`dvc push -r {remote} {' '.join(files)}` where the data is; then run this check again."
+        raise DvcError(
+            f"{', '.join(files)}: the data is not in the remote '{remote}': {words(error)}", advice
+        ) from error
 
 
 @contextmanager

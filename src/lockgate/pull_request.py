@@ -18,7 +18,7 @@ from typing import Any
 
 from lockgate import artifact, git, policy, report, run
 from lockgate.artifact import Artifact
-from lockgate.dvc import WorkspaceFiles
+from lockgate.dvc import WorkspaceFiles, fetch_tracked, read_anonymously, remotes
 from lockgate.errors import LockgateError
 from lockgate.git import Commit, Workspace
 from lockgate.pipeline import read_lock, read_pipeline
@@ -28,6 +28,8 @@ from lockgate.result import LockStatus, Result, Verdict, read_result
 CONFIG = ".dvc/config"
 COMMITTED = re.compile(r"\.dvc/(config|\.gitignore|plots/[^/]+\.json)")
 """What of DVC's own folder may be in git: a committed cache or configuration would decide what runs."""
+QUARANTINE = "quarantine"
+"""The remote to which a pull request's run, or its author, may write; no run trusts what it finds there."""
 OUTPUT_LIMIT = 1 << 20
 """Bytes of one output that git keeps; a bigger one belongs to DVC."""
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
@@ -52,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
     root = git.project_root()
     secrets = _secrets(os.environ)
     try:
-        left = judge(root, arguments.base, arguments.into)
+        left = judge(root, arguments.base, arguments.into, fork=_is_fork(os.environ.get("GITHUB_EVENT_PATH")))
     except run.Interrupted:
         raise
     except LockgateError as error:
@@ -65,10 +67,17 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if result.verdict.outcome == "failed" else 0
 
 
-def judge(root: Path, target: str, folder: Path) -> Artifact:
-    """Run what changed since the working tree left ``target`` and return what came out."""
+def judge(root: Path, target: str, folder: Path, *, fork: bool = False) -> Artifact:
+    """Run what changed since the working tree left ``target`` and return what came out.
+
+    A ``fork`` has no credentials; what it needs of the store it reads as anybody may.
+    """
     base = Commit(root, target, git.merge_base(root, target, "HEAD"))
     with _settings_of(root, base):
+        if fork:
+            read_anonymously(root)
+        elif new := _new_data(root, base):
+            fetch_tracked(root, new, QUARANTINE)
         if _is_claimed(root, base):
             return Artifact(_claimed(root, base))
         folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +91,29 @@ def judge(root: Path, target: str, folder: Path) -> Artifact:
             return Artifact(read_result(output.read_bytes()))
         result = _with_lock_judged(read_result(output.read_bytes()))
         return Artifact(result, (root / "dvc.lock").read_bytes(), outputs_in_git(root))
+
+
+def _is_fork(event: str | None) -> bool:
+    """Say whether the event that started this is of a pull request from another repository."""
+    content: Any = json.loads(Path(event).read_bytes()) if event else {}
+    sides = [(content.get("pull_request") or {}).get(side) or {} for side in ("head", "base")]
+    return all(sides) and _name(sides[0]) != _name(sides[1])
+
+
+def _name(side: Any) -> str:
+    return str((side.get("repo") or {}).get("full_name"))
+
+
+def _new_data(root: Path, base: Commit) -> list[str]:
+    """Return the ``.dvc`` files that track other data than in ``base``, if there is a quarantine to bring it from.
+
+    Such data is what its digest says, whoever wrote it there, and nothing is claimed of how it came to be.
+    """
+    if QUARANTINE not in remotes(root):
+        return []
+    before, _ = report.base_state(base)
+    known = {item.file: item.outs for item in before.pipeline.tracked} if before else {}
+    return [item.file for item in read_pipeline(Workspace(root)).tracked if known.get(item.file) != item.outs]
 
 
 def outputs_in_git(root: Path) -> dict[str, str]:

@@ -42,3 +42,11 @@ def world(
     for path, (tag, content) in seeded.items():
         if now.get(path) != tag:
             bucket(store).put(path, content)
+
+
+@pytest.fixture(scope="session")
+def honest(scene: tuple[Path, Forge, seaweed.Seaweed], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What an honest run for less noise leaves: it depends on nothing but the two commits' files."""
+    _, forge, store = scene
+    world = World(tmp_path_factory.mktemp("honest"), forge, store)
+    return world.left(world.check(world.propose("honest", world.edited("params.yaml", "noise: 1.0", "noise: 0.5"))))

@@ -1,22 +1,306 @@
 """Whole pull requests: the real workflows, git over HTTPS, an object store with a role for each half."""
 
+import re
+
 import pytest
-from tests.e2e.world import REPOSITORY, World
+import yaml
+from tests import seaweed
+from tests.e2e.forge import BOT, git
+from tests.e2e.world import FORK, REPOSITORY, World, bucket
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e")]
 
+LESS_NOISE = ("params.yaml", "noise: 1.0", "noise: 0.5")
+
+
+def statuses(world: World, run: object) -> dict[str, str]:
+    execution = world.result(run).execution  # type: ignore[arg-type]
+    assert execution is not None
+    return {stage.name: stage.status for stage in execution.stages}
+
+
+def digest(world: World, stage: str, path: str) -> str:
+    outs = yaml.safe_load(world.read("dvc.lock"))["stages"][stage]["outs"]
+    return str(next(out["md5"] for out in outs if out["path"] == path))
+
 
 def test_a_parameter_only_change_runs_two_stages_and_is_told_locked_and_marked(world: World) -> None:
-    number = world.propose("less-noise", world.edited("params.yaml", "noise: 1.0", "noise: 0.5"))
+    raw = digest(world, "ingest", "data/raw.csv")
+    bucket(world.store).delete(f"trusted/files/md5/{raw[:2]}/{raw[2:]}")  # whoever asks for raw data fails
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
     head = world.forge.tip(REPOSITORY, "less-noise")
 
     run = world.check(number)
     done = world.publish(run)
 
-    assert run.code == 0, run.log
+    assert (run.code, done.code) == (0, 0), run.log + done.log
+    assert statuses(world, run) == {
+        "ingest": "untouched", "validate": "untouched", "prepare": "untouched", "train": "ran", "evaluate": "ran"
+    }  # fmt: skip
+    execution = world.result(run).execution
+    assert execution is not None
+    lock = yaml.safe_load(world.read("dvc.lock"))["stages"]
+    needed = sum(out["size"] for out in lock["prepare"]["outs"])
+    assert needed <= execution.pulled < needed + 5_000  # and what DVC keeps of earlier runs
+    (comment,) = world.comments(number)
+    assert comment.startswith("### ✅ tiny passed: better: `roc_auc` +0.0154")
+    assert "- `train.noise`: `1.0` → `0.5`" in comment
+    assert "**written by this run.**" in comment
+    tip = world.forge.tip(REPOSITORY, "less-noise")
+    repository = world.forge.repository(REPOSITORY)
+    assert git(repository, "rev-parse", f"{tip}^") == head
+    assert git(repository, "show", "--format=%an", "--name-only", tip).split() == [
+        BOT,
+        "dvc.lock",
+        "reports/metrics.json",
+    ]
+    assert world.status(tip) == "success"
+    after = yaml.safe_load(world.read("dvc.lock", "less-noise"))["stages"]["train"]["params"]
+    assert after == {"params.yaml": {"train": {"noise": 0.5, "seed": 1}}}
+
+
+def test_what_was_published_is_published_again_as_the_same_comment_and_commit(world: World) -> None:
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+    run = world.check(number)
+    world.publish(run)
+    before = world.forge.tip(REPOSITORY, "less-noise"), world.comments(number)
+
+    again = world.publish(run)
+
+    assert again.code == 0, again.log
+    tip = world.forge.tip(REPOSITORY, "less-noise")
+    assert (tip, len(world.comments(number))) == (before[0], 1)
+    assert [one["state"] for one in world.forge.statuses[tip]] == ["success", "success"]
+
+
+def test_a_second_push_updates_the_comment_and_starts_from_the_base_again(world: World) -> None:
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+    world.publish(world.check(number))
+    world.push(REPOSITORY, "less-noise", world.edited("params.yaml", "noise: 0.5", "noise: 0.4", "less-noise"))
+
+    run = world.check(number)
+    done = world.publish(run)
+
     assert done.code == 0, done.log
     (comment,) = world.comments(number)
-    assert comment.startswith("### ✅")
-    assert "`train.noise`" in comment
-    new = world.forge.tip(REPOSITORY, "less-noise")
-    assert world.status(new) == "success"
+    assert "- `train.noise`: `1.0` → `0.4`" in comment
+    assert world.result(run).lock.status == "written"
+
+
+def test_a_lock_that_the_author_ran_is_reproduced_and_nothing_is_committed(world: World) -> None:
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+    world.publish(world.check(number))  # its commit is what the author would have committed
+
+    run = world.check(number)
+    done = world.publish(run)
+
+    head = world.forge.tip(REPOSITORY, "less-noise")
+    assert (run.code, done.code) == (0, 0), run.log + done.log
+    assert world.result(run).lock.status == "reproduced"
+    assert git(world.forge.repository(REPOSITORY), "rev-list", "--count", f"main..{head}") == "2"
+    assert "is committed to this branch" not in world.comments(number)[-1]
+
+
+def test_a_change_of_code_names_the_file_and_runs_its_stage(world: World) -> None:
+    number = world.propose("tidy", world.edited("src/prepare.py", "Scale the distance.", "Scale the distance by hand."))
+
+    run = world.check(number)
+    world.publish(run)
+
+    assert run.code == 0, run.log
+    assert statuses(world, run)["prepare"] == "ran"
+    assert statuses(world, run)["train"] == "untouched"  # the same bytes came out
+    assert "`src/prepare.py`" in world.comments(number)[0]
+
+
+def test_a_new_month_of_data_runs_everything_and_compares_the_rows_both_have(world: World) -> None:
+    number = world.propose("march", world.edited("params.yaml", "months: 2", "months: 3"))
+
+    run = world.check(number)
+    world.publish(run)
+
+    assert set(statuses(world, run).values()) == {"ran"}, run.log
+    comparison = world.result(run).comparison
+    assert (comparison.rows_base, comparison.rows_head, comparison.rows_shared) == (3000, 4500, 3000)
+    assert "`ingest.months`" in world.comments(number)[0]
+
+
+def test_a_change_of_documents_runs_nothing_and_says_so_shortly(world: World) -> None:
+    number = world.propose("docs", {"README.md": "# A model\n"})
+    head = world.forge.tip(REPOSITORY, "docs")
+
+    run = world.check(number)
+    world.publish(run)
+
+    assert run.code == 0, run.log
+    assert set(statuses(world, run).values()) == {"untouched"}
+    (comment,) = world.comments(number)
+    assert len(re.sub(r"<details>.*?</details>", "", comment, flags=re.DOTALL)) < 700
+    assert world.forge.tip(REPOSITORY, "docs") == head
+    assert world.status(head) == "success"
+
+
+def test_a_gate_that_fails_fails_the_run_and_the_status_and_is_the_first_line(world: World) -> None:
+    number = world.propose("noisy", world.edited("params.yaml", "noise: 1.0", "noise: 40.0"))
+
+    run = world.check(number)
+    world.publish(run)
+
+    assert run.code == 1
+    assert world.comments(number)[0].startswith("### ❌ tiny failed: 2 of 4 gates do not hold: `roc_auc` at least 0.6")
+    assert world.status(world.forge.tip(REPOSITORY, "noisy")) == "failure"
+
+
+def test_a_stage_that_fails_is_named_with_its_log_and_no_lock_is_written(world: World) -> None:
+    number = world.propose("broken", {"src/train.py": "print('no memory left')\nraise SystemExit(3)\n"})
+    head = world.forge.tip(REPOSITORY, "broken")
+
+    run = world.check(number)
+    world.publish(run)
+
+    assert run.code == 1
+    (comment,) = world.comments(number)
+    assert comment.startswith("### ❌ tiny failed: stage train failed")
+    assert "no memory left" in comment
+    assert world.forge.tip(REPOSITORY, "broken") == head
+    assert world.status(head) == "failure"
+
+
+def test_data_that_is_not_as_expected_fails_the_gate_and_the_rows_are_shown(world: World) -> None:
+    number = world.propose("bad-data", {"source/02.csv": world.read("source/02.csv") + "29999,AA,-4.0,0\n"})
+
+    run = world.check(number)
+    world.publish(run)
+
+    assert run.code == 1
+    (comment,) = world.comments(number)
+    assert "### ❌ tiny failed: 1 of 4 gates does not hold: data checks pass" in comment
+    assert "`29999,AA,-4.0,0`" in comment
+
+
+def test_the_first_pull_request_of_a_repository_without_figures_has_nothing_to_compare_with(world: World) -> None:
+    gone = ("dvc.lock", "reports/metrics.json", "reports/validation.json", "reports/roc.json")
+    world.push(REPOSITORY, "main", dict.fromkeys(gone))
+    number = world.propose("first", world.edited(*LESS_NOISE))
+
+    run = world.check(number)
+    done = world.publish(run)
+
+    assert done.code == 0, done.log
+    assert set(statuses(world, run).values()) <= {"ran", "restored"}
+    assert [one.judgement for one in world.result(run).metrics] == ["new", "new"]
+    tip = world.forge.tip(REPOSITORY, "first")
+    assert set(git(world.forge.repository(REPOSITORY), "show", "--format=", "--name-only", tip).split()) == set(gone)
+
+
+def test_a_fork_runs_without_any_credential_and_gets_the_lock_as_a_patch(world: World) -> None:
+    number = world.propose("less-noise", world.edited(*LESS_NOISE), fork=True)
+    head = world.forge.tip(FORK, "less-noise")
+    before = world.objects("quarantine")
+
+    run = world.check(number)
+    done = world.publish(run)
+
+    assert (run.code, done.code) == (0, 0), run.log + done.log
+    assert statuses(world, run)["train"] == "ran"
+    assert world.forge.tip(FORK, "less-noise") == head
+    assert world.objects("quarantine") == before
+    assert world.status(head) == "success"
+    patch = re.search(r"<pre><code>(--- a/dvc.lock.*?)</code></pre>", world.comments(number)[0], re.DOTALL)
+    assert patch
+    clone = world.clone(FORK, "less-noise")
+    (clone / "lock.patch").write_text(
+        patch[1].replace("&quot;", '"').replace("&gt;", ">").replace("&#x27;", "'") + "\n"
+    )
+    git(clone, "apply", "lock.patch")
+    assert "noise: 0.5" in (clone / "dvc.lock").read_text()
+
+
+def test_a_head_that_moved_while_its_run_was_at_work_gets_nothing_of_that_run(world: World) -> None:
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+    run = world.check(number)
+    head = world.push(REPOSITORY, "less-noise", {"README.md": "later\n"})
+
+    done = world.publish(run)
+
+    assert done.code == 0
+    assert "the branch has moved on" in done.log
+    assert world.comments(number) == []
+    assert world.forge.tip(REPOSITORY, "less-noise") == head
+    assert world.forge.statuses == {}
+
+
+def test_a_superseded_run_publishes_nothing(world: World) -> None:
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+
+    done = world.publish(world.finish(number, {"error.json": b'{"error": "stopped"}'}, "cancelled"))
+
+    assert done.code == 0
+    assert "the run was cancelled" in done.log
+    assert world.comments(number) == []
+
+
+def test_a_newer_commit_cancels_the_run_of_a_pull_request_and_never_a_publish_or_a_main_run() -> None:
+    concurrency = {}
+    for name in ("pull-request", "publish", "main"):
+        definition = yaml.safe_load((World.workflows / f"{name}.yml").read_text())
+        concurrency[name] = definition["concurrency"]["cancel-in-progress"]
+
+    assert concurrency == {"pull-request": True, "publish": False, "main": False}
+
+
+def test_a_store_that_cannot_be_reached_is_named_in_the_comment(world: World) -> None:
+    world.push(REPOSITORY, "main", world.edited(".dvc/config", world.store.endpoint, "http://127.0.0.1:1"))
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+
+    run = world.check(number)
+    world.publish(run)
+
+    assert run.code == 1
+    (comment,) = world.comments(number)
+    assert comment.startswith("### ❌")
+    assert "127.0.0.1:1" in comment
+
+
+def test_a_pipeline_too_dear_to_run_twice_shows_the_authors_lock_as_claimed(world: World) -> None:
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+    world.publish(world.check(number))
+    world.push(REPOSITORY, "main", {"lockgate.yaml": world.read("lockgate.yaml") + "lock: claimed\n"})
+    clone = world.clone(REPOSITORY, "less-noise")
+    git(clone, "merge", "-q", "-m", "main", "origin/main")
+    git(clone, "push", "-q", "origin", "HEAD")
+
+    run = world.check(number)
+    world.publish(run)
+
+    result = world.result(run)
+    assert result.lock.status == "claimed", run.log
+    assert result.execution is None
+    assert "claimed" in world.comments(number)[0]
+
+
+def test_keys_do_where_a_store_knows_no_oidc(world: World) -> None:
+    world.variables = {"LOCKGATE_REGION": "us-east-1"}
+    world.secrets = {
+        "LOCKGATE_PULL_REQUEST_KEY_ID": "pull-request",
+        "LOCKGATE_PULL_REQUEST_KEY": seaweed.secret("pull-request"),
+    }
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+
+    run = world.check(number)
+
+    assert run.code == 0, run.log
+    assert statuses(world, run)["train"] == "ran"
+
+
+@pytest.mark.parametrize("right", ["actions", "contents", "pull-requests", "statuses"])
+def test_each_right_of_the_trusted_half_is_needed(world: World, right: str, honest: dict[str, bytes]) -> None:
+    text = world.read(".github/workflows/publish.yml")
+    kept = [line for line in text.splitlines() if not line.strip().startswith(f"{right}: ")]
+    assert len(kept) == len(text.splitlines()) - 1
+    world.push(REPOSITORY, "main", {".github/workflows/publish.yml": "\n".join(kept)})
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+
+    done = world.publish(world.finish(number, honest))
+
+    assert done.code != 0

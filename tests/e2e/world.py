@@ -26,6 +26,8 @@ from tests import seaweed
 from tests.e2e import forge as forges
 from tests.e2e.forge import Forge, git
 
+from lockgate.result import Result, read_result
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 VENV = Path(sys.prefix)
@@ -77,6 +79,7 @@ class World:
     store: seaweed.Seaweed
     variables: dict[str, str] = field(default_factory=lambda: dict(ROLES))
     secrets: dict[str, str] = field(default_factory=dict)
+    workflows = ROOT / ".github/workflows"
 
     # --- what people do
 
@@ -157,6 +160,22 @@ class World:
         )
         conclusion = "success" if done.code == 0 else "failure"
         return Done(done.id, done.code, done.log, finished(pull, done.id, conclusion, self.forge.address))
+
+    def finish(self, number: int, files: Mapping[str, bytes] | bytes | None, conclusion: str = "success") -> Done:
+        """Pretend that a run for the pull request, made by its author, left these files (or this archive)."""
+        run = self.forge.next_id()
+        if files is not None:
+            self.forge.artifacts[run] = {"lockgate": files if isinstance(files, bytes) else zipped(files)}
+        return Done(run, 0, "", finished(self.forge.pull(number), run, conclusion, self.forge.address))
+
+    def left(self, run: Done) -> dict[str, bytes]:
+        """Return the files that a run handed over."""
+        with zipfile.ZipFile(io.BytesIO(self.forge.artifacts[run.id]["lockgate"])) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+
+    def result(self, run: Done) -> Result:
+        """Return the result that a run handed over."""
+        return read_result(self.left(run)["result.json"])
 
     def publish(self, run: Done, *, environment: Mapping[str, str] | None = None) -> Done:
         """Run ``publish.yml`` of the default branch for a finished run."""
