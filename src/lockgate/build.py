@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CARD, REPORT, PROVENANCE, COMPONENTS = "model-card.md", "report.html", "provenance.json", "components.cdx.json"
 REQUEST, SAMPLES = "request.json", "samples.json"
+PIPELINE = ("dvc.yaml", "dvc.lock")
 PYTHON = ".python-version"
 
 
@@ -322,7 +323,8 @@ def _copy_locks(candidate: Candidate, folder: Path) -> list[str]:
     """Copy what the rebuild of this commit hangs on, and return the names of the environment's files in the build."""
     environment = _environment(candidate)
     params = {item.file for stage in candidate.state.pipeline.stages for item in stage.params}
-    wanted = [*candidate.snapshot.list("dvc.yaml", "dvc.lock"), *sorted(params), policy.FILE, *environment]
+    pipeline = [path for path in candidate.snapshot.list(*PIPELINE) if PurePosixPath(path).name in PIPELINE]
+    wanted = [*pipeline, *sorted(params), policy.FILE, *environment]
     names = {path: PurePosixPath(path).name for path in wanted}
     for path, name in names.items():
         content = candidate.snapshot.read(path)

@@ -13,6 +13,7 @@ from lockgate.numbers import fixed, size
 from lockgate.result import Result, SliceChange
 
 SLICES = 12  # rows of the table of slices: those where the model is worst
+ENOUGH = 100  # test rows of a slice that is shown
 ROWS = 100  # rows of any other table
 
 
@@ -95,7 +96,7 @@ def _metrics(about: About, result: Result) -> str:
 
 
 def _slices(result: Result, slices: Sequence[SliceChange]) -> str:
-    known = [one for one in slices if one.head is not None]
+    known = [one for one in slices if one.head is not None and one.rows >= ENOUGH]
     if not known:
         return ""
     metric = known[0].metric
@@ -103,8 +104,8 @@ def _slices(result: Result, slices: Sequence[SliceChange]) -> str:
     asked = [one for one in known if one.metric == metric]
     worst = sorted(asked, key=lambda one: (sign * (one.head or 0.0), one.column, one.value))
     rows = [(code(one.column), code(one.value), f"{one.rows:,}", _figure(one.head)) for one in worst[:SLICES]]
-    more = f" The {SLICES} worst of {len(worst)}." if len(worst) > SLICES else ""
-    lead = f"## For whom it is worse\n\n{code(metric)} on parts of the test rows.{more} Small parts tell little.\n\n"
+    more = f", the {SLICES} worst of {len(worst)}" if len(worst) > SLICES else ""
+    lead = f"## For whom it is worse\n\n{code(metric)} on slices of {ENOUGH} test rows or more{more}.\n\n"
     return lead + "\n".join(_table(("column", "value", "rows", text(metric)), rows, "ll"))
 
 

@@ -1,26 +1,30 @@
 """``lockgate promote RELEASE ENVIRONMENT``: verify a release once more, ask the environment's gates, append to its log.
 
+With ``--tag NAME#ENVIRONMENT#N`` alone, git's annotated tag says all of it: the release is the one of its commit, the
+reason its message. The tag is recorded, and one tag promotes once.
+
 What the gates look at is in the release's signed manifest, as ``lockgate release`` recorded it:
 ``facts.rebuild.level`` (``full``, ``train`` or ``none``) and ``facts.gates``, a list of ``{rule, measured, passed}``;
 an outcome with ``environment`` counts for that environment alone.
 """
 
 import argparse
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lockgate import policy
+from lockgate import git, policy, tags
 from lockgate.access import (
     StderrProgress,
     actor_of,
     add_reader_options,
+    add_summary_option,
     add_writer_options,
     parse_ref,
     registry_of,
     signer_of,
+    summarised,
 )
 from lockgate.environments import Entry, Environment
 from lockgate.errors import LockgateError, UsageError, nearest
@@ -70,7 +74,7 @@ def promote(  # noqa: PLR0913 - what an entry says
     registry: Registry,
     version: str,
     rules: policy.Environment,
-    signer: Signer,
+    signer: Signer | None,
     actor: Actor,
     *,
     reason: str = "",
@@ -79,7 +83,7 @@ def promote(  # noqa: PLR0913 - what an entry says
     progress: Progress = silent,
 ) -> tuple[Entry | None, bool]:
     """Make ``version`` what the environment of ``rules`` runs. Return the entry that says so, and whether this call
-    appended it; ``None`` where ``dry_run`` found that it would.
+    appended it; ``None`` where ``dry_run`` found that it would (which needs no ``signer``).
 
     Nothing is appended if the environment runs that version already, or if an entry was written for ``tag`` before.
     Raises :class:`GateClosed` and whatever :meth:`Registry.release` and :meth:`Registry.verify_files` raise.
@@ -96,7 +100,7 @@ def promote(  # noqa: PLR0913 - what an entry says
         return done, False
     check_gates(registry, build, rules)
     registry.verify_files(build, progress)
-    if dry_run:
+    if dry_run or signer is None:
         return None, False
     return environment.append(build, signer, actor, "promote", reason=reason, tag=tag, done_already=done_already)
 
@@ -117,36 +121,98 @@ def rules_of(file: Path, environment: str) -> policy.Environment:
     raise UsageError(f"{file} has no environment '{environment}'", nearest(environment, names))
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be promoted where, and why; ``commit`` is where the tag is that asks, if one does."""
+
+    name: str | None
+    version: str
+    environment: str
+    reason: str
+    tag: str = ""
+    commit: str | None = None
+
+
+def asked_by_tag(root: Path, tag: str) -> Asked:
+    """Return what git's annotated tag ``NAME#ENVIRONMENT#N`` asks for: the release that is tagged at its commit.
+
+    Raises :class:`~lockgate.tags.Malformed`, :class:`~lockgate.tags.NoSuchTag`, :class:`~lockgate.tags.Lightweight`,
+    and :class:`LockgateError` unless exactly one version is tagged there.
+    """
+    wanted = tags.parse(tag)
+    if wanted.environment is None:
+        raise UsageError(f"the tag '{tag}' asks for a release", f"`lockgate release '{tag}'` does that.")
+    found = tags.annotated(root, tag)
+    versions = tags.versions_at(root, wanted.name, found.commit)
+    if len(versions) != 1:
+        several = f"{len(versions)} releases ({', '.join(sorted(versions))})" if versions else "no release"
+        raise LockgateError(
+            f"the tag '{tag}' is at {found.commit[:12]}, where {several} of {wanted.name} is tagged",
+            f"Say which: `lockgate promote {wanted.name}@vX.Y.Z {wanted.environment} --tag '{tag}'`.",
+        )
+    return Asked(wanted.name, versions[0], wanted.environment, found.subject, tag, found.commit)
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("release", metavar="RELEASE", help="the version: v1.2.0 or NAME@v1.2.0")
-    parser.add_argument("environment", metavar="ENVIRONMENT", help="where it is to run, one of the policy's")
-    parser.add_argument("--reason", default="", help="why, for whoever reads the log")
-    parser.add_argument("--tag", default="", help="git's tag that asks for this; one tag promotes once")
+    parser.add_argument("release", metavar="RELEASE", nargs="?", help="the version: v1.2.0 or NAME@v1.2.0")
+    parser.add_argument("environment", metavar="ENVIRONMENT", nargs="?", help="where it is to run, one of the policy's")
+    parser.add_argument("--reason", default="", help="why, for whoever reads the log (default: the tag's message)")
+    parser.add_argument("--tag", default="", help="git's tag that asks for this; alone, it says all of it")
     parser.add_argument("--policy", type=Path, default=Path(policy.FILE), metavar="FILE", help="default: %(default)s")
+    add_summary_option(parser)
     add_reader_options(parser)
     add_writer_options(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Promote a release, or say that there is nothing to do."""
+    with summarised(arguments, f"Promotion {arguments.tag or arguments.release}") as say:
+        asked = _asked(arguments)
+        rules = rules_of(arguments.policy, asked.environment)
+        registry = registry_of(arguments, asked.name)
+        if asked.commit is not None:
+            _check_commit(registry.release(asked.version), asked)
+        entry, appended = promote(
+            registry,
+            asked.version,
+            rules,
+            None if arguments.dry_run else signer_of(arguments),
+            Actor.now(actor_of(arguments)),
+            reason=asked.reason,
+            tag=asked.tag,
+            dry_run=arguments.dry_run,
+            progress=StderrProgress(),
+        )
+        say(tell(entry, appended, f"{asked.environment} would run {asked.version}", as_json_=arguments.json))
+    return 0
+
+
+def _asked(arguments: argparse.Namespace) -> Asked:
+    """Return what the command line asks for. Raises :class:`UsageError`."""
+    if arguments.release is None:
+        if not arguments.tag:
+            raise UsageError("what is to be promoted is not said", "Write RELEASE and ENVIRONMENT, or --tag.")
+        asked = asked_by_tag(git.project_root(), arguments.tag)
+        return replace(asked, reason=arguments.reason or asked.reason)
+    if arguments.environment is None:
+        raise UsageError(f"where {arguments.release} is to run is not said", "Write RELEASE and ENVIRONMENT.")
     ref = parse_ref(arguments.release)
     if ref.version is None:
         raise UsageError(f"'{arguments.release}' is no version", "Write v1.2.0 or NAME@v1.2.0.")
-    rules = rules_of(arguments.policy, arguments.environment)
-    entry, appended = promote(
-        registry_of(arguments, ref.name),
-        ref.version,
-        rules,
-        signer_of(arguments),
-        Actor.now(actor_of(arguments)),
-        reason=arguments.reason,
-        tag=arguments.tag,
-        dry_run=arguments.dry_run,
-        progress=StderrProgress(),
-    )
-    sys.stdout.write(tell(entry, appended, f"{arguments.environment} would run {ref.version}", as_json_=arguments.json))
-    return 0
+    if arguments.tag and tags.parse(arguments.tag).environment != arguments.environment:
+        raise UsageError(f"the tag '{arguments.tag}' does not ask for {arguments.environment}", tags.GRAMMAR)
+    return Asked(ref.name, ref.version, arguments.environment, arguments.reason, arguments.tag)
+
+
+def _check_commit(build: Build, asked: Asked) -> None:
+    """Refuse a release that was made of another commit than the tag that asks is at."""
+    made_of = build.manifest.facts.get("commit")
+    if made_of != asked.commit:
+        raise LockgateError(
+            f"the tag '{asked.tag}' is at {str(asked.commit)[:12]}, {asked.version} was made of {str(made_of)[:12]}",
+            "One of the tags was moved. A promotion is tagged at the commit of its release.",
+        )
 
 
 def tell(entry: Entry | None, appended: bool, would: str, *, as_json_: bool) -> str:

@@ -280,11 +280,12 @@ def _text(outcome: Outcome, *, verbose: bool) -> str:
     candidate, manifest = outcome.candidate, outcome.manifest
     release, root = f"{candidate.name}@{candidate.version}", f"{outcome.store}/{candidate.name}"
     total = sum(file.size for file in manifest.files)
-    rebuild = manifest.facts.get("rebuild", {})
+    rebuild = manifest.facts["rebuild"]
+    came_out = f"{count(rebuild['outputs'], 'output')} came out as dvc.lock says"
     lines = [
         f"{release} of {candidate.commit[:12]}",
         f"  build    {manifest.digest}: {count(len(manifest.files), 'file')}, {size(total)}",
-        f"  rebuild  {rebuild.get('level')}: {count(rebuild.get('outputs', 0), 'output')} came out as dvc.lock says",
+        f"  rebuild  {rebuild['level']}: {came_out if rebuild['outputs'] else 'nothing was run again'}",
     ]
     if verbose:
         lines += [f"  {file.size:>12,}  {root}/builds/{manifest.digest}/{file.path}" for file in manifest.files]

@@ -10,6 +10,7 @@ A key pair works offline. Without keys, in a workflow, Sigstore vouches for the 
 import base64
 import binascii
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,7 +102,10 @@ class KeyVerifier:
 
 @dataclass(frozen=True, slots=True)
 class IdentityVerifier:
-    """Trusts one identity (the address of a workflow, or of a person) as ``issuer`` vouches for it."""
+    """Trusts one identity (the address of a workflow, or of a person) as ``issuer`` vouches for it.
+
+    A ``*`` stands for any text: the address of a workflow ends in the tag that started it, another one each time.
+    """
 
     identity: str
     issuer: str = "https://token.actions.githubusercontent.com"
@@ -112,11 +116,35 @@ class IdentityVerifier:
 
         try:
             verifier = sign_sigstore.Verifier(identity=self.identity, oidc_issuer=self.issuer)
+            verifier._policy = _Policy(self)  # noqa: SLF001 - its own knows no pattern
         except Exception as error:
             raise SigningError(
                 f"Sigstore's root of trust could not be had: {_first(error)}", "Verify with --public-key when offline."
             ) from error
         return _verified(verifier, sign_sigstore.Signature, signature, place)
+
+    def verify_certificate(self, certificate: Any) -> None:
+        """Raise sigstore's ``VerificationError`` unless the issuer vouches for such an identity."""
+        from cryptography.x509 import RFC822Name, SubjectAlternativeName, UniformResourceIdentifier
+        from sigstore.errors import VerificationError
+        from sigstore.verify.policy import OIDCIssuer
+
+        OIDCIssuer(self.issuer).verify(certificate)
+        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+        found = [*names.get_values_for_type(RFC822Name), *names.get_values_for_type(UniformResourceIdentifier)]
+        pattern = ".*".join(re.escape(part) for part in self.identity.split("*"))
+        if not any(re.fullmatch(pattern, name) for name in found):
+            raise VerificationError(f"it was signed by {', '.join(found)}, not by {self.identity}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """What sigstore asks about a certificate."""
+
+    trusted: IdentityVerifier
+
+    def verify(self, cert: Any) -> None:
+        self.trusted.verify_certificate(cert)
 
 
 def create_key_pair(private_key: Path, public_key: Path) -> None:
