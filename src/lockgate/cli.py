@@ -30,6 +30,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("lockgate.show", "what a release is made of and how it came to be"),
     "verify": ("lockgate.verify", "every byte, signature and log entry of a release or environment"),
     "fetch": ("lockgate.fetch", "a release to a folder, every byte verified"),
+    "pull-request": ("lockgate.pull_request", "what a pull request's check does, and what it hands over"),
+    "publish": ("lockgate.publish", "comment, lock and status of a pull request, from what its check left"),
+    "quarantine": ("lockgate.quarantine", "push what was made here to the remote that nobody trusts"),
+    "admit": ("lockgate.admit", "bring what was merged into the trusted remote, every hash checked"),
+    "merge-lock": ("lockgate.merge_lock", "git's merge driver for dvc.lock: stage by stage"),
+    "setup-git": ("lockgate.setup_git", "have git merge dvc.lock stage by stage in this clone"),
+    "serve": ("lockgate.serve", "answer requests over HTTP with what an environment runs"),
+    "score": ("lockgate.score", "score a file or table with a release"),
     "store": ("lockgate.store_gc", "collect builds that no release points at (lockgate store gc)"),
 }
 

@@ -3,13 +3,11 @@
 Pure. What an author wrote goes through :mod:`lockgate.escape`; what is said of commits and files comes from git.
 """
 
-import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
 from lockgate import escape
-from lockgate.git import Commit, Snapshot
+from lockgate.git import Commit
 from lockgate.render import render
 from lockgate.render_markdown import LIMIT
 from lockgate.result import Result, Revision
@@ -18,6 +16,7 @@ WATERMARK_IMAGE = "https://cml.dev/watermark.png"
 ROOM = 512
 """Characters kept free for the watermark."""
 PATCH_LINES = 400
+UNSHOWN = "**Lock:** its change cannot be shown here; `lockgate run` makes the same one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +58,8 @@ def text(told: Told, written: Written) -> str:
     """Return the comment, no longer than GitHub takes."""
     head, tail = _body(told), _tail(told, written)
     if _length(head) + _length(tail) > LIMIT - ROOM:
-        tail = _tail(told, replace(written, patch=""))
-        tail += "\nThe lock's change is too long for a comment: `lockgate run` makes it.\n"
+        tail = f"{UNSHOWN}\n\n{_tail(told, replace(written, patch=''))}"
     return f"{head}\n{tail}"
-
-
-def patch(head: Snapshot, files: Mapping[str, bytes]) -> str:
-    """Return what would have been committed, for ``git apply``; at most :data:`PATCH_LINES` lines."""
-    lines: list[str] = []
-    for path, content in files.items():
-        before = (head.read(path) or b"").decode(errors="replace").splitlines(keepends=True)
-        after = content.decode(errors="replace").splitlines(keepends=True)
-        lines += difflib.unified_diff(before, after, f"a/{path}" if before else "/dev/null", f"b/{path}")
-    return "".join(lines) if len(lines) <= PATCH_LINES else ""
 
 
 def watermark(label: str) -> str:
@@ -107,7 +95,9 @@ def _tail(told: Told, written: Written) -> str:
         parts.append(
             f"**Lock:** what this run came to is committed to this branch as {written.commit}. Pull before you push."
         )
-    if written.patch:
+    if written.patch and escape.log(written.patch, PATCH_LINES) != written.patch.strip("\n"):
+        parts.append(UNSHOWN)
+    elif written.patch:
         parts.append(
             "<details>\n<summary><b>The lock this run came to</b>: take it with <code>git apply</code></summary>\n\n"
             f"{escape.block(written.patch, PATCH_LINES)}\n\n</details>"

@@ -274,6 +274,11 @@ def commit_on(root: Path, parent: str, files: Mapping[str, bytes], message: str,
     return git(top, "commit-tree", tree, "-p", parent, "-m", message, environment=people).strip()
 
 
+def difference(root: Path, before: str, after: str) -> str:
+    """Return what differs between two commits as a patch for ``git apply``."""
+    return git(root, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", before, after)
+
+
 def push(root: Path, commit: str, branch: str, expected: str, access: Mapping[str, str]) -> bool:
     """Have ``branch`` of ``origin`` point at ``commit`` if it stands at ``expected``; return whether it now does.
 

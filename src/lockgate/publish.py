@@ -150,7 +150,8 @@ class Publisher:
         base = Commit(self.root, self.pull.base_branch, fork)
         told, files = self._judged(base, head)
         own = self.pull.head_repository == self.github.repository
-        commit = git.commit_on(self.root, self.run.head_sha, files, MESSAGE, BOT) if files and own else None
+        made = git.commit_on(self.root, self.run.head_sha, files, MESSAGE, BOT) if files else None
+        commit = made if own else None
         if self.pull.head_sha not in (self.run.head_sha, commit):
             return f"nothing published: the branch has moved on to {self.pull.head_sha[:10]}"
         if (
@@ -160,7 +161,7 @@ class Publisher:
             and not git.push(self.root, commit, self.run.head_branch, self.run.head_sha, access)
         ):
             return "nothing published: the branch has moved on"
-        written = Written(commit, comment.patch(head, files) if not own else "")
+        written = Written(commit, "" if own or not made else git.difference(self.root, self.run.head_sha, made))
         body = comment.text(told, written)
         if self.dry_run:
             return body

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,9 @@ def _is_claimed(root: Path, base: Commit) -> bool:
 
 def _claimed(root: Path, base: Commit) -> Result:
     before, head = report.revisions(root, base.commit, report.WORKSPACE)
+    with suppress(LockgateError):  # what is not there is told by the report
+        named = policy.read_policy(base.read(policy.FILE) or b"").predictions
+        fetch_tracked(root, [named.file] if named else [], QUARANTINE)
     return report.build(root, before, head, lock=LockStatus("claimed"))
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -193,6 +194,10 @@ def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object]) -> in
     except DvcException as error:
         if watched is None or not watched.failed:
             tell(Progress("failed", "", error=words(error)))
+        return 1
+    except Exception as error:  # noqa: BLE001 - a store's own errors reach us through DVC as they are
+        traceback.print_exc()
+        tell(Progress("failed", "", error=words(error)))
         return 1
     except KeyboardInterrupt:
         return 130
