@@ -89,12 +89,16 @@ class Cycle(PipelineError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A path that a stage writes. ``cached`` files are kept by DVC, the others by git; ``persist`` survives a run."""
+    """A path that a stage writes. ``cached`` files are kept by DVC, the others by git; ``persist`` survives a run.
+
+    ``pushed`` ones are meant to be in the remote.
+    """
 
     path: str
     cached: bool = True
     kind: Literal["output", "metric", "plot"] = "output"
     persist: bool = False
+    pushed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +179,14 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """Data added with ``dvc add`` or ``dvc import``: its ``.dvc`` file and what it records."""
+    """Data added with ``dvc add`` or ``dvc import``: its ``.dvc`` file and what it records.
+
+    ``pushed`` data is meant to be in the remote; what comes from another repository is fetched from there.
+    """
 
     file: str
     outs: tuple[Recorded, ...]
+    pushed: bool = True
 
 
 @dataclass(frozen=True)
@@ -264,7 +272,7 @@ def read_pipeline(snapshot: Snapshot) -> Pipeline:
     plots: list[str] = []
     artifacts: dict[str, Mapping[str, Any]] = {}
     tracked: list[Tracked] = []
-    for path in snapshot.list("dvc.yaml", ".dvc"):
+    for path in _not_ignored(snapshot, snapshot.list("dvc.yaml", ".dvc")):
         text = snapshot.read(path)
         if text is None:
             continue
@@ -297,11 +305,23 @@ def read_lock(snapshot: Snapshot, pipeline: Pipeline) -> Lock:
     Raises :class:`BrokenLock`: conflict markers, cut short, an entry without command or hashes, an unknown schema.
     """
     stages: dict[str, LockedStage] = {}
-    for path in snapshot.list("dvc.lock"):
+    for path in _not_ignored(snapshot, snapshot.list("dvc.lock")):
         text = snapshot.read(path)
         if text and posixpath.basename(path) == "dvc.lock":
             stages.update(_locked(path, text, pipeline))
     return Lock(stages)
+
+
+def _not_ignored(snapshot: Snapshot, paths: Iterable[str]) -> list[str]:
+    """Return the paths that the root's ``.dvcignore`` leaves to DVC."""
+    lines = (snapshot.read(".dvcignore") or b"").decode(errors="replace").splitlines()
+    patterns = [line for line in lines if line.strip() and not line.startswith("#")]
+    if not patterns:
+        return list(paths)
+    from pathspec import PathSpec  # what DVC reads it with
+
+    ignored = PathSpec.from_lines("gitignore", patterns)
+    return [path for path in paths if not ignored.match_file(path)]
 
 
 def with_parents(path: str) -> Iterator[str]:
@@ -314,7 +334,7 @@ def with_parents(path: str) -> Iterator[str]:
 def _stage(path: str, name: str, definition: Mapping[str, Any]) -> Stage:
     wdir = join(posixpath.dirname(path), definition.get("wdir") or ".")
     outs = [
-        Output(join(wdir, out), flags.get("cache", True), kind, flags.get("persist", False))
+        Output(join(wdir, out), flags.get("cache", True), kind, flags.get("persist", False), flags.get("push", True))
         for key, kind in _OUTPUT_KINDS
         for item in definition.get(key, [])
         for out, flags in ([(item, {})] if isinstance(item, str) else item.items())
@@ -351,7 +371,9 @@ def _tracked(path: str, content: Mapping[str, Any]) -> Tracked:
     outs = content.get("outs") or []
     if not isinstance(outs, list) or not all(isinstance(o, dict) and isinstance(o.get("path"), str) for o in outs):
         raise BrokenFile(path, "'outs' is not a list of entries with a 'path'")
-    return Tracked(path, tuple(_recorded(folder, out) for out in outs))
+    elsewhere = any(isinstance(dep, dict) and "repo" in dep for dep in content.get("deps") or [])
+    pushed = not elsewhere and all(out.get("push", True) for out in outs)
+    return Tracked(path, tuple(_recorded(folder, out) for out in outs), pushed)
 
 
 def _recorded(folder: str, item: Mapping[str, Any]) -> Recorded:

@@ -372,3 +372,14 @@ def test_a_parameter_is_found_by_its_path() -> None:
     assert param(values, "x") is None
     assert param(values, "a.z") is MISSING
     assert param(values, "x.y") is MISSING
+
+
+def test_what_dvcignore_names_is_no_part_of_the_pipeline(ran: Project) -> None:
+    ran.write("examples/dvc.yaml", "stages: {other: {cmd: 'true'}}\n")
+    ran.write("examples/dvc.lock", "not a lock\n")
+    ran.write(".dvcignore", "# what is not ours\n/examples\n")
+
+    state = read_state(Workspace(ran.root))
+
+    assert [stage.name for stage in state.pipeline.stages] == ["ingest", "prepare", "train", "evaluate"]
+    assert set(state.lock.stages) == {"ingest", "prepare", "train", "evaluate"}
