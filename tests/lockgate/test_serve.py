@@ -340,7 +340,7 @@ def test_what_cannot_be_served_says_why_and_nothing_listens(registry: Registry, 
     fails(3, "names no entry of the form", entry="os.system")
     fails(4, "json is not the wheel's", entry="json:load")
     fails(5, "has unknown keys: more", more=1)
-    fails(6, "the process of the model ended while it loaded", loading="os._exit(3)")
+    fails(6, "its process ended before it answered", loading="os._exit(3)")
     fails(7, "ZeroDivisionError", loading="1 / 0")
     fails(8, "names as model no file of the build", model="../../store")
     fails(9, "is no schema of a request", request={**TOY, "columns": [{"name": "x", "type": "complex"}]})

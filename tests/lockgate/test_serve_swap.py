@@ -78,7 +78,7 @@ def test_twenty_promotions_under_load_fail_no_request_and_mix_nothing(
     [
         ({"expected": 0.25}, "sample request 0 gave 0.002 where 0.25 is expected"),
         ({"file_number": 1}, "code and file are of two releases"),
-        ({"loading": "os._exit(1)"}, "ended while it loaded"),
+        ({"loading": "os._exit(1)"}, "its process ended before it answered"),
         ({"loading": "raise MemoryError('no room')"}, "no room"),
         ({"card": "../../../store"}, "names as card no file of the build"),
     ],

@@ -95,8 +95,7 @@ class ModelProcess:
             "model": str(loadable.folder / loadable.contract.model),
         }
         try:
-            self._send(json.dumps(told).encode())
-            self.ask(self.schema.serialize())
+            self.ask(json.dumps(told).encode(), self.schema.serialize())
         except BaseException:
             self.close()
             raise
@@ -120,13 +119,18 @@ class ModelProcess:
                 f"sample request {worst} gave {answers[worst]} where {samples.probabilities[worst]} is expected"
             )
 
-    def ask(self, content: Any) -> bytes:
-        """Send one frame and return the answer to it. Raises :class:`ModelFailed`; :class:`ConnectionError` if the
-        process is gone."""
-        self._send(content)
-        answer = worker.receive(self.line)
+    def ask(self, *frames: Any) -> bytes:
+        """Send frames and return the answer to the last. Raises :class:`ModelFailed`."""
+        try:
+            for content in frames:
+                view = memoryview(content).cast("B")
+                self.line.sendall(struct.pack("<Q", len(view)))
+                self.line.sendall(view)
+            answer = worker.receive(self.line)
+        except OSError as error:
+            raise self.failed(f"its process does not answer ({error})") from None
         if not answer:
-            raise ConnectionResetError
+            raise self.failed("its process ended before it answered")
         return self.unwrap(answer)
 
     def unwrap(self, answer: bytes) -> bytes:
@@ -147,23 +151,12 @@ class ModelProcess:
         self.process.kill()
         self.process.wait()
 
-    def _send(self, content: Any) -> None:
-        view = memoryview(content).cast("B")
-        self.line.sendall(struct.pack("<Q", len(view)))
-        self.line.sendall(view)
-
 
 def start(loadable: Loadable, threads: int = 1) -> ModelProcess:
     """Return the model of a build, loaded and tried on the build's samples. Raises :class:`ModelFailed`."""
-    try:
-        process = ModelProcess(loadable, threads)
-    except (OSError, TimeoutError) as error:
-        raise ModelFailed(loadable.name, f"the process of the model ended while it loaded ({error})") from None
+    process = ModelProcess(loadable, threads)
     try:
         process.try_samples()
-    except OSError as error:
-        process.close()
-        raise ModelFailed(loadable.name, f"the process of the model ended on the samples ({error})") from None
     except BaseException:
         process.close()
         raise

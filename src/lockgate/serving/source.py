@@ -5,7 +5,9 @@ service while the store is down is verified by the same code as ever: a file cha
 beyond the store is how far the log had come: a log that ends earlier lost entries, which the store alone cannot show.
 """
 
+import fcntl
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,11 +77,15 @@ class Source:
     def bring(self, found: Found) -> Path:
         """Return the folder here with the build's files, fetched if need be, each byte verified."""
         folder = self.folder(found)
-        try:
-            fetch(self._registry(), found.build, folder)
-        except FolderTaken:  # damaged since; nobody but us writes there
-            shutil.rmtree(folder)
-            fetch(self._registry(), found.build, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (folder.parent / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may want the same at the same time
+            try:
+                fetch(self._registry(), found.build, folder)
+            except FolderTaken:  # damaged since; nobody but us writes there
+                shutil.rmtree(folder)
+                fetch(self._registry(), found.build, folder)
+            os.utime(folder)
         return folder
 
     def remember(self, found: Found) -> None:
