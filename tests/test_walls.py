@@ -12,14 +12,21 @@ import pytest
 SRC = Path(__file__).parents[1] / "src"
 MODULES = {str(path.relative_to(SRC)): path for path in sorted(SRC.rglob("*.py"))}
 
-# Each driver of the outside world, and the only modules that may use it.
-DRIVERS = {
-    "subprocess": {"git.py", "publish.py", "reproduction.py", "serving/process.py"},
-    "obstore": {"store.py"},
-    "fsspec": {"ingest.py"},
-    "sqlalchemy": {"serving/record.py", "serving/sql.py"},
-    "http": {"github.py"},
-    "urllib.request": {"github.py"},
+# Each driver of the outside world, and the only modules (or folders) that may use it.
+DRIVERS: dict[str, set[str]] = {
+    "subprocess": {
+        "lockgate/build.py",  # the build backend, for the wheel of the model
+        "lockgate/git.py",
+        "lockgate/prepare.py",  # the model's own code, in a process without rights
+        "lockgate/publish.py",  # cml
+        "lockgate/reproduction.py",  # dvc repro, watched
+        "lockgate/serving/process.py",  # the model's worker
+    },
+    "obstore": {"lockgate/store.py"},
+    "fsspec": {"flight_delay/ingest.py"},
+    "sqlalchemy": {"lockgate/serving/"},
+    "http": {"lockgate/github.py"},
+    "urllib.request": {"lockgate/github.py"},
     "requests": set(),
     "httpx": set(),
     "multiprocessing": set(),
@@ -84,8 +91,9 @@ def test_lockgate_knows_the_pipeline_by_its_files_and_not_by_the_names_of_its_co
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_driver_of_the_outside_world_is_used_where_it_is_at_home_and_nowhere_else(driver: str) -> None:
-    users = {name.partition("/")[2] for name, path in MODULES.items() if uses(path, driver)}
-    assert users <= DRIVERS[driver]
+    users = {name for name, path in MODULES.items() if uses(path, driver)}
+    homes = tuple(DRIVERS[driver])
+    assert [name for name in sorted(users) if not name.startswith(homes)] == []
 
 
 def test_the_pipeline_writes_files_in_one_place_and_starts_no_program() -> None:
