@@ -1,5 +1,6 @@
 """Whole pull requests: the real workflows, git over HTTPS, an object store with a role for each half."""
 
+import html
 import re
 
 import pytest
@@ -206,12 +207,10 @@ def test_a_fork_runs_without_any_credential_and_gets_the_lock_as_a_patch(world: 
     assert world.forge.tip(FORK, "less-noise") == head
     assert world.objects("quarantine") == before
     assert world.status(head) == "success"
-    patch = re.search(r"<pre><code>(--- a/dvc.lock.*?)</code></pre>", world.comments(number)[0], re.DOTALL)
+    patch = re.search(r"<pre><code>(diff --git a/dvc.lock.*?)</code></pre>", world.comments(number)[0], re.DOTALL)
     assert patch
     clone = world.clone(FORK, "less-noise")
-    (clone / "lock.patch").write_text(
-        patch[1].replace("&quot;", '"').replace("&gt;", ">").replace("&#x27;", "'") + "\n"
-    )
+    (clone / "lock.patch").write_text(html.unescape(patch[1]) + "\n")
     git(clone, "apply", "lock.patch")
     assert "noise: 0.5" in (clone / "dvc.lock").read_text()
 

@@ -371,7 +371,8 @@ def seed(folder: Path, forge: Forge, store: seaweed.Seaweed) -> None:
     (project / ".dvc/config").write_text(
         "[core]\n    remote = trusted\n    analytics = false\n"
         + "".join(
-            f"['remote \"{name}\"']\n    url = s3://{BUCKET}/{name}\n    endpointurl = {store.endpoint}\n    verify = true\n"
+            f"['remote \"{name}\"']\n    url = s3://{BUCKET}/{name}\n    verify = true\n"
+            f"    endpointurl = {store.endpoint}\n"
             for name in ("trusted", "quarantine")
         )
     )
