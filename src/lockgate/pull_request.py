@@ -16,20 +16,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lockgate import artifact, git, policy, report, run
+from lockgate import artifact, git, policy, quarantine, report, run
 from lockgate.artifact import Artifact
-from lockgate.dvc import WorkspaceFiles, fetch_tracked, read_anonymously, remotes
+from lockgate.dvc import DvcError, WorkspaceFiles, fetch_tracked, read_anonymously, remotes
 from lockgate.errors import LockgateError
 from lockgate.git import Commit, Workspace
 from lockgate.pipeline import read_lock, read_pipeline
 from lockgate.plan import needed_pipeline, plan
+from lockgate.remotes import QUARANTINE
 from lockgate.result import LockStatus, Result, Verdict, read_result
 
 CONFIG = ".dvc/config"
 COMMITTED = re.compile(r"\.dvc/(config|\.gitignore|plots/[^/]+\.json)")
 """What of DVC's own folder may be in git: a committed cache or configuration would decide what runs."""
-QUARANTINE = "quarantine"
-"""The remote to which a pull request's run, or its author, may write; no run trusts what it finds there."""
 OUTPUT_LIMIT = 1 << 20
 """Bytes of one output that git keeps; a bigger one belongs to DVC."""
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
@@ -90,6 +89,8 @@ def judge(root: Path, target: str, folder: Path, *, fork: bool = False) -> Artif
         except run.StageFailed:
             return Artifact(read_result(output.read_bytes()))
         result = _with_lock_judged(read_result(output.read_bytes()))
+        if not fork:
+            result = replace(result, notes=(*result.notes, *_quarantined(root)))
         return Artifact(result, (root / "dvc.lock").read_bytes(), outputs_in_git(root))
 
 
@@ -161,6 +162,17 @@ def _is_claimed(root: Path, base: Commit) -> bool:
     current, pipeline = Workspace(root), needed_pipeline(Workspace(root))
     plans = plan(pipeline, read_lock(current, pipeline), WorkspaceFiles(root), current)
     return all(item.verdict == "same" for item in plans)
+
+
+def _quarantined(root: Path) -> tuple[str, ...]:
+    """Push what is new to the quarantine, if there is one; return what a reviewer should know of it."""
+    if QUARANTINE not in remotes(root):
+        return ()
+    try:
+        quarantine.push(root)
+    except DvcError as error:
+        return (f"What was made here could not be pushed, so it will be made again after the merge: {error}",)
+    return ()
 
 
 def _claimed(root: Path, base: Commit) -> Result:

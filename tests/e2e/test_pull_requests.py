@@ -1,6 +1,8 @@
 """Whole pull requests: the real workflows, git over HTTPS, an object store with a role for each half."""
 
+import hashlib
 import html
+import json
 import re
 
 import pytest
@@ -213,6 +215,110 @@ def test_a_fork_runs_without_any_credential_and_gets_the_lock_as_a_patch(world: 
     (clone / "lock.patch").write_text(html.unescape(patch[1]) + "\n")
     git(clone, "apply", "lock.patch")
     assert "noise: 0.5" in (clone / "dvc.lock").read_text()
+
+
+def made(world: World, branch: str) -> set[str]:
+    """Return the digests of what DVC keeps of the last two stages, as a branch's lock has them."""
+    stages = yaml.safe_load(world.read("dvc.lock", branch))["stages"]
+    outs = [*stages["train"]["outs"], *stages["evaluate"]["outs"]]
+    return {out["md5"] for out in outs if out["path"] in ("models/model.json", "reports/predictions.parquet")}
+
+
+def test_what_a_run_made_waits_in_quarantine_and_is_admitted_once_it_is_merged(world: World) -> None:
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+    world.publish(world.check(number))
+    new = made(world, "less-noise")
+    assert new == world.objects("quarantine")
+    assert not new & world.objects("trusted")
+    world.merge(number)
+
+    done = world.main()
+
+    assert done.code == 0, done.log
+    assert new <= world.objects("trusted")
+    assert done.log.count("admitted") == 2
+
+
+def test_what_is_altered_in_quarantine_is_made_again(world: World) -> None:
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+    world.publish(world.check(number))
+    for digest in made(world, "less-noise"):
+        bucket(world.store).put(f"quarantine/files/md5/{digest[:2]}/{digest[2:]}", b"mine")
+    world.merge(number)
+
+    done = world.main()
+
+    assert done.code == 0, done.log
+    assert done.log.count("rebuilt") >= 2
+    for digest in made(world, "main"):
+        content = bytes(bucket(world.store).get(f"trusted/files/md5/{digest[:2]}/{digest[2:]}").bytes())
+        assert hashlib.md5(content, usedforsecurity=False).hexdigest() == digest
+
+
+def test_two_pull_requests_that_change_different_parameters_merge_one_after_the_other(world: World) -> None:
+    world.push(REPOSITORY, "main", {".gitattributes": "dvc.lock merge=lockgate\nreports/*.json merge=ours\n"})
+    one = world.propose("less-noise", world.edited(*LESS_NOISE))
+    other = world.propose("march", world.edited("params.yaml", "months: 2", "months: 3"))
+    for number in (one, other):
+        done = world.publish(world.check(number))
+        assert done.code == 0, done.log
+    world.merge(one)
+    assert world.main().code == 0
+
+    world.update(other)  # as GitHub asks for: what is merged is what was run
+    run = world.check(other)
+    world.publish(run)
+    world.merge(other)
+    done = world.main()
+
+    assert run.code == 0, run.log
+    assert done.code == 0, done.log
+    lock = yaml.safe_load(world.read("dvc.lock"))["stages"]
+    assert lock["train"]["params"]["params.yaml"]["train"]["noise"] == 0.5
+    assert lock["ingest"]["params"]["params.yaml"]["ingest"]["months"] == 3
+    assert made(world, "main") <= world.objects("trusted")
+
+
+def test_a_merged_lock_that_does_not_belong_to_its_code_fails_loudly_with_the_stage(world: World) -> None:
+    world.push(REPOSITORY, "main", world.edited(*LESS_NOISE))  # past every check
+
+    done = world.main()
+
+    assert done.code == 1
+    assert "train" in done.log
+    assert "noise" in done.log
+
+
+def test_data_that_an_author_added_and_pushed_to_quarantine_is_used_and_admitted(world: World) -> None:
+    number, digest = add_data(world)
+
+    run = world.check(number)
+    world.publish(run)
+    world.merge(number)
+    done = world.main()
+
+    assert (run.code, done.code) == (0, 0), run.log + done.log
+    assert digest in world.objects("trusted")
+
+
+def add_data(world: World) -> tuple[int, str]:
+    """Open a pull request that has DVC track the source's files, pushed to quarantine as its author would."""
+    content = {f"{n:02}.csv": world.read(f"source/{n:02}.csv").encode() for n in (1, 2, 3)}
+    digests = {name: hashlib.md5(text, usedforsecurity=False).hexdigest() for name, text in content.items()}
+    listing = json.dumps([{"md5": digests[name], "relpath": name} for name in sorted(content)], sort_keys=True).encode()
+    whole = hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
+    objects = {whole: listing, **{digests[name]: text for name, text in content.items()}}
+    for digest, text in objects.items():
+        bucket(world.store).put(f"quarantine/files/md5/{digest[:2]}/{digest[2:]}", text)
+    size = sum(map(len, content.values()))
+    tracked = {"outs": [{"md5": whole, "size": size, "nfiles": 3, "hash": "md5", "path": "months"}]}
+    files: dict[str, str | bytes | None] = {
+        "months.dvc": yaml.safe_dump(tracked),
+        ".gitignore": world.read(".gitignore") + "/months\n",
+        **world.edited("dvc.yaml", "deps: [source,", "deps: [months,"),
+        **world.edited("src/ingest.py", "source/", "months/"),
+    }
+    return world.propose("track", files), whole
 
 
 def test_a_head_that_moved_while_its_run_was_at_work_gets_nothing_of_that_run(world: World) -> None:

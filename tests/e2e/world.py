@@ -27,6 +27,7 @@ from tests.e2e import forge as forges
 from tests.e2e.forge import Forge, git
 
 from lockgate.result import Result, read_result
+from lockgate.setup_git import settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -133,6 +134,15 @@ class World:
         )
         return done.stdout.decode()
 
+    def update(self, number: int) -> None:
+        """Merge main into a pull request's branch on a machine where `lockgate setup-git` was run."""
+        branch = self.forge.pulls[number]["branch"]
+        clone = self.clone(REPOSITORY, branch)
+        for key, value in {**settings(), "merge.ours.driver": "true"}.items():
+            git(clone, "config", key, value)
+        git(clone, "merge", "-q", "-m", "Merge main", "origin/main")
+        git(clone, "push", "-q", "origin", "HEAD")
+
     def merge(self, number: int) -> str:
         """Merge a pull request as GitHub's button does; return the new tip of main."""
         pull = self.forge.pulls[number]
@@ -223,7 +233,7 @@ class World:
         rights = {name: "read" if fork else right for name, right in (job.get("permissions") or {}).items()}
         subject = (job.get("environment") and f"environment:{job['environment']}") or event_name
         identity = f"repo:{REPOSITORY}:{subject}" if rights.pop("id-token", "") == "write" else ""
-        settings = {
+        variables = {
             "GITHUB_API_URL": f"{self.forge.address}/api/v3",
             "GITHUB_SERVER_URL": self.forge.address,
             "GITHUB_REPOSITORY": REPOSITORY,
@@ -253,7 +263,7 @@ class World:
         ]
         command += ["-P", "ubuntu-24.04=-self-hosted", "--no-skip-checkout", "--no-cache-server"]
         command += ["--action-cache-path", str(here / "act"), "-s", f"GITHUB_TOKEN={self.forge.token(rights)}"]
-        for name, value in settings.items():
+        for name, value in variables.items():
             command += ["--env", f"{name}={value}"]
         for name, value in ({} if fork else self.variables).items():
             command += ["--var", f"{name}={value}"]
