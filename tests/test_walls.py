@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,14 @@ WRITING = {
 WORLD = {"subprocess", "socket", "shutil", "tempfile", "fcntl", "signal", *DRIVERS}
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Yield each module that a file imports, at its top or inside a function, with the names taken from it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -68,7 +74,7 @@ def uses(path: Path, package: str) -> bool:
 
 
 def calls(path: Path) -> Iterator[ast.Call]:
-    return (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+    return (node for node in nodes(path) if isinstance(node, ast.Call))
 
 
 @pytest.mark.parametrize(("package", "other"), [("flight_delay", "lockgate"), ("lockgate", "flight_delay")])
@@ -83,7 +89,7 @@ def test_lockgate_knows_the_pipeline_by_its_files_and_not_by_the_names_of_its_co
         name
         for name, path in MODULES.items()
         if name.startswith("lockgate/")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "flight_delay." in node.value
     ]
     assert named == []

@@ -106,11 +106,10 @@ def test_no_clock_no_address_and_no_compression_is_in_the_file(content: bytes) -
 
 
 def test_another_process_with_another_hash_seed_writes_the_same_bytes(small: SmallPipeline, content: bytes) -> None:
-    for seed in ("1", "4242"):
-        (small.root / MODEL).unlink()
-        done = small.command("train", PYTHONHASHSEED=seed)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert (small.root / MODEL).read_bytes() == content
+    (small.root / MODEL).unlink()
+    done = small.command("train", PYTHONHASHSEED="4242")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (small.root / MODEL).read_bytes() == content
 
 
 # Refusals
@@ -214,9 +213,9 @@ def test_a_file_altered_anywhere_loads_equal_or_is_refused_in_one_way(
 def test_a_model_that_is_missing_or_cut_stops_evaluate_and_leaves_the_last_reports(small: SmallPipeline) -> None:
     path = small.root / MODEL
     path.write_bytes(path.read_bytes()[:5000])
-    assert small.refused("evaluate").startswith("models/flight-delay.skops: not a whole skops file (BadZipFile")
+    assert small.refused_here("evaluate").startswith("models/flight-delay.skops: not a whole skops file (BadZipFile")
     path.unlink()
-    assert small.refused("evaluate").startswith("models/flight-delay.skops: No such file or directory.")
+    assert small.refused_here("evaluate").startswith("models/flight-delay.skops: No such file or directory.")
 
 
 LOADS_WITHOUT_PICKLE = """

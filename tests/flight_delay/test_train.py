@@ -82,7 +82,7 @@ def test_a_column_of_nothing_stops_the_stage_and_leaves_the_last_model(small: Sm
         table.column_names.index("pressure"), "pressure", pa.nulls(table.num_rows, pa.float64())
     ))  # fmt: skip
     small.run("prepare")
-    assert small.refused("train").startswith("the training rows have no value at all in pressure: ")
+    assert small.refused_here("train").startswith("the training rows have no value at all in pressure: ")
 
 
 def test_progress_is_shown_and_a_tree_s_line_of_scikit_learn_is_not(
@@ -100,4 +100,4 @@ def test_a_disk_that_fills_leaves_the_last_model(small: SmallPipeline) -> None:
 
 def test_prepared_rows_that_are_missing_are_named_with_what_makes_them(small: SmallPipeline) -> None:
     (small.root / "data/prepared/train.parquet").unlink()
-    assert small.refused("train") == "data/prepared/train.parquet: there is no such file. `dvc repro` makes it."
+    assert small.refused_here("train") == "data/prepared/train.parquet: there is no such file. `dvc repro` makes it."
