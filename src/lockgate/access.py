@@ -148,7 +148,7 @@ def signer_of(arguments: argparse.Namespace) -> Signer:
         return KeylessSigner()
     key = _key(arguments.private_key, "LOCKGATE_PRIVATE_KEY", PRIVATE_KEY)
     if key is None:
-        raise UsageError("who signs is not said", "Name a private key with --private-key, or sign with --keyless.")
+        raise UsageError("who signs is not said", "`lockgate keys` makes a pair; else --private-key or --keyless.")
     return KeySigner(key)
 
 

@@ -115,7 +115,7 @@ class IdentityVerifier:
         from model_signing._signing import sign_sigstore
 
         try:
-            verifier = sign_sigstore.Verifier(identity=self.identity, oidc_issuer=self.issuer)
+            verifier: Any = sign_sigstore.Verifier(identity=self.identity, oidc_issuer=self.issuer)
             verifier._policy = _Policy(self)  # noqa: SLF001 - its own knows no pattern
         except Exception as error:
             raise SigningError(

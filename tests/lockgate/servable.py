@@ -26,8 +26,11 @@ include = ["*.py"]
 "" = "delay_model"
 """
 CODE = """\
-import json
+import json, os
 import numpy as np
+
+if os.path.isdir(os.path.expanduser("~/trap")):  # a test wants to know that this code ran
+    open(os.path.expanduser("~/trap/ran"), "w").close()
 
 class Model:
     def __init__(self, noise):
