@@ -381,7 +381,7 @@ def test_a_pipeline_too_dear_to_run_twice_shows_the_authors_lock_as_claimed(worl
     result = world.result(run)
     assert result.lock.status == "claimed", run.log
     assert result.execution is None
-    assert "claimed" in world.comments(number)[0]
+    assert "**Claimed, not reproduced:**" in world.comments(number)[0]
 
 
 def test_keys_do_where_a_store_knows_no_oidc(world: World) -> None:
