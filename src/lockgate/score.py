@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lockgate.access import add_reader_options, parse_ref
-from lockgate.errors import UsageError
+from lockgate.errors import LockgateError, UsageError
 from lockgate.registry import as_json
 from lockgate.serve import ServiceMissing, add_cache_option, source_of
+from lockgate.serving.source import Found, Source
 
 if TYPE_CHECKING:
     from lockgate.serving.batch import Count
@@ -37,51 +38,47 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Score what is not scored yet."""
+    try:
+        import sqlalchemy
+    except ImportError as error:
+        raise ServiceMissing(str(error.name)) from None
+    source = source_of(arguments, parse_ref(arguments.ref))
+    found = source.newest()
+    try:
+        done = _score(arguments, source, found)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise LockgateError(f"the database refused: {str(getattr(error, 'orig', error)).splitlines()[0]}") from None
+    facts = {"release": found.release, "build": found.digest, "scored": done.scored, "there_before": done.there}
+    text = f"{done.scored:,} rows scored with {found.release}, {done.there:,} were there before\n"
+    sys.stdout.write(as_json(facts) if arguments.json else text)
+    return 0
+
+
+def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Count":
     from lockgate.serving.batch import Errand, Trust, score_here, score_there
     from lockgate.serving.inputs import File, inputs_of
     from lockgate.serving.outputs import Job, ParquetOutput, output_of
     from lockgate.serving.process import unpack
 
     key = tuple(name for name in arguments.key.split(",") if name)
-    try:
-        inputs = inputs_of(arguments.input, arguments.query, key)
-        output = output_of(arguments.output, arguments.table)
-    except ImportError as error:
-        raise ServiceMissing(str(error.name)) from None
-    source = source_of(arguments, parse_ref(arguments.ref))
-    found = source.newest()
+    inputs = inputs_of(arguments.input, arguments.query, key)
+    output = output_of(arguments.output, arguments.table)
     when = arguments.time or datetime.now(UTC).isoformat(timespec="seconds")
     job = Job(found.release, found.digest, key or ("file", "row"), arguments.rows)
     shown = _Progress()
-    if arguments.scheduler:
-        files = [one for one in inputs if isinstance(one, File)]
-        if len(files) != len(inputs) or not isinstance(output, ParquetOutput):
-            raise UsageError("a cluster scores files into a folder that all its workers reach")
-        output.prepare(job)
-        errand = Errand(
-            source.url,
-            source.name,
-            found.build.release.version,
-            Trust.of(source.verifier),
-            str(source.cache),
-            job,
-            output,
-            when,
-        )
-        try:
-            done = score_there(arguments.scheduler, files, errand, shown)
-        except ImportError as error:
-            raise ServiceMissing(str(error.name)) from None
-    else:
+    if not arguments.scheduler:
         loadable = unpack(found.release, source.bring(found))
         try:
-            done = score_here(inputs, loadable, job, output, when, processes=arguments.processes, progress=shown)
+            return score_here(inputs, loadable, job, output, when, processes=arguments.processes, progress=shown)
         finally:
             loadable.discard()
-    facts = {"release": found.release, "build": found.digest, "scored": done.scored, "there_before": done.there}
-    text = f"{done.scored:,} rows scored with {found.release}, {done.there:,} were there before\n"
-    sys.stdout.write(as_json(facts) if arguments.json else text)
-    return 0
+    files = [one for one in inputs if isinstance(one, File)]
+    if len(files) != len(inputs) or not isinstance(output, ParquetOutput):
+        raise UsageError("a cluster scores files into a folder that all its workers reach")
+    output.prepare(job)
+    version, trust = found.build.release.version, Trust.of(source.verifier)
+    errand = Errand(source.url, source.name, version, trust, str(source.cache), job, output, when)
+    return score_there(arguments.scheduler, files, errand, shown)
 
 
 class _Progress:

@@ -25,7 +25,7 @@ TOY = {
     ],
     "example": {"x": 0.25, "when": "2026-01-02T03:04:05"},
 }
-# the probability says the release, and depends on nothing else, except where a test asks the model to misbehave
+# the probability says the release; `kind` can ask the model to misbehave, or to answer with the request's own x instead
 TOY_CODE = """
 import json, os, time
 import numpy as np
@@ -43,10 +43,12 @@ class Model:
         if "raise" in kinds:
             raise ValueError("I was asked to")
         if "slow" in kinds:
-            time.sleep(0.2)
+            time.sleep(0.1)
         if self.number != NUMBER:
             raise ValueError("code and file are of two releases")
-        return np.full(batch.num_rows, NUMBER / 1000)
+        own = np.array([kind == "x" for kind in kinds])
+        x = batch.column("x").to_numpy(zero_copy_only=False)
+        return np.where(own, np.abs(x) / 1000, NUMBER / 1000)
 
 def load(path):
     {loading}

@@ -1,7 +1,6 @@
 """A real ``lockgate serve`` in a process of its own, on a free port of the loopback interface."""
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -101,7 +100,3 @@ def roll_back(registry: Registry, keys: Keys, number: int) -> None:
     """Have staging run release ``number`` again."""
     build = registry.release(f"v{number}.0.0")
     Environment(registry, "staging").append(build, keys.signer, ACTOR, "rollback")
-
-
-def lines(answers: list[bytes]) -> list[dict[str, Any]]:
-    return [json.loads(answer) for answer in answers]

@@ -152,7 +152,7 @@ def score_there(address: str, inputs: Sequence[File], errand: Errand, progress: 
     connect: Any = distributed.Client
     completed: Any = distributed.as_completed
     try:
-        client = connect(address, timeout="20s", set_as_default=False)
+        client = connect(address, timeout="5s", set_as_default=False)
     except OSError as error:
         raise LockgateError(
             f"no scheduler answers at {address} ({type(error).__name__})", "Start one: `dask scheduler`."
@@ -160,7 +160,7 @@ def score_there(address: str, inputs: Sequence[File], errand: Errand, progress: 
     total = Count()
     with client:
         tasks = [client.submit(score_file, file, errand, pure=False) for file in inputs]
-        for task in completed(tasks):
+        for task in completed(tasks, loop=client.loop):
             total += task.result()
             progress(total)
     return total

@@ -119,6 +119,11 @@ class SqlOutput:
 
         self.name = table
         self.engine = create_engine(url)
+        if (
+            self.engine.dialect.name == "sqlite"
+        ):  # else a query of the same file would bar us from writing while it is read
+            with self.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         self.metadata = MetaData()
         self.parts = Table(
             f"{table}_parts",
