@@ -32,6 +32,8 @@ CONTEXT = "lockgate"
 BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 """Who comments and commits: the user behind a workflow's own token."""
 MESSAGE = "Lock what this change's run came to"
+PUSH_TOKEN = "LOCKGATE_PUSH_TOKEN"
+"""The variable with another token to commit with: a push made with a workflow's own starts no workflow."""
 SEEN_BY_CML = 30
 """`cml` looks for its comment among this many, the oldest, and takes the last that has its watermark."""
 MACHINERY = (".github/", ".dvc/", policy.FILE)
@@ -143,7 +145,7 @@ class Publisher:
 
     def publish(self) -> str:
         """Write the lock to the branch if it fits, comment, set the status. Return what was done, in words."""
-        access = git.authorization(self.server, self.github.token)
+        access = git.authorization(self.server, os.environ.get(PUSH_TOKEN) or self.github.token)
         git.fetch(self.root, self.run.head_sha, access)
         head = Commit(self.root, self.run.head_branch, self.run.head_sha)
         fork = git.merge_base(self.root, f"origin/{self.pull.base_branch}", self.run.head_sha)
