@@ -239,13 +239,15 @@ class _Altered(Exception):  # noqa: N818 - never leaves this module
 
 
 def _members(text: bytes, item: Object, source: Source) -> set[Object]:
-    """Return the files that a folder's list names. A list that could lead out of its folder is refused."""
-    listing = json.loads(text)
-    for entry in listing:
-        path = posixpath.normpath(entry["relpath"])
-        if not Object(str(entry["md5"])).is_valid or posixpath.isabs(path) or path.split("/")[0] == "..":
-            raise _Altered(item.digest, f"an entry that is no file of a folder ({entry['relpath']!r})", source.name)
-    return {Object(entry["md5"], item.legacy) for entry in listing}
+    """Return the files that a folder's list names. What is no such list, or leads out of its folder, is refused."""
+    try:
+        found = {posixpath.normpath(entry["relpath"]): Object(entry["md5"], item.legacy) for entry in json.loads(text)}
+        wrong = [path for path, member in found.items() if path.split("/")[0] in ("", ".", "..") or not member.is_valid]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _Altered(item.digest, "something that is no list of files", source.name) from error
+    if wrong:
+        raise _Altered(item.digest, f"a list of files with '{wrong[0]}' in it", source.name)
+    return set(found.values())
 
 
 # --- what has to be made again

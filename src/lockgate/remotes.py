@@ -198,14 +198,14 @@ def _remote(repo: Any, name: str) -> Remote:
             f"'{name}' is a cloud-versioned remote: it has no objects by digest", "Use a plain remote for this."
         )
     server = remote.config.get("endpointurl") or ""
-    return Remote(name, remote.fs.unstrip_protocol(remote.path) + (f" at {server}" if server else ""), remote)
+    place = remote.fs.unstrip_protocol(remote.path)
+    return Remote(name, f"{place} at {server}" if server else place, remote)
 
 
 def _is_inside(one: Remote, other: Remote) -> bool:
-    a, b = (posixpath.normpath(remote.address.partition(" at ")[0]) + "/" for remote in (one, other))
-    return one.address.partition(" at ")[2] == other.address.partition(" at ")[2] and (
-        a.startswith(b) or b.startswith(a)
-    )
+    (place, _, server), (other_place, _, other_server) = (each.address.partition(" at ") for each in (one, other))
+    shorter, longer = sorted((f"{posixpath.normpath(each)}/" for each in (place, other_place)), key=len)
+    return server == other_server and longer.startswith(shorter)
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Admission after a merge, on folders and on a real S3 server; the quarantine is full of what an attacker wants there."""
+"""Admission after a merge, on folders and on a real S3 server, with what an attacker would put into the quarantine."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tests.seaweed import Seaweed
 
 from lockgate import admit
 from lockgate.dvc import Cache, content_digest
-from lockgate.remotes import Object, ObjectDiffers, Remote, RemoteError, open_remotes
+from lockgate.remotes import Object, ObjectDiffers, Remote, open_remotes
 
 Lockgate = Callable[..., tuple[int, str, str]]
 SOURCE = str(Path(admit.__file__).parents[1])
@@ -125,7 +125,13 @@ def test_the_table_names_each_output_with_its_stage_and_status(merged: Project, 
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == ["output", *OUTPUTS]
     assert out.splitlines()[1].split()[1:3] == ["(source", "data)"]
-    assert out.splitlines()[4].split() == ["models/model.bin", "train", digest_of(merged, "train")[:12], "admitted", "1"]
+    assert out.splitlines()[4].split() == [
+        "models/model.bin",
+        "train",
+        digest_of(merged, "train")[:12],
+        "admitted",
+        "1",
+    ]
 
 
 def test_it_admits_the_commit_and_not_what_lies_about_in_the_working_tree(merged: Project, lockgate: Lockgate) -> None:
@@ -199,7 +205,7 @@ def test_an_object_larger_than_the_lock_says_is_not_even_fetched(merged: Project
     digest = digest_of(merged, "train")
     endless = stored(quarantine(merged), digest)
     plant(endless, b"")
-    os.truncate(endless, 1 << 40)
+    os.truncate(endless, 1 << 26)
 
     code, rows, _ = admitted(lockgate, "--no-rebuild")
 
@@ -268,13 +274,27 @@ def test_a_digest_that_is_none_is_refused_and_no_path_is_made_of_it(
     assert (rows["models/model.bin"]["status"], rows["models/model.bin"]["where"]) == ("refused", "dvc.lock")
 
 
+NOWHERE = "0" * 32
+
+
 @pytest.mark.parametrize(
-    "entry", [{"md5": "0" * 32, "relpath": "../../.git/hooks/x"}, {"md5": "0" * 32, "relpath": "/x"}, {"md5": "../../../x", "relpath": "x"}]
+    "listing",
+    [
+        [{"md5": NOWHERE, "relpath": "../../.git/hooks/x"}],
+        [{"md5": NOWHERE, "relpath": "a/../../x"}],
+        [{"md5": NOWHERE, "relpath": "/x"}],
+        [{"md5": "../../../x", "relpath": "x"}],
+        [{"md5": 1, "relpath": "x"}],
+        [{"relpath": "x"}],
+        ["x"],
+        {"md5": NOWHERE},
+        1,
+    ],
 )
-def test_a_list_that_leads_out_of_its_folder_is_refused(
-    merged: Project, lockgate: Lockgate, entry: dict[str, str]
+def test_a_list_that_leads_out_of_its_folder_or_is_none_is_refused(
+    merged: Project, lockgate: Lockgate, listing: Any
 ) -> None:
-    text = json.dumps([entry]).encode()
+    text = json.dumps(listing).encode()
     digest = content_digest(text) + ".dir"
     lock = merged.lock()
     for item in (lock["prepare"]["outs"][0], *lock["train"]["deps"], *lock["evaluate"]["deps"]):
@@ -288,7 +308,7 @@ def test_a_list_that_leads_out_of_its_folder_is_refused(
 
     assert code == 1
     assert rows["data/ready"]["status"] == "refused"
-    assert "no file of a folder" in rows["data/ready"]["found"]
+    assert "list of files" in rows["data/ready"]["found"]
     assert not stored(merged.remote, digest).exists()
 
 
