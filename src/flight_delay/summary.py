@@ -23,14 +23,12 @@ def table(metrics: dict[str, dict[str, float | None]]) -> str:
     names = list(metrics[FIGURES[0]])
     names.sort(key=lambda name: name != "model")
     head = [f"{'':18}", *(f"{name.replace('_', ' '):>24}" for name in names)]
-    rows = [
-        [
-            f"{key.replace('_', ' '):18}",
-            *(f"{value:>24.4f}" if (value := metrics[key][name]) is not None else f"{'not defined':>24}" for name in names),
-        ]
-        for key in FIGURES
-    ]
+    rows = [[f"{key.replace('_', ' '):18}", *(_cell(metrics[key][name]) for name in names)] for key in FIGURES]
     return "\n".join("".join(row) for row in [head, *rows])
+
+
+def _cell(value: float | None) -> str:
+    return f"{'not defined' if value is None else f'{value:.4f}':>24}"
 
 
 def main() -> None:

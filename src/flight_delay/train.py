@@ -21,7 +21,7 @@ from flight_delay.request import LABEL, REQUEST
 def train(rows: pd.DataFrame, params: Train) -> Pipeline:
     """Return the model fitted on requests and labels. Raises :class:`StageError` for a column without any value.
 
-    One thread: the parallel sum of gradients in scikit-learn is rounded differently for every number of threads.
+    One thread: the fitted model remembers how many there were, and so would its file.
     """
     if empty := [column for column in REQUEST if rows[column].isna().all()]:
         raise StageError(

@@ -147,7 +147,7 @@ class Environment:
                 raise Refused(self._place(path), "is no true copy of the entries it stands for")
         return entries
 
-    def append(  # noqa: PLR0913 - the fields of an entry
+    def append(
         self,
         build: Build,
         signer: Signer,

@@ -27,8 +27,8 @@ _INVISIBLE = re.compile(
 )
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 _WORD = r"[^\W\d_]+(?:['’-][^\W\d_]+)*"  # noqa: RUF001
-_NUMBER = r"[+−±-]?\d+(?:[.,]\d+)*(?:e[+-]\d+)?%?"  # noqa: RUF001
-_SIGN = r"[-+=/%&<>≤≥≠×·→↑↓–—−±…]"  # noqa: RUF001
+_NUMBER = r"[+−±-]?\d+(?:[.,]\d+)*(?:e[+-]\d+)?%?"
+_SIGN = r"[-+=/%&<>≤≥≠×·→↑↓–—−±…]"
 _PLAIN = re.compile(rf"(?P<lead>[(\[\"“]*)(?P<core>{_WORD}|{_NUMBER}|{_SIGN}|)(?P<trail>[)\]\"”.,;:!?…]*)")
 _AROUND = re.compile(r"(?P<lead>[(\[\"“]*)(?P<core>.*?)(?P<trail>[)\]\"”.,;:!?…]*)")
 

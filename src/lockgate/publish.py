@@ -32,7 +32,7 @@ CONTEXT = "lockgate"
 BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 """Who comments and commits: the user behind a workflow's own token."""
 MESSAGE = "Lock what this change's run came to"
-PUSH_TOKEN = "LOCKGATE_PUSH_TOKEN"
+PUSH_TOKEN = "LOCKGATE_PUSH_TOKEN"  # noqa: S105 - the name of a variable
 """The variable with another token to commit with: a push made with a workflow's own starts no workflow."""
 SEEN_BY_CML = 30
 """`cml` looks for its comment among this many, the oldest, and takes the last that has its watermark."""

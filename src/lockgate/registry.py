@@ -120,7 +120,7 @@ class Registry:
     name: str
     verifier: Verifier
 
-    def publish(  # noqa: PLR0913 - what a release is made of
+    def publish(
         self,
         folder: Path,
         version: str,

@@ -98,7 +98,7 @@ def revisions(root: Path, base: str | None, head: str) -> tuple[Snapshot | None,
         return None, current
 
 
-def build(  # noqa: PLR0913 - a run gives what stands behind head
+def build(
     root: Path,
     base: Snapshot | None,
     head: Snapshot,

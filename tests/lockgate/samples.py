@@ -169,11 +169,11 @@ def noise() -> Result:
 
 def carrier_hurt() -> Result:
     """Code that drops a feature: the average holds, one carrier's passengers pay."""
-    hurt = "worst: carrier = B6, −0.0312 [−0.0390, −0.0234] on 13,402 rows"  # noqa: RUF001
+    hurt = "worst: carrier = B6, −0.0312 [−0.0390, −0.0234] on 13,402 rows"
     return replace(
         better_model(),
         head=Revision("simpler-features", "0c1d2e3f405162738495a6b7c8d9eafb0c1d2e3f"),
-        verdict=Verdict("failed", "roc_auc is worse on carrier = B6, −0.0312 [−0.0390, −0.0234]; the average holds"),  # noqa: RUF001
+        verdict=Verdict("failed", "roc_auc is worse on carrier = B6, −0.0312 [−0.0390, −0.0234]; the average holds"),
         metrics=(
             MetricChange("roc_auc", "higher", 0.68871, 0.68842, -0.00029, -0.00121, 0.00063, "noise", "DeLong"),
             MetricChange("log_loss", "lower", 0.54119, 0.54127, 0.00008, -0.00041, 0.00057, "noise", "paired losses"),
