@@ -10,9 +10,12 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lockgate.serving.contract import SCHEMA, SERVING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path(__file__).parents[2]
 TOY = {
@@ -75,8 +78,12 @@ def toy_build(folder: Path, number: int, loading: str = "pass", request: dict[st
     return folder
 
 
-def flight_build(folder: Path, model: Path, requests: list[dict[str, Any]], probabilities: list[float]) -> Path:
-    """Write a build of the flight-delay model with the wheel of this checkout's code."""
+def flight_build(folder: Path, model: Path, frame: "pd.DataFrame") -> Path:
+    """Write a build of the flight-delay model in the file ``model``, with the wheel of this checkout's code.
+
+    The requests of ``frame`` become its samples, with what the pipeline says of them.
+    """
+    from flight_delay.model_file import load_model
     from flight_delay.serving import schema
 
     folder.mkdir(parents=True)
@@ -85,11 +92,19 @@ def flight_build(folder: Path, model: Path, requests: list[dict[str, Any]], prob
     [wheel] = folder.glob("*.whl")
     (folder / "model.skops").write_bytes(model.read_bytes())
     (folder / "request.json").write_text(json.dumps(schema()))
-    (folder / "samples.json").write_text(json.dumps({"requests": requests, "probabilities": probabilities}))
+    probabilities = load_model(model).predict_proba(frame)[:, 1].tolist()
+    (folder / "samples.json").write_text(json.dumps({"requests": as_requests(frame), "probabilities": probabilities}))
     (folder / "model-card.md").write_text("# Flight delay\n")
     (folder / "pipeline.lock").write_bytes((ROOT / "requirements/pipeline.lock").read_bytes())
     _promise(folder, wheel=wheel.name, entry="flight_delay.serving:load", model="model.skops", lock="pipeline.lock")
     return folder
+
+
+def as_requests(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Return the rows of a frame as a caller would write them in JSON; what is missing is left out."""
+    times = {name: frame[name].dt.strftime("%Y-%m-%dT%H:%M:%S") for name in frame.select_dtypes("datetime").columns}
+    rows = json.loads(frame.assign(**times).to_json(orient="records"))
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
 
 
 def _promise(folder: Path, **more: Any) -> None:

@@ -1,0 +1,84 @@
+"""The model at work gives the pipeline's own answers, to the last bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.pipeline import Pipeline
+from tests.flight_delay.serving_flights import flights, trained
+
+from flight_delay import serving
+from flight_delay.model_file import ModelFileError, save_model
+from flight_delay.request import CATEGORIES, OPTIONAL, REQUEST
+from flight_delay.tables import WEATHER
+
+TYPES = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "timestamp": pa.timestamp("us")}
+SCHEMA = pa.schema([(column["name"], TYPES[column["type"]]) for column in serving.schema()["columns"]])
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    return trained()
+
+
+@pytest.fixture(scope="module")
+def model(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> serving.Model:
+    path = tmp_path_factory.mktemp("model") / "model.skops"
+    save_model(path, pipeline)
+    return serving.load(path)
+
+
+def batch(frame: pd.DataFrame) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pandas(frame, schema=SCHEMA, preserve_index=False)
+
+
+@pytest.mark.parametrize("count", [1, 2, serving.FEW_ROWS, serving.FEW_ROWS + 1, serving.BLOCK_ROWS * 2 + 3])
+def test_probabilities_equal_the_pipelines_to_the_last_bit(
+    model: serving.Model, pipeline: Pipeline, count: int
+) -> None:
+    frame = flights(count, seed=2)
+    assert np.array_equal(model.predict(batch(frame)), pipeline.predict_proba(frame)[:, 1])
+
+
+def test_one_by_one_and_all_at_once_are_equal(model: serving.Model) -> None:
+    requests = batch(flights(300, seed=3))
+    together = model.predict(requests)
+    apart = [model.predict(requests.slice(row, 1))[0] for row in range(300)]
+    assert np.array_equal(together, apart)
+    assert len(np.unique(together)) > 100
+
+
+def test_features_equal_the_pipelines_to_the_last_bit(model: serving.Model, pipeline: Pipeline) -> None:
+    frame = flights(2000, seed=4)
+    assert np.array_equal(model.features(batch(frame)), pipeline[0].transform(frame), equal_nan=True)
+    assert np.isnan(model.features(batch(frame))).any(axis=0).sum() >= len(WEATHER) + 2
+
+
+def test_infinite_and_extreme_numbers_go_the_same_way(model: serving.Model, pipeline: Pipeline) -> None:
+    frame = flights(40, seed=5)
+    frame["temp"] = [1e308, -1e308, 5e-324, -0.0] * 10
+    assert np.array_equal(model.predict(batch(frame)), pipeline.predict_proba(frame)[:, 1])
+
+
+def test_every_column_of_a_request_is_described() -> None:
+    told = serving.schema()
+    assert [column["name"] for column in told["columns"]] == list(REQUEST)
+    assert {column["name"] for column in told["columns"] if column["optional"]} == set(OPTIONAL)
+    assert all(column["description"] for column in told["columns"])
+    assert set(told["example"]) <= set(REQUEST)
+    assert set(CATEGORIES) <= set(told["example"])
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.skops").write_bytes(b"\x80\x04N.")
+    with pytest.raises(ModelFileError):
+        serving.load(tmp_path / "model.skops")
+
+
+def test_a_pipeline_that_cannot_be_taken_apart_is_refused(pipeline: Pipeline) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    with pytest.raises(AttributeError):
+        serving.Model(Pipeline([("features", pipeline[0]), ("classifier", LogisticRegression())]))
