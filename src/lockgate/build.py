@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 CARD, REPORT, PROVENANCE, COMPONENTS = "model-card.md", "report.html", "provenance.json", "components.cdx.json"
 REQUEST, SAMPLES = "request.json", "samples.json"
-PIPELINE = ("dvc.yaml", "dvc.lock")
 PYTHON = ".python-version"
 
 
@@ -261,7 +260,7 @@ def _facts(candidate: Candidate, prepared: "Prepared", judged: _Judged, about: A
         "tag": candidate.tag,
         "commit": candidate.commit,
         "base": None if candidate.base is None else dict(zip(("version", "commit"), candidate.base, strict=True)),
-        "lock": {path: sha256(candidate.snapshot.read(path) or b"") for path in candidate.snapshot.list("dvc.lock")},
+        "pipeline": {path: sha256(candidate.snapshot.read(path) or b"") for path in _pipeline_files(candidate)},
         "data": dict(about.data),
         "outputs": {path: record.digest for path, record in sorted(recorded.items())},
         "params": _params(candidate.state),
@@ -319,12 +318,17 @@ def _environment(candidate: Candidate) -> list[str]:
     return sorted(path for path in paths if candidate.snapshot.read(path) is not None)
 
 
+def _pipeline_files(candidate: Candidate) -> list[str]:
+    """Return every ``dvc.yaml`` that declares a stage, and the lock beside it."""
+    files = sorted({stage.file for stage in candidate.state.pipeline.stages})
+    return [path for file in files for path in (file, str(PurePosixPath(file).with_name("dvc.lock")))]
+
+
 def _copy_locks(candidate: Candidate, folder: Path) -> list[str]:
     """Copy what the rebuild of this commit hangs on, and return the names of the environment's files in the build."""
     environment = _environment(candidate)
     params = {item.file for stage in candidate.state.pipeline.stages for item in stage.params}
-    pipeline = [path for path in candidate.snapshot.list(*PIPELINE) if PurePosixPath(path).name in PIPELINE]
-    wanted = [*pipeline, *sorted(params), policy.FILE, *environment]
+    wanted = [*_pipeline_files(candidate), *sorted(params), policy.FILE, *environment]
     names = {path: PurePosixPath(path).name for path in wanted}
     for path, name in names.items():
         content = candidate.snapshot.read(path)
