@@ -62,6 +62,7 @@ def test_a_flight_that_never_arrived_has_no_label_and_is_left_out() -> None:
         (5, 100, "2013-01-01T00:05", "2013-01-01T01:00"),
         (2400, 130, "2013-01-02T00:00", "2013-01-02T01:30"),  # 24:00 is the end of the day
         (2200, 2400, "2013-01-01T22:00", "2013-01-02T00:00"),
+        (600, 600, "2013-01-01T06:00", "2013-01-01T06:00"),  # an hour to the west, an hour away
     ],
 )
 def test_hhmm_is_a_time_on_the_clock_and_an_early_arrival_is_the_next_day(
