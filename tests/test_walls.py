@@ -25,7 +25,7 @@ DRIVERS: dict[str, set[str]] = {
     },
     "obstore": {"lockgate/store.py"},
     "fsspec": {"flight_delay/ingest.py"},
-    "sqlalchemy": {"lockgate/serving/"},
+    "sqlalchemy": {"lockgate/score.py", "lockgate/serving/"},  # the tables of a batch; the record of scores
     "http": {"lockgate/github.py"},
     "urllib.request": {"lockgate/github.py"},
     "requests": set(),
