@@ -164,8 +164,28 @@ def child(events: str, lifeline: str, wanted: str) -> None:
         os.set_inheritable(descriptor, False)  # a stage's command must not be able to speak for us
     threading.Thread(target=_die_with_parent, args=(int(lifeline),), daemon=True).start()
     sys.argv = [NAME]
+    _parse_once()
     with os.fdopen(int(events), "w", buffering=1) as stream:
         sys.exit(_reproduce(json.loads(wanted), lambda step: stream.write(json.dumps(asdict(step)) + "\n")))
+
+
+def _parse_once() -> None:
+    """Have each YAML text parsed once: DVC reads ``dvc.yaml`` and ``dvc.lock`` anew for every stage and every pull,
+    which is most of what it costs beside the stages."""
+    from copy import deepcopy
+
+    from ruamel.yaml import YAML
+
+    parse, known = YAML.load, {}
+
+    def load(self: YAML, stream: Any) -> Any:
+        if not isinstance(stream, str) or self.typ != ["safe"]:
+            return parse(self, stream)
+        if stream not in known:
+            known[stream] = parse(self, stream)
+        return deepcopy(known[stream])
+
+    YAML.load = load  # type: ignore[method-assign]
 
 
 def _die_with_parent(lifeline: int) -> None:

