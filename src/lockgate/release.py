@@ -32,6 +32,7 @@ from lockgate.access import (
 from lockgate.build import make_build
 from lockgate.candidate import Candidate
 from lockgate.errors import LockgateError, UsageError, nearest
+from lockgate.fetch import fetch
 from lockgate.manifest import MANIFEST, SIGNATURE, Manifest, make_manifest
 from lockgate.numbers import count, duration, size
 from lockgate.prepare import Prepared, prepare, read_prepared
@@ -164,6 +165,8 @@ def release(candidate: Candidate, arguments: argparse.Namespace) -> Outcome:
         if last == candidate.version:
             build = registry.release(last)
             registry.verify_files(build, StderrProgress())
+            if arguments.output is not None:
+                fetch(registry, build, arguments.output.absolute())
             return Outcome(candidate, build.manifest, "there", store, time.monotonic() - started)
         candidate = _after(registry, candidate, last)
     with _folder(arguments.output) as folder:

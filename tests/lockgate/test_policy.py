@@ -11,6 +11,7 @@ from lockgate.policy import (
     ModelSize,
     NoWorse,
     PolicyError,
+    Serving,
     SlicesNoWorse,
     read_policy,
 )
@@ -80,7 +81,34 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "seed": None,
         "gates": (),
         "environments": (),
+        "lock": "reproduced",
+        "serving": None,
     }
+
+
+SERVING = "serving: {code: src/m, entry: m.serving:load, request: m.serving:schema, samples: data/test.parquet}\n"
+
+
+def test_what_makes_a_release_servable_is_read() -> None:
+    assert read_policy(TEXT + SERVING).serving == Serving(
+        "src/m", "m.serving:load", "m.serving:schema", "data/test.parquet"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("code: src/m", "code: ../m", "serving.code: must be a path inside the repository"),
+        ("entry: m.serving:load", "entry: m.serving", "serving.entry: must name a function as package.module:function"),
+        ("entry: m.serving:load", "entry: 'os:system(1)'", "serving.entry: must name a function"),
+        (", samples: data/test.parquet", "", "serving.samples: is missing"),
+        ("samples:", "sample:", "serving.sample: unknown key (it is 'data/test.parquet'); did you mean 'samples'?"),
+    ],
+)
+def test_a_serving_section_that_says_too_little_or_something_else_is_refused(old: str, new: str, said: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        read_policy(TEXT + SERVING.replace(old, new))
+    assert said in str(caught.value)
 
 
 def test_a_statistic_can_be_switched_off() -> None:

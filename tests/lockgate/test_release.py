@@ -215,8 +215,9 @@ def test_a_dry_run_says_what_it_would_write_and_writes_nothing(
 def test_the_same_command_again_has_nothing_to_do(home: Project, lockgate: Run, tmp_path: Path) -> None:
     assert "released in" in quickly(lockgate)[1]
     held = folder_files(tmp_path / "store")
-    code, out, _ = lockgate("release", "delay@v1.0.0")
+    code, out, _ = lockgate("release", "delay@v1.0.0", "--output", "out")
     assert (code, "nothing to do" in out) == (0, True)
+    assert folder_files(Path("out")).keys() == FILES | {"manifest.json", "model.sig"}
     assert folder_files(tmp_path / "store") == held
 
 
