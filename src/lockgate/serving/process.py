@@ -74,7 +74,7 @@ def unpack(name: str, folder: Path) -> Loadable:
 class ModelProcess:
     """A running model. Not to be used by several threads at once."""
 
-    def __init__(self, loadable: Loadable, threads: int = 1) -> None:
+    def __init__(self, loadable: Loadable) -> None:
         """Start the process and wait until the model is loaded. Raises :class:`ModelFailed`."""
         self.loadable = loadable
         self.schema = loadable.contract.request.arrow
@@ -84,7 +84,7 @@ class ModelProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-s", "-u", worker.__file__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=_environment(os.environ, loadable.code, threads),
+                env=_environment(os.environ, loadable.code),
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what the model's code prints is no answer of ours
                 start_new_session=True,  # an interrupt of ours lets it finish what it has
@@ -152,9 +152,9 @@ class ModelProcess:
         self.process.wait()
 
 
-def start(loadable: Loadable, threads: int = 1) -> ModelProcess:
+def start(loadable: Loadable) -> ModelProcess:
     """Return the model of a build, loaded and tried on the build's samples. Raises :class:`ModelFailed`."""
-    process = ModelProcess(loadable, threads)
+    process = ModelProcess(loadable)
     try:
         process.try_samples()
     except BaseException:
@@ -196,7 +196,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _environment(own: Mapping[str, str], code: Path, threads: int) -> dict[str, str]:
+def _environment(own: Mapping[str, str], code: Path) -> dict[str, str]:
     kept = {key: own[key] for key in _KEPT if key in own}
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    # one thread: starting a team of them costs more than a small batch, and large ones have several processes
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return kept | limits | {"PYTHONPATH": str(code), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import resource
 import signal
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ class Server(uvicorn.Server):
 async def serve(app: Any, host: str, port: int, connections: int) -> None:
     """Answer until SIGTERM or SIGINT, then finish what was begun."""
     _allow_files(connections + 256)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
         host=host,

@@ -85,7 +85,6 @@ class Service:
         limits: Limits,
         recorder: Recorder | None,
         make_app: Callable[["Service", Serving], Any],
-        threads: int = 1,
     ) -> None:
         """Prepare; :meth:`begin` loads. ``make_app`` returns the ASGI application of one release."""
         self.source = source
@@ -95,7 +94,6 @@ class Service:
         self.held = 0
         self.troubles: dict[Trouble, Mapping[str, Any]] = {}
         self._make_app = make_app
-        self._threads = threads
         self._current: Serving | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._failed: tuple[str, int, float] = ("", 0, 0.0)  # digest, failures in a row, when to try again
@@ -170,7 +168,7 @@ class Service:
             before.found = found
             return
         begin = time.monotonic()
-        loadable, process = await asyncio.to_thread(_load, found, folder, self._threads)
+        loadable, process = await asyncio.to_thread(_load, found, folder)
         try:
             if remember:
                 await asyncio.to_thread(self.source.remember, found)
@@ -207,11 +205,11 @@ class Service:
             LOG.info("%s: all is well again", what)
 
 
-def _load(found: Found, folder: Path, threads: int) -> tuple[Loadable, ModelProcess]:
+def _load(found: Found, folder: Path) -> tuple[Loadable, ModelProcess]:
     """Return a release, loaded and tried. Raises :class:`ContractError`, :class:`ModelFailed`."""
     loadable = unpack(found.release, folder)
     try:
-        return loadable, start(loadable, threads)
+        return loadable, start(loadable)
     except (ContractError, ModelFailed):
         loadable.discard()
         raise
