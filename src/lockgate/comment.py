@@ -93,7 +93,7 @@ def _tail(told: Told, written: Written) -> str:
     parts = []
     if written.commit:
         parts.append(
-            f"**Lock:** what this run came to is committed to this branch as {written.commit}. Pull before you push."
+            f"**Lock:** what this run came to is committed to this branch as {written.commit[:10]}. Pull before you push."
         )
     if written.patch and escape.log(written.patch, PATCH_LINES) != written.patch.strip("\n"):
         parts.append(UNSHOWN)
@@ -102,7 +102,7 @@ def _tail(told: Told, written: Written) -> str:
             "<details>\n<summary><b>The lock this run came to</b>: take it with <code>git apply</code></summary>\n\n"
             f"{escape.block(written.patch, PATCH_LINES)}\n\n</details>"
         )
-    parts.append(f'<sub>Computed for {told.head.commit}. <a href="{escape.escaped(told.url)}">Log</a></sub>')
+    parts.append(f'<sub>Computed for {told.head.commit[:10]}. <a href="{escape.escaped(told.url)}">Log</a></sub>')
     return "\n\n".join(parts) + "\n"
 
 
