@@ -93,7 +93,7 @@ def _tail(told: Told, written: Written) -> str:
     parts = []
     if written.commit:
         parts.append(
-            f"**Lock:** what this run came to is committed to this branch as {written.commit[:10]}. Pull before you push."
+            f"**Lock:** what this run came to is on this branch as {written.commit[:10]}. Pull before you push."
         )
     if written.patch and escape.log(written.patch, PATCH_LINES) != written.patch.strip("\n"):
         parts.append(UNSHOWN)

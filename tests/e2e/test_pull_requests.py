@@ -101,7 +101,7 @@ def test_a_lock_that_the_author_ran_is_reproduced_and_nothing_is_committed(world
     assert (run.code, done.code) == (0, 0), run.log + done.log
     assert world.result(run).lock.status == "reproduced"
     assert git(world.forge.repository(REPOSITORY), "rev-list", "--count", f"main..{head}") == "2"
-    assert "is committed to this branch" not in world.comments(number)[-1]
+    assert "is on this branch" not in world.comments(number)[-1]
 
 
 def test_a_change_of_code_names_the_file_and_runs_its_stage(world: World) -> None:
