@@ -19,6 +19,30 @@ hypothesis.settings.register_profile("lockgate", deadline=None)
 hypothesis.settings.load_profile("lockgate")
 
 
+# Modules that run whole pipelines, servers or releases: left out of `make test-fast`, whatever a single test costs.
+SLOW_MODULES = frozenset(
+    {
+        "test_admit",
+        "test_dvc_yaml",
+        "test_merge_lock",
+        "test_rebuild",
+        "test_release",
+        "test_release_workflows",
+        "test_score",
+        "test_serve",
+        "test_serve_record",
+        "test_serve_swap",
+        "test_validate",
+    }
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW_MODULES or "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--refresh-golden", action="store_true", help="write golden files anew instead of comparing")
 
