@@ -95,6 +95,7 @@ def test_a_second_run_writes_nothing(words: list[str], tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_completed_by_the_next_and_equals_an_undisturbed_one(words: list[str], tmp_path: Path) -> None:
     pq.write_table(rows(600, kind="slow"), tmp_path / "in.parquet")
     arguments = [str(tmp_path / "in.parquet"), str(tmp_path / "out"), "--rows", "20"]
@@ -243,6 +244,7 @@ def test_a_query_is_scored_into_a_table_once(database: str, words: list[str]) ->
     assert fetched(database, "SELECT count(*) FROM scores") == [(900,)]
 
 
+@pytest.mark.slow
 def test_a_query_killed_half_way_is_completed_by_the_next_run(database: str, words: list[str]) -> None:
     with create_engine(database).begin() as connection:
         connection.execute(text("UPDATE requests SET kind = 'slow'"))
@@ -374,6 +376,7 @@ def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed(words: list[st
     assert one == other
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_said_so(words: list[str], tmp_path: Path) -> None:
     pq.write_table(rows(10), tmp_path / "in.parquet")
     said = run(words, tmp_path / "in.parquet", tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9", code=1)

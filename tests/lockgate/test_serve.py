@@ -320,6 +320,7 @@ def test_no_input_that_the_openapi_document_can_think_of_breaks_it(served: Serve
     assert served.process.poll() is None
 
 
+@pytest.mark.slow
 def test_what_cannot_be_served_says_why_and_nothing_listens(registry: Registry, keys: Keys, tmp_path: Path) -> None:
     def fails(number: int, words: str, **more: Any) -> None:
         release(registry, keys, tmp_path, number, **more)

@@ -49,6 +49,7 @@ def number_of(answer: dict[str, Any]) -> int:
     return int(answer["release"].partition("@v")[2].partition(".")[0])
 
 
+@pytest.mark.slow
 def test_twenty_promotions_under_load_fail_no_request_and_mix_nothing(
     registry: Registry, keys: Keys, tmp_path: Path
 ) -> None:
@@ -180,6 +181,7 @@ def test_a_request_that_began_before_a_swap_is_answered_by_the_release_it_met(
         assert json.loads(body)["release"] == f"{NAME}@v1.0.0"
 
 
+@pytest.mark.slow
 def test_a_log_that_lost_its_newest_entry_is_not_followed(registry: Registry, keys: Keys, tmp_path: Path) -> None:
     release(registry, keys, tmp_path, 1)
     release(registry, keys, tmp_path, 2)
@@ -195,6 +197,7 @@ def test_a_log_that_lost_its_newest_entry_is_not_followed(registry: Registry, ke
         assert served.predict()["probabilities"] == [0.002]
 
 
+@pytest.mark.slow
 def test_with_the_store_down_the_service_starts_with_what_it_verified_last(
     registry: Registry, keys: Keys, tmp_path: Path
 ) -> None:
@@ -214,6 +217,7 @@ def test_with_the_store_down_the_service_starts_with_what_it_verified_last(
         served.until(lambda: served.predict()["probabilities"] == [0.002])
 
 
+@pytest.mark.slow
 def test_what_it_verified_last_is_verified_again(registry: Registry, keys: Keys, tmp_path: Path) -> None:
     release(registry, keys, tmp_path, 1)
     words, log = command(registry, keys, tmp_path / "cache"), tmp_path / "log"
@@ -233,6 +237,7 @@ def test_what_it_verified_last_is_verified_again(registry: Registry, keys: Keys,
         assert served.predict()["probabilities"] == [0.001]
 
 
+@pytest.mark.slow
 def test_a_newest_release_that_cannot_be_loaded_at_the_start_gives_way_to_the_last_good_one(
     registry: Registry, keys: Keys, tmp_path: Path
 ) -> None:
@@ -246,6 +251,7 @@ def test_a_newest_release_that_cannot_be_loaded_at_the_start_gives_way_to_the_la
         assert "is expected" in served.ready()["troubles"]["release"]["what"]
 
 
+@pytest.mark.slow
 def test_builds_do_not_pile_up_in_the_cache(registry: Registry, keys: Keys, tmp_path: Path) -> None:
     release(registry, keys, tmp_path, 1)
     with serving(command(registry, keys, tmp_path / "cache"), tmp_path / "log") as served:

@@ -78,7 +78,7 @@ class Source:
         """Return the folder here with the build's files, fetched if need be, each byte verified."""
         folder = self.folder(found)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with (folder.parent / ".lock").open("w") as lock:
+        with (self.cache / f"{self.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may want the same at the same time
             try:
                 fetch(self._registry(), found.build, folder)
