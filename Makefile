@@ -47,6 +47,10 @@ bench: $(VENV)/dev  ## speed and cost, as ratios measured side by side in one ru
 rebuild: $(VENV)/run  ## run the whole pipeline again in a clean place and compare every hash with dvc.lock
 	@lockgate rebuild
 
+.PHONY: service
+service: $(VENV)/run  ## what `lockgate serve` and `lockgate score` need besides
+	@$(PIP) -r requirements/service.lock
+
 .PHONY: lock
 lock: $(VENV)/dev  ## make the locks anew from requirements/*.in (LOCK=--upgrade to move the pins)
 	@cd requirements && compile="uv pip compile --quiet $(LOCK) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
