@@ -17,7 +17,7 @@ from lockgate.git import Snapshot
 from lockgate.pipeline import Lock, State, read_pipeline
 from lockgate.policy import Metric, Policy
 from lockgate.report import base_state, readable
-from lockgate.result import MetricChange, Result
+from lockgate.result import MetricChange, ParamChange, Result
 from lockgate.series import Unreadable
 
 
@@ -32,7 +32,8 @@ def check(result: Result, base: Snapshot, head: Snapshot) -> None:
     before, _ = base_state(base)
     after = State(head, read_pipeline(head), Lock())
     policy = read_policies(before, after).policy
-    if before and readable(param_changes(before, after)) != result.params:
+    made = {readable(path) for state in (before, after) if state for path in state.pipeline.producers}
+    if before and _kept(param_changes(before, after), made) != _kept(result.params, made):
         raise Unfit("it tells of other parameters than this pull request changes")
     _check_judgement(result, policy)
     failed = result.execution is not None and result.execution.failed_stage is not None
@@ -41,6 +42,11 @@ def check(result: Result, base: Snapshot, head: Snapshot) -> None:
         if one := told.get(readable(metric.name)):
             sides = [(before, one.base)] if before else []
             _check_metric(one, metric, sides if failed else [*sides, (after, one.head)])
+
+
+def _kept(changes: tuple[ParamChange, ...], made: set[str]) -> tuple[ParamChange, ...]:
+    """Return the changes in files that no stage makes: git alone decides those."""
+    return tuple(change for change in readable(changes) if change.file not in made)
 
 
 def _check_judgement(result: Result, policy: Policy) -> None:

@@ -91,7 +91,7 @@ def judge(root: Path, target: str, folder: Path, *, fork: bool = False) -> Artif
         result = _with_lock_judged(read_result(output.read_bytes()))
         if not fork:
             result = replace(result, notes=(*result.notes, *_quarantined(root)))
-        return Artifact(result, (root / "dvc.lock").read_bytes(), outputs_in_git(root))
+        return Artifact(result, Workspace(root).read("dvc.lock"), outputs_in_git(root))
 
 
 def _is_fork(event: str | None) -> bool:
@@ -118,10 +118,11 @@ def _new_data(root: Path, base: Commit) -> list[str]:
 
 
 def outputs_in_git(root: Path) -> dict[str, str]:
-    """Return the text of each output that git keeps and that is not the one of ``HEAD``, by path."""
+    """Return the text of each output that git keeps and each lock in a subfolder, unless ``HEAD`` has it, by path."""
     current, head = Workspace(root), Commit(root, "HEAD", git.resolve(root, "HEAD"))
     kept = [out.path for stage in read_pipeline(current).stages for out in stage.outs if not out.cached]
     names = {name for name in current.list() for path in kept if name == path or name.startswith(f"{path}/")}
+    names |= {name for name in current.list("/dvc.lock") if name != "dvc.lock"}
     found = {}
     for name in sorted(names):
         content = current.read(name)

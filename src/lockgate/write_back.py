@@ -56,9 +56,8 @@ class Overlay:
 
 def after_run(head: Snapshot, left: Artifact) -> Overlay:
     """Return the head commit as the run left it: its lock and the outputs that git keeps in their places."""
-    if left.lock is None:
-        return Overlay(head)
-    return Overlay(head, {LOCK: left.lock, **{path: text.encode() for path, text in left.outputs.items()}})
+    files = {path: text.encode() for path, text in left.outputs.items()}
+    return Overlay(head, files if left.lock is None else {**files, LOCK: left.lock})
 
 
 def changes(base: Snapshot | None, head: Snapshot, left: Artifact) -> dict[str, bytes]:
@@ -66,39 +65,53 @@ def changes(base: Snapshot | None, head: Snapshot, left: Artifact) -> dict[str, 
 
     Raises :class:`~lockgate.artifact.Unfit` naming the stage or file that is not what a run of ``head`` writes.
     """
-    if left.lock is None:
-        return {}
     overlay = after_run(head, left)
+    if not overlay.files:
+        return {}
     try:
         pipeline = read_pipeline(head)
         state = State(overlay, pipeline, read_lock(overlay, pipeline))
     except PipelineError as error:
         raise Unfit(str(error)) from error
-    content = _content(left.lock)
-    known = [_content(text) for side in (head, base) if side and (text := side.read(LOCK))]
-    for name, entry in content["stages"].items():
-        if name in pipeline.by_name:
-            _check_entry(name, entry)
-            _check_paths(pipeline.by_name[name], state.lock.stages[name])
-        elif all(entry != other["stages"].get(name) for other in known):
-            raise Unfit(f"{LOCK} has stage '{name}', which dvc.yaml does not have")
-    for path in left.outputs:
-        _check_output(path, pipeline)
+    files = {}
+    for path, text in overlay.files.items():
+        if PurePosixPath(path).name == LOCK:
+            content = _checked_lock(path, base, state)
+            if head.read(path) is None or content != _content(path, head.read(path) or b""):
+                files[path] = _dumped(content)
+        else:
+            _check_output(path, pipeline)
+            if head.read(path) != text:
+                files[path] = text
     _check_settled(state)
-    same = bool(known) and head.read(LOCK) is not None and content == known[0]
-    files = {} if same else {LOCK: _dumped(content)}
-    files.update({path: text.encode() for path, text in left.outputs.items() if head.read(path) != text.encode()})
     return files
 
 
-def _content(text: bytes) -> dict[str, Any]:
+def _checked_lock(path: str, base: Snapshot | None, state: State) -> dict[str, Any]:
+    """Return the content of one lock, each entry of it checked by itself."""
+    content = _content(path, state.snapshot.read(path) or b"")
+    under = state.snapshot.under if isinstance(state.snapshot, Overlay) else None
+    known = [_content(path, text) for side in (under, base) if side and (text := side.read(path))]
+    folder = str(PurePosixPath(path).parent)
+    prefix = "" if folder == "." else f"{folder}/dvc.yaml:"
+    for local, entry in content["stages"].items():
+        name = f"{prefix}{local}"
+        if name in state.pipeline.by_name:
+            _check_entry(name, entry)
+            _check_paths(state.pipeline.by_name[name], state.lock.stages[name])
+        elif all(entry != other["stages"].get(local) for other in known):
+            raise Unfit(f"{path} has stage '{name}', which dvc.yaml does not have")
+    return content
+
+
+def _content(path: str, text: bytes) -> dict[str, Any]:
     """Return a lock's content. Raises :class:`Unfit` if it has anything beside stages."""
     try:
-        content = load_yaml(text, LOCK)
+        content = load_yaml(text, path)
     except PipelineError as error:
         raise Unfit(str(error)) from error
     if not isinstance(content, dict) or not content.keys() <= {"schema", "stages"}:
-        raise Unfit(f"{LOCK} has something beside its schema and stages")
+        raise Unfit(f"{path} has something beside its schema and stages")
     return {"schema": "2.0", "stages": {}, **content}
 
 
