@@ -44,7 +44,7 @@ class Model:
         if "die" in kinds:
             os._exit(9)
         if "raise" in kinds:
-            raise ValueError("I was asked to")
+            raise ValueError("I was asked to, by " + ", ".join(map(str, batch.to_pylist())))
         if "slow" in kinds:
             time.sleep(0.1)
         if self.number != NUMBER:

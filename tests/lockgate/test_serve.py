@@ -294,8 +294,10 @@ def test_a_model_that_dies_is_started_again_and_others_are_answered(served: Serv
 def test_no_secret_and_no_request_is_in_the_log_or_reaches_the_model(served: Served) -> None:
     marker = "marker-of-a-request"
     served.http.post("/v1/predict", json={**EXAMPLE, "kind": marker, marker: marker})
-    served.http.post("/v1/predict", json={**EXAMPLE, "kind": "raise"})
+    refused(served, 500, {**EXAMPLE, "kind": "raise", "x": 123.4567})
     text = served.log.read_text()
+    assert "ValueError in __init__.py" in text
+    assert "123.4567" not in text
     assert "secret-of-the-store" not in text
     assert marker not in text
     [worker] = [child for child in psutil.Process(served.process.pid).children() if "worker.py" in str(child.cmdline())]

@@ -51,6 +51,17 @@ class Answer(BaseModel):
     probabilities: list[float] = Field(description="one for each request, in their order")
 
 
+class Readiness(BaseModel):
+    """What answers, and what is not as it should be."""
+
+    ready: bool
+    degraded: bool
+    release: str
+    build: str
+    entry: int | None
+    troubles: dict[str, dict[str, Any]]
+
+
 class Refused(Exception):  # noqa: N818 - becomes a Refusal
     """A request is not answered, with ``status`` and why."""
 
@@ -113,9 +124,15 @@ def make_app(  # noqa: C901 - a list of handlers
     async def healthz() -> dict[str, bool]:
         return {"alive": True}
 
-    @app.get("/readyz", summary="Requests are answered; by what, and what is wrong")
-    async def readyz() -> dict[str, Any]:
-        return _ready(service)
+    @app.get(
+        "/readyz",
+        summary="Requests are answered; by what, and what is wrong",
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "The model's process is being started again"}},
+    )
+    async def readyz() -> Response:
+        told = _ready(service)
+        return JSONResponse(told, 200 if told["ready"] else 503)
 
     @app.get("/metrics", summary="Prometheus", response_class=Response)
     async def metrics() -> Response:
@@ -245,7 +262,7 @@ def _ready(service: Service) -> dict[str, Any]:
         waiting = service.recorder.size
         troubles["record"] = {"what": f"scores cannot be delivered: {service.recorder.trouble}", "bytes": waiting}
     return {
-        "ready": True,
+        "ready": service.current.engine.alive,
         "degraded": bool(troubles),
         "release": found.release,
         "build": found.digest,

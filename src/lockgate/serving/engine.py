@@ -6,6 +6,7 @@ with the others. A process that dies is started again; what it was asked is aske
 """
 
 import asyncio
+import logging
 import struct
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+LOG = logging.getLogger("lockgate.serve")
 BATCH_ROWS = 1024  # rows asked at once: some tens of milliseconds
 ANSWERING = 30.0  # seconds after which a silent process counts as dead
 
@@ -49,6 +51,11 @@ class Engine:
         engine = cls(process)
         await engine._connect()
         return engine
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process to ask; where not, the next request starts it again."""
+        return self._line is not None
 
     async def predict(self, rows: Sequence[Mapping[str, Any]]) -> "npt.NDArray[np.float64]":
         """Return one probability for each parsed request. Raises :class:`ModelFailed`."""
@@ -82,6 +89,9 @@ class Engine:
                     await self._restart()
                     died = self.process.failed("its process ended while it answered")
                     self._again([one for one, _, _ in taken], died, most=2)
+                except Exception as error:  # if this task ended, every request would wait for ever
+                    LOG.exception("an error of the service itself")
+                    self._again([one for one, _, _ in taken], self.process.failed(type(error).__name__), most=1)
                 else:
                     self._give(taken, answers)
 
@@ -132,7 +142,7 @@ class Engine:
             await writer.drain()
             size = struct.unpack("<Q", await reader.readexactly(8))[0]
             answer = await reader.readexactly(size)
-        return np.frombuffer(self.process.unwrap(answer), dtype=np.float64)
+        return np.frombuffer(self.process.unwrap(answer, brief=True), dtype=np.float64)
 
     async def _restart(self) -> None:
         """Start the model again from the same verified files; without success the next batch tries again."""

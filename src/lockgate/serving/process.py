@@ -133,10 +133,12 @@ class ModelProcess:
             raise self.failed("its process ended before it answered")
         return self.unwrap(answer)
 
-    def unwrap(self, answer: bytes) -> bytes:
-        """Return what a frame from the worker carries. Raises :class:`ModelFailed` if it tells a failure."""
+    def unwrap(self, answer: bytes, *, brief: bool = False) -> bytes:
+        """Return what a frame from the worker carries. Raises :class:`ModelFailed` if it tells a failure: ``brief``
+        without the model's own words, which may repeat what was in a request."""
         if answer[:1] != b"+":
-            raise self.failed(answer[1:].decode(errors="replace"))
+            where, _, words = answer[1:].decode(errors="replace").partition("\n")
+            raise self.failed(where if brief else f"{where}: {words}")
         return answer[1:]
 
     def failed(self, finding: str) -> ModelFailed:

@@ -131,7 +131,7 @@ class Service:
     async def look(self) -> None:
         """Compare with the store once, and swap if it names something else."""
         try:
-            found = await asyncio.to_thread(self.source.newest)
+            found = await asyncio.to_thread(self.source.newest, self.current.found)
         except LockgateError as error:
             self._tell("store", error)
             return

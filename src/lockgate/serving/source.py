@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockgate.access import Ref, resolve
-from lockgate.environments import LAST, Entry
+from lockgate.environments import LAST, Entry, Environment
 from lockgate.errors import LockgateError
 from lockgate.fetch import FolderTaken, check_folder, fetch
 from lockgate.registry import Build, Refused, Registry
@@ -57,10 +57,15 @@ class Source:
     verifier: Verifier
     cache: Path
 
-    def newest(self) -> Found:
-        """Return what the store says now, verified. Raises :class:`~lockgate.store.StoreError`, and
-        :class:`Refused` if its log lost entries that were seen before."""
-        found = Found(*resolve(self._registry(), self.ref))
+    def newest(self, known: Found | None = None) -> Found:
+        """Return what the store says now, verified; ``known`` if the newest entry is still that one's.
+
+        Raises :class:`~lockgate.store.StoreError`, and :class:`Refused` if the log lost entries that were seen before.
+        """
+        registry = self._registry()
+        if known and known.entry and Environment(registry, known.entry.environment).head() == known.entry:
+            return known
+        found = Found(*resolve(registry, self.ref))
         before = self._last_seen()
         if found.number < before:
             place = f"the log of '{self.ref.environment}' in {self.url}"

@@ -6,7 +6,7 @@ else is installed, and two releases of one package live side by side. It ends wh
 
 Frames in both directions: eight bytes of length (little-endian), then so many bytes. First it gets a JSON object
 (``code``, ``entry``, ``model``) and an Arrow schema, and answers ``+`` when the model is loaded; then record batches,
-each answered by ``+`` and its probabilities as float64. ``-`` and a text say what went wrong instead.
+each answered by ``+`` and its probabilities as float64. ``-`` and a text say what went wrong instead (:func:`failure`).
 """
 
 import importlib
@@ -24,14 +24,14 @@ def main(descriptor: int) -> None:
         try:
             model, schema = load(json.loads(receive(line)), receive(line))
         except Exception as error:  # noqa: BLE001 - whatever the model's code raises is told to the service
-            send(line, b"-" + f"{type(error).__name__}: {error}".encode(errors="replace"))
+            send(line, failure(error))
             return
         send(line, b"+")
         while frame := receive(line):
             try:
                 answer = b"+" + predict(model, schema, frame)
             except Exception as error:  # noqa: BLE001
-                answer = b"-" + f"{type(error).__name__}: {error}".encode(errors="replace")
+                answer = failure(error)
             send(line, answer)
 
 
@@ -61,6 +61,15 @@ def predict(model: Any, schema: Any, frame: bytes) -> bytes:
     if not ((answer >= 0) & (answer <= 1)).all():
         raise ValueError("the model gave something that is no probability")
     return answer.tobytes()
+
+
+def failure(error: Exception) -> bytes:
+    """Return the frame that tells of an error: its type and place on one line, then its own words."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
+    return b"-" + f"{type(error).__name__}{place}\n{error}".encode(errors="replace")
 
 
 def receive(line: socket.socket) -> bytes:
