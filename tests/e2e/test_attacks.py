@@ -449,3 +449,18 @@ def test_a_fork_cannot_have_a_branch_of_ours_written_by_naming_its_own_the_same(
     assert world.comments(number) == []
     assert "git apply" in world.comments(fork)[0]
     assert world.forge.tip(FORK, "less-noise") == world.forge.pull(fork)["head"]["sha"]
+
+
+def test_a_run_of_an_older_commit_of_a_fork_is_not_shown_for_the_newer_one(
+    world: World, honest: dict[str, bytes]
+) -> None:
+    fork = world.propose("less-noise", world.edited(*LESS_NOISE), fork=True)
+    run = world.finish(fork, honest)
+    world.push(FORK, "less-noise", {"src/train.py": "raise SystemExit(1)\n"})
+
+    done = world.publish(run)
+
+    assert done.code == 0
+    assert "the branch has moved on" in done.log
+    assert world.comments(fork) == []
+    assert world.forge.statuses == {}

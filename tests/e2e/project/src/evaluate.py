@@ -1,13 +1,14 @@
 """Score the rows; the noise parameter says how badly."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-model = json.load(open("models/model.json"))
-rows = [line.strip().split(",") for line in open("data/ready.csv")]
+model = json.loads(Path("models/model.json").read_text())
+rows = [line.split(",") for line in Path("data/ready.csv").read_text().splitlines()]
 late = np.array([row[3] == "1" for row in rows])
 truth = np.array([float(row[2]) for row in rows])
 luck = np.random.default_rng(int(model["seed"])).normal(size=len(rows))
@@ -16,7 +17,7 @@ ranked = late[np.argsort(score, kind="stable")]
 auc = ((~ranked).cumsum() * ranked).sum() / (late.sum() * (~late).sum())
 loss = -np.log(np.where(late, score, 1 - score)).mean()
 metrics = {"roc_auc": round(float(auc), 6), "log_loss": round(float(loss), 6)}
-json.dump(metrics, open("reports/metrics.json", "w"), indent=1)
-json.dump([{"fpr": i / 20, "tpr": (i / 20) ** 0.5} for i in range(21)], open("reports/roc.json", "w"))
+Path("reports/metrics.json").write_text(json.dumps(metrics, indent=1))
+Path("reports/roc.json").write_text(json.dumps([{"fpr": i / 20, "tpr": (i / 20) ** 0.5} for i in range(21)]))
 table = {"id": [int(row[0]) for row in rows], "carrier": [row[1] for row in rows], "late": late, "probability": score}
 pq.write_table(pa.table(table), "reports/predictions.parquet")

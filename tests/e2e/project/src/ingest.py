@@ -1,8 +1,7 @@
 """The months asked for, one after the other."""
 
 import re
+from pathlib import Path
 
-months = int(re.search(r"months: (\d+)", open("params.yaml").read())[1])
-with open("data/raw.csv", "w") as out:
-    for month in range(1, months + 1):
-        out.write(open(f"source/{month:02}.csv").read())
+months = int(re.search(r"months: (\d+)", Path("params.yaml").read_text())[1])
+Path("data/raw.csv").write_text("".join(Path(f"source/{n:02}.csv").read_text() for n in range(1, months + 1)))

@@ -2,8 +2,9 @@
 
 import json
 import re
+from pathlib import Path
 
-text = open("params.yaml").read()
-rows = sum(1 for _ in open("data/ready.csv"))
+text = Path("params.yaml").read_text()
+rows = len(Path("data/ready.csv").read_text().splitlines())
 model = {key: float(re.search(rf"{key}: (\S+)", text)[1]) for key in ("noise", "seed")}
-json.dump({**model, "rows": rows}, open("models/model.json", "w"))
+Path("models/model.json").write_text(json.dumps({**model, "rows": rows}))
