@@ -19,6 +19,10 @@ examples:
 
 DRIVER = "lockgate"
 ATTRIBUTE = f"dvc.lock merge={DRIVER}"
+OUTPUTS = "lockgate-output"
+"""The driver for small outputs that git keeps (``reports/*.json merge=lockgate-output``): this side's stands until
+``dvc repro`` writes the file again. Git asks a driver only where both sides changed, and then the merged lock lacks the
+stage."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +56,8 @@ def settings() -> dict[str, str]:
     return {
         f"merge.{DRIVER}.name": "dvc.lock, stage by stage",
         f"merge.{DRIVER}.driver": f"{python} -P -m lockgate merge-lock %O %A %B %P",
+        f"merge.{OUTPUTS}.name": "what a stage writes again",
+        f"merge.{OUTPUTS}.driver": "true",
     }
 
 

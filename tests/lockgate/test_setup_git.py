@@ -90,3 +90,21 @@ def test_a_working_copy_linked_to_the_repository_shares_the_driver(
 
     assert linked.git("config", DRIVER) == ran.git("config", DRIVER)
     assert linked.git("check-attr", "merge", "--", "dvc.lock") == "dvc.lock: merge: lockgate\n"
+
+
+def test_figures_that_both_sides_wrote_keep_this_sides_until_their_stage_runs(ran: Project, lockgate: Lockgate) -> None:
+    ran.write(".gitattributes", "kept/*.json merge=lockgate-output\n")
+    ran.write("kept/metrics.json", "1\n")
+    ran.commit("base")
+    lockgate("setup-git")
+    ran.git("checkout", "-q", "-b", "theirs")
+    ran.write("kept/metrics.json", "2\n")
+    ran.commit("theirs")
+    ran.git("checkout", "-q", "-")
+    ran.write("kept/metrics.json", "3\n")
+    ran.commit("ours")
+
+    ran.git("merge", "-q", "--no-edit", "theirs")
+
+    assert ran.read("kept/metrics.json") == "3\n"
+    assert ran.git("status", "--porcelain", "--", "kept") == ""
