@@ -385,10 +385,10 @@ def test_a_wheel_that_reaches_out_of_its_folder_stays_inside(tmp_path: Path) -> 
     folder = toy_build(tmp_path / "toy", 1)
     with zipfile.ZipFile(folder / "toy_model-0.1-py3-none-any.whl", "a") as wheel:
         wheel.writestr("../../outside.py", "")
-        wheel.writestr("/tmp/outside-of-all.py", "")
+        wheel.writestr(f"{tmp_path}/absolute.py", "")
     loadable = unpack("toy", folder)
     assert (loadable.code / "outside.py").is_file()
     assert not (loadable.code.parent.parent / "outside.py").exists()
-    assert not Path("/tmp/outside-of-all.py").exists()
+    assert not (tmp_path / "absolute.py").exists()
     loadable.discard()
     assert not loadable.code.exists()
