@@ -7,14 +7,11 @@ that no stage makes (``dvc add``, ``dvc import``) is fetched and must have the h
 
 import argparse
 import json
-import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 from lockgate import git
@@ -24,7 +21,7 @@ from lockgate.errors import LockgateError
 from lockgate.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.plan import describe, needed_pipeline, plan
 from lockgate.policy import FILE as POLICY
-from lockgate.reproduction import Progress, reproduce
+from lockgate.reproduction import Progress, reproduce, stoppable
 from lockgate.result import Reason
 
 SCHEMA = "lockgate.rebuild/1"
@@ -164,7 +161,7 @@ def main(arguments: argparse.Namespace) -> int:
     root = git.project_root()
     if arguments.revision is None:
         _check_committed(root)
-    with stoppable():
+    with stoppable(interrupted()):
         done = rebuild(root, arguments.revision or "HEAD", arguments.level, keep=arguments.keep, tell=_tell)
     sys.stdout.write(as_json(done) if arguments.json else as_text(done))
     if not done.ok:
@@ -386,17 +383,6 @@ def _tell(line: str) -> None:
     sys.stderr.flush()
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """Take SIGTERM as Ctrl-C is taken, and both as an expected end."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except KeyboardInterrupt as stopped:
-        raise RebuildError("interrupted; nothing is left behind", "A rebuild starts from the beginning.") from stopped
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def interrupted() -> RebuildError:
+    """Return what to say of a rebuild that was stopped."""
+    return RebuildError("interrupted; nothing is left behind", "A rebuild starts from the beginning.")

@@ -36,8 +36,9 @@ from lockgate.fetch import fetch
 from lockgate.manifest import MANIFEST, SIGNATURE, Manifest, make_manifest
 from lockgate.numbers import count, duration, size
 from lockgate.prepare import Prepared, prepare, read_prepared
-from lockgate.rebuild import LEVELS, as_text, stoppable
+from lockgate.rebuild import LEVELS, as_text, interrupted
 from lockgate.registry import Actor, Registry, as_json
+from lockgate.reproduction import stoppable
 from lockgate.signing import KeySigner, Signer, Verifier
 
 EXAMPLES = """\
@@ -236,14 +237,14 @@ def _prepared(candidate: Candidate, arguments: argparse.Namespace) -> Iterator[P
         yield read_prepared(candidate, arguments.prepared)
         return
     with tempfile.TemporaryDirectory(prefix="lockgate-release-") as place:
-        with stoppable():
+        with stoppable(interrupted()):
             prepared, _ = prepare(candidate, arguments.rebuild or "full", Path(place), _tell)
         yield prepared
 
 
 def _prepare(candidate: Candidate, arguments: argparse.Namespace) -> str:
     _empty(arguments.prepare)
-    with stoppable():
+    with stoppable(interrupted()):
         _, done = prepare(candidate, arguments.rebuild or "full", arguments.prepare.absolute(), _tell)
     return as_text(done)
 

@@ -13,13 +13,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, Literal
 
 from lockgate.dvc import Cache, words
+from lockgate.errors import LockgateError
 from lockgate.pipeline import Recorded
 
 NAME = "lockgate run"
@@ -99,6 +101,22 @@ def reproduce(
         os.close(alive)
         if process.stdout:
             process.stdout.close()
+
+
+@contextmanager
+def stoppable(interrupted: LockgateError) -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C is taken, and both as the expected end that ``interrupted`` tells of."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        raise interrupted from stopped
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _listen(

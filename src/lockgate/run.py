@@ -8,7 +8,6 @@ import argparse
 import fcntl
 import json
 import os
-import signal
 import sys
 import time
 from collections import deque
@@ -16,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 
 from lockgate import report
 from lockgate.dvc import DvcError, WorkspaceFiles
@@ -25,7 +23,7 @@ from lockgate.git import Snapshot, Workspace, project_root, snapshot
 from lockgate.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock
 from lockgate.plan import StagePlan, as_json, as_text, describe, needed_pipeline, plan
 from lockgate.policy import FILE as POLICY
-from lockgate.reproduction import Progress, reproduce
+from lockgate.reproduction import Progress, reproduce, stoppable
 from lockgate.result import Execution, LockStatus, Reason, Result, StageRun, Verdict
 
 EXAMPLES = """\
@@ -80,7 +78,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Run, then show the result. Exit code 1 (an error) if a stage failed or the run was stopped."""
     root = project_root()
     current = Workspace(root)
-    with _alone(root), _stoppable():
+    with _alone(root), stoppable(Interrupted(None, "")):
         _put_back(root)
         pipeline = needed_pipeline(current)
         files = WorkspaceFiles(root)
@@ -357,19 +355,3 @@ def _alone(root: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise DvcError("another `lockgate run` is at work in this project", "Wait for it to end.") from error
         yield
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Take SIGTERM as Ctrl-C is taken."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except KeyboardInterrupt as stopped:
-        raise Interrupted(None, "") from stopped
-    finally:
-        signal.signal(signal.SIGTERM, before)
