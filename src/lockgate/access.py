@@ -19,7 +19,7 @@ from lockgate.escape import block
 from lockgate.escape import text as as_markdown
 from lockgate.manifest import is_version
 from lockgate.registry import Build, Registry, Step
-from lockgate.signing import IdentityVerifier, KeylessSigner, KeySigner, KeyVerifier, Signer, Verifier
+from lockgate.signing import IdentityVerifier, KeylessSigner, KeySigner, KeyText, KeyVerifier, Signer, Verifier
 from lockgate.store import Store, open_store
 
 STORE = ".lockgate/store"
@@ -83,7 +83,9 @@ def add_writer_options(parser: argparse.ArgumentParser) -> None:
         metavar="PEM",
         help=f"sign with this (default: $LOCKGATE_PRIVATE_KEY, else {PRIVATE_KEY})",
     )
-    parser.add_argument("--keyless", action="store_true", help="sign as the workflow that runs, by Sigstore")
+    parser.add_argument(
+        "--keyless", action="store_true", help="sign as the workflow that runs, by Sigstore; --identity implies it"
+    )
     parser.add_argument("--actor", help="who does this (default: $GITHUB_ACTOR, else the login name)")
     parser.add_argument(
         "--dry-run", action="store_true", help="verify everything, say what would be done, write nothing"
@@ -144,7 +146,7 @@ def verifier_of(arguments: argparse.Namespace) -> Verifier:
 
 def signer_of(arguments: argparse.Namespace) -> Signer:
     """Return who signs, as the options say. Raises :class:`UsageError` where nobody is named."""
-    if arguments.keyless:
+    if arguments.keyless or arguments.identity:  # whoever trusts an identity would trust no key's signature
         return KeylessSigner()
     key = _key(arguments.private_key, "LOCKGATE_PRIVATE_KEY", PRIVATE_KEY)
     if key is None:
@@ -182,9 +184,13 @@ class StderrProgress:
         sys.stderr.flush()
 
 
-def _key(given: Path | None, variable: str, default: str) -> Path | None:
-    key = given or Path(os.environ.get(variable) or default)
-    return key if given or os.environ.get(variable) or key.is_file() else None
+def _key(given: Path | None, variable: str, default: str) -> Path | KeyText | None:
+    """Return the key that is given, else what the variable says: a file or the key itself; else the file ``default``,
+    if it is there."""
+    told = os.environ.get(variable)
+    if given or not told:
+        return given or (Path(default) if Path(default).is_file() else None)
+    return KeyText(variable, told) if told.startswith("-----BEGIN ") else Path(told)
 
 
 def _only_model(store: Store) -> str:

@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,17 +49,35 @@ class Verifier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class KeySigner:
-    """Signs with an elliptic-curve private key in a PEM file."""
+class KeyText:
+    """A key that is in no file but in the variable ``name``, as a workflow gets its secrets: what reads a key's file
+    reads this as well."""
 
-    private_key: Path
+    name: str
+    pem: str = field(repr=False)
+
+    def read_bytes(self) -> bytes:
+        """Return the key in PEM."""
+        return self.pem.encode()
+
+    def __str__(self) -> str:
+        """Return what it is called in messages."""
+        return f"${self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySigner:
+    """Signs with an elliptic-curve private key in PEM."""
+
+    private_key: Path | KeyText
 
     def sign(self, digests: Mapping[str, str]) -> bytes:
         """Return a signature. Raises :class:`SigningError` if the key cannot be used."""
         from model_signing._signing import sign_ec_key
 
+        key: Any = self.private_key  # nothing but `read_bytes` is asked of it
         try:
-            signer = sign_ec_key.Signer(self.private_key)
+            signer = sign_ec_key.Signer(key)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise SigningError(f"{self.private_key} is no usable private key: {_first(error)}", _KEYS) from None
         return _bytes(signer.sign(_payload(digests)))
@@ -84,16 +102,17 @@ class KeylessSigner:
 
 @dataclass(frozen=True, slots=True)
 class KeyVerifier:
-    """Trusts one public key in a PEM file."""
+    """Trusts one public key in PEM."""
 
-    public_key: Path
+    public_key: Path | KeyText
 
     def verify(self, signature: bytes, place: str) -> dict[str, str]:
         """Return what was signed. Raises :class:`SignatureRefused`, or :class:`SigningError` for an unusable key."""
         from model_signing._signing import sign_ec_key, sign_sigstore_pb
 
+        key: Any = self.public_key
         try:
-            verifier = sign_ec_key.Verifier(self.public_key)
+            verifier = sign_ec_key.Verifier(key)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise SigningError(f"{self.public_key} is no usable public key: {_first(error)}", _KEYS) from None
         _check_bundle(signature, place)

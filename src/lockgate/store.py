@@ -304,6 +304,8 @@ def open_store(url: str, *, create: bool = False, patience: Patience | None = No
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
         raise UsageError(f"'{url}' is no store", "A store is a folder, or s3://bucket/prefix.")
+    for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
+        del os.environ[name]  # a workflow's way to say that nobody set it; the library would take it for an address
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     options: Mapping[str, Any] = {"endpoint": endpoint} if endpoint else {}
     backend = S3Store(

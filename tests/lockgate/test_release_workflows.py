@@ -58,7 +58,7 @@ def test_an_identity_is_given_only_in_a_protected_environment_that_runs_none_of_
         if "id-token" in told["permissions"]:
             assert told["environment"]
             assert told["permissions"] == {"contents": "read", "id-token": "write"}
-            assert "--keyless" in lines[job]
+            assert "--identity" in lines[job]
             assert name == "promote" or "--prepared " in lines[job]
 
 

@@ -18,6 +18,8 @@ from lockgate.fetch import fetch
 from lockgate.registry import Registry
 from lockgate.signing import (
     IdentityVerifier,
+    KeySigner,
+    KeyText,
     KeyVerifier,
     SignatureRefused,
     SigningError,
@@ -127,6 +129,16 @@ def test_a_file_that_is_no_key_is_named_and_the_way_to_a_key_shown(
     assert "openssl ecparam" in caught.value.advice
     with pytest.raises(SigningError, match=r"key\.pem is no usable private key"):
         type(keys.signer)(tmp_path / "key.pem").sign(DIGESTS)
+
+
+def test_a_key_out_of_a_variable_signs_and_verifies_and_is_never_shown(keys: Keys) -> None:
+    private, public = (key.read_bytes().decode() for key in (keys.signer.private_key, keys.verifier.public_key))
+    signer, verifier = KeySigner(KeyText("PRIVATE", private)), KeyVerifier(KeyText("PUBLIC", public))
+    assert verifier.verify(signer.sign(DIGESTS), "here") == DIGESTS
+    assert private.splitlines()[1] not in repr(signer)
+    with pytest.raises(SigningError, match=r"^\$PRIVATE is no usable private key") as caught:
+        KeySigner(KeyText("PRIVATE", private[:60])).sign(DIGESTS)
+    assert private.splitlines()[1][:20] not in str(caught.value)
 
 
 def test_without_sigstores_root_of_trust_an_identity_verifies_nothing(

@@ -141,3 +141,13 @@ def test_pauses_grow_are_jittered_and_stay_below_their_limit() -> None:
         limit = min(5.0, 0.1 * 2**attempt)
         assert 0.7 * limit < max(drawn) <= limit
         assert min(drawn) < 0.3 * limit
+
+
+def test_a_variable_that_is_empty_is_one_that_nobody_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "of-nobody")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    with pytest.raises(StoreError, match="s3://models/prefix/a: the store does not answer"):
+        open_store("s3://models/prefix", patience=Patience(tries=1)).read("a")
