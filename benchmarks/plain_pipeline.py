@@ -11,11 +11,11 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from flight_delay import evaluate, ingest, prepare, train
+from flight_delay import baselines, evaluate, ingest, prepare, train
 from flight_delay.files import as_json, as_parquet, write_files
 from flight_delay.model_file import dump_model
 from flight_delay.params import load_params
-from flight_delay.paths import MODEL, PREPARED, RAW, REPORTS
+from flight_delay.paths import COUNTS, MODEL, PREPARED, RAW, REPORTS
 
 
 def main(folder: str) -> None:
@@ -25,6 +25,7 @@ def main(folder: str) -> None:
     past = prepare.window(rows, params.prepare.train, "train")
     later = prepare.window(rows, params.test_window, "test")
     model = train.train(past, params.train)
+    counts = baselines.count(past)
     bins = params.evaluate.calibration_bins
     with threadpool_limits(limits=1, user_api="openmp"):
         probability = evaluate.score(model, later)
@@ -34,9 +35,11 @@ def main(folder: str) -> None:
     os.chdir(folder)
     write_files(
         {RAW / f"{name}.parquet": as_parquet(table) for name, table in tables.items()}
-        | {PREPARED / "train.parquet": as_parquet(past), PREPARED / "test.parquet": as_parquet(later)}
-        | {MODEL: dump_model(model), REPORTS / "predictions.parquet": as_parquet(predicted)}
-        | {REPORTS / "metrics.json": as_json(evaluate.summary(past, later, probability, bins))}
+        | {PREPARED / "train.parquet": as_parquet(past, varied=["flight"])}
+        | {PREPARED / "test.parquet": as_parquet(later, varied=["flight"])}
+        | {MODEL: dump_model(model), COUNTS: as_json(baselines.as_columns(counts), indent=None)}
+        | {REPORTS / "predictions.parquet": as_parquet(predicted, varied=["flight", "probability"])}
+        | {REPORTS / "metrics.json": as_json(evaluate.summary(counts, later, probability, bins))}
         | {REPORTS / "slices.json": as_json(evaluate.slices(predicted, bins))}
         | {REPORTS / "plots" / f"{name}.json": as_json(points) for name, points in curves.items()}
     )

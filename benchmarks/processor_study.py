@@ -68,7 +68,7 @@ def measure() -> dict[str, np.ndarray]:
     found |= {f"tree {name}": nodes[name] for name in ("value", "num_threshold", "gain", "feature_idx")}
     found |= {"features": model[0].transform(requests), "raw score": raw, "probability": probability}
     found |= {f"{key} unrounded": np.array([value]) for key, value in figures(labels, probability, 10).items()}
-    found |= {"probability to six decimals": rounded}
+    found |= {"probability as reported": rounded}
     found |= {
         f"{key} to six decimals": np.array([round(value, 6)]) for key, value in figures(labels, rounded, 10).items()
     }

@@ -202,7 +202,20 @@ def test_big_outputs_are_tracked_by_dvc_and_small_reports_by_git_and_all_outlive
                 ["git", "ls-files", "--error-unmatch", path], cwd=ROOT, capture_output=True, check=False
             )
             assert (tracked.returncode == 0) == (option.get("cache") is False), path
-            assert path.endswith(".json") == (option.get("cache") is False), path
+            report = path.startswith("reports/") and path.endswith(".json")  # what a reviewer reads
+            assert report == (option.get("cache") is False), path
+
+
+def test_a_new_train_or_evaluate_parameter_needs_less_than_30_percent_of_what_dvc_keeps() -> None:
+    """What its stages read and do not make, and the base's predictions to compare with."""
+    lock = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    kept = {out["path"]: out["size"] for stage in lock.values() for out in stage["outs"]}
+    kept = {path: size for path, size in kept.items() if not path.startswith("reports/") or path.endswith(".parquet")}
+    for ran in (["train", "evaluate"], ["evaluate"]):
+        read = {dep["path"] for name in ran for dep in lock[name]["deps"]} & set(kept)
+        made = {out["path"] for name in ran for out in lock[name]["outs"]}
+        pulled = read - made | {"reports/predictions.parquet"}
+        assert sum(kept[path] for path in pulled) < 0.3 * sum(kept.values()), sorted(pulled)
 
 
 # What DVC makes of it

@@ -1,11 +1,12 @@
 """Stage ``evaluate``: the model on the months after its training window → ``reports/``.
 
-Metrics beside two baselines, one prediction a row, slices, and the points of five plots. Reported figures are rounded
-to six decimals and the probabilities likewise before anything is computed from them, so that the predictions file
-explains every figure and no figure carries a bit that depends on the processor.
+Metrics beside two baselines, one prediction a row, slices, and the points of five plots. Probabilities are rounded
+before anything is computed from them and reported figures are rounded too, so that the predictions file explains every
+figure and no figure carries a bit that depends on the processor.
 """
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,25 +17,34 @@ from sklearn import metrics as skm
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from flight_delay.baselines import BASELINES, past_rate
+from flight_delay.baselines import BASELINES, past_rate, read_counts
 from flight_delay.errors import run_stage
-from flight_delay.files import FIGURE_DECIMALS, as_json, as_parquet, figure, read_frame, write_files
+from flight_delay.files import as_json, as_parquet, figure, read_frame, write_files
 from flight_delay.metrics import FIGURES, calibration_bins, figures
 from flight_delay.model_file import load_model
 from flight_delay.params import Evaluate, load_params
-from flight_delay.paths import MODEL, PREPARED, REPORTS
+from flight_delay.paths import COUNTS, MODEL, PREPARED, REPORTS
 from flight_delay.request import KEY, LABEL, REQUEST
 
 SLICES = ("carrier", "origin", "month", "hour_band")
 HOUR_BANDS = {0: "night 22-05", 6: "morning 06-09", 10: "midday 10-13", 14: "afternoon 14-17", 18: "evening 18-21"}
+SCORE_STEP = 2.0**-20  # 0.00000095
 CURVE_POINTS = 101
 HISTOGRAM_BINS = 50
 
 
 def score(model: Pipeline, requests: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return the probability of a late arrival for each request, rounded to six decimals."""
-    probability: npt.NDArray[np.float64] = model.predict_proba(requests[list(REQUEST)])[:, 1]
-    return np.round(probability, FIGURE_DECIMALS)
+    """Return the probability of a late arrival for each request, rounded (see :func:`rounded`)."""
+    return rounded(model.predict_proba(requests[list(REQUEST)])[:, 1])
+
+
+def rounded(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the nearest multiples of :data:`SCORE_STEP`.
+
+    As fine as six decimals. But the step is a power of two, so a float holds a multiple exactly, sums of them are exact
+    in any order, and more than half of each number's bits are zero: a file of them is half the size.
+    """
+    return np.round(probability / SCORE_STEP) * SCORE_STEP
 
 
 def predictions(rows: pd.DataFrame, probability: npt.NDArray[np.float64]) -> pd.DataFrame:
@@ -50,13 +60,15 @@ def predictions(rows: pd.DataFrame, probability: npt.NDArray[np.float64]) -> pd.
     )
 
 
-def summary(train: pd.DataFrame, test: pd.DataFrame, probability: npt.NDArray[np.float64], bins: int) -> dict[str, Any]:
-    """Return every figure of the model with the baselines' beside it, and the counts."""
-    scores = {"model": probability}
-    scores |= {name: np.round(past_rate(train, test, by), FIGURE_DECIMALS) for name, by in BASELINES.items()}
+def summary(
+    past: Mapping[str, pd.DataFrame], test: pd.DataFrame, probability: npt.NDArray[np.float64], bins: int
+) -> dict[str, Any]:
+    """Return every figure of the model and, from the counts of the ``past``, of the baselines; and numbers of rows."""
+    scores = {"model": probability} | {name: rounded(past_rate(past[name], test, by)) for name, by in BASELINES.items()}
     found = {name: figures(test[LABEL].to_numpy(), values, bins) for name, values in scores.items()}
     content: dict[str, Any] = {key: {name: figure(found[name][key]) for name in found} for key in FIGURES}
-    content["rows"] = {"train": len(train), "test": len(test), "test_late": int(test[LABEL].sum())}
+    trained = next(iter(past.values()))["flights"].sum()
+    content["rows"] = {"train": int(trained), "test": len(test), "test_late": int(test[LABEL].sum())}
     return content
 
 
@@ -115,10 +127,10 @@ def importance(model: Pipeline, test: pd.DataFrame, params: Evaluate) -> list[di
 
 
 def main() -> None:
-    """Read the model and the prepared rows, write ``reports/``."""
+    """Read the model, the baselines' counts and the later rows, write ``reports/``."""
     params = load_params().evaluate
-    model = load_model(MODEL)
-    train, test = read_frame(PREPARED / "train.parquet"), read_frame(PREPARED / "test.parquet")
+    model, past = load_model(MODEL), read_counts(COUNTS)
+    test = read_frame(PREPARED / "test.parquet")
     sys.stdout.write(f"evaluate: scoring {len(test):,} flights\n")
     with threadpool_limits(limits=1, user_api="openmp"):  # on a busy machine one thread is quicker than waiting for two
         probability = score(model, test)
@@ -126,10 +138,10 @@ def main() -> None:
         sys.stdout.flush()
         shuffled = importance(model, test, params)
     predicted = predictions(test, probability)
-    content = summary(train, test, probability, params.calibration_bins)
+    content = summary(past, test, probability, params.calibration_bins)
     curves = plots(predicted, params.calibration_bins) | {"importance": shuffled}
     files = {
-        REPORTS / "predictions.parquet": as_parquet(predicted),
+        REPORTS / "predictions.parquet": as_parquet(predicted, varied=["flight", "probability"]),
         REPORTS / "slices.json": as_json(slices(predicted, params.calibration_bins)),
         REPORTS / "metrics.json": as_json(content),
     }

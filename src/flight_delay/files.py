@@ -8,7 +8,7 @@ whole new one. Bytes depend on the content alone: Parquet without a writer's clo
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from flight_delay.errors import StageError
 
 FIGURE_DECIMALS = 6
+COMPRESSION_LEVEL = 15  # of zstd: 19 takes twice the time for a file of 0.4 % less
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:
@@ -43,17 +44,33 @@ def write_files(files: Mapping[Path, bytes]) -> None:
                 left.unlink()
 
 
-def as_json(content: Any) -> bytes:
+def as_json(content: Any, indent: int | None = 2) -> bytes:
     """Return ``content`` as canonical JSON. Raises ``ValueError`` on NaN and infinity, which are not JSON."""
-    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
+    return (json.dumps(content, sort_keys=True, indent=indent, allow_nan=False) + "\n").encode()
 
 
-def as_parquet(table: pa.Table | pd.DataFrame) -> bytes:
-    """Return a table or frame as Parquet, without a frame's index and the metadata that other libraries leave."""
+def as_parquet(table: pa.Table | pd.DataFrame, varied: Collection[str] = ()) -> bytes:
+    """Return a table or frame as Parquet, without a frame's index and the metadata that other libraries leave.
+
+    Small files, because they travel: times are stored as steps from row to row, which repeat where times do not;
+    ``varied`` names columns of numbers for which a dictionary of the values does not pay, their bytes are stored apart,
+    all first ones, all second ones, and so on; every other column has its dictionary.
+    Encodings: https://parquet.apache.org/docs/file-format/data-pages/encodings/
+    """
     if isinstance(table, pd.DataFrame):
         table = pa.Table.from_pandas(table, preserve_index=False)
+    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    encoding = dict.fromkeys(times, "DELTA_BINARY_PACKED") | dict.fromkeys(varied, "BYTE_STREAM_SPLIT")
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(None), sink, compression="zstd", row_group_size=1 << 20)
+    pq.write_table(
+        table.replace_schema_metadata(None),
+        sink,
+        compression="zstd",
+        compression_level=COMPRESSION_LEVEL,
+        row_group_size=1 << 20,
+        use_dictionary=[name for name in table.column_names if name not in encoding],
+        column_encoding=encoding,
+    )
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
@@ -66,6 +83,16 @@ def write_json(path: Path, content: Any) -> None:
 def write_table(path: Path, table: pa.Table) -> None:
     """Write ``table`` as Parquet, whole or not at all."""
     write_files({path: as_parquet(table)})
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises :class:`StageError` where it is missing or no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise StageError(f"{path}: there is no such file. `dvc repro` makes it.") from error
+    except ValueError as error:  # neither JSON nor UTF-8
+        raise StageError(f"{path}: not whole JSON ({error}). Remove it; `dvc repro` makes it anew.") from error
 
 
 def read_table(path: Path) -> pa.Table:

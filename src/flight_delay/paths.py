@@ -5,4 +5,5 @@ from pathlib import Path
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 MODEL = Path("models/flight-delay.skops")
+COUNTS = Path("models/baselines.json")
 REPORTS = Path("reports")

@@ -1,4 +1,7 @@
-"""Stage ``train``: requests with their labels → one model that takes a raw request, under ``models/``."""
+"""Stage ``train``: requests with their labels → one model that takes a raw request, under ``models/``.
+
+Beside it, what the baselines need to know of the same rows: nothing that is judged needs the training rows again.
+"""
 
 import sys
 from contextlib import redirect_stdout
@@ -9,12 +12,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from flight_delay.baselines import as_columns, count
 from flight_delay.errors import StageError, run_stage
 from flight_delay.features import RequestFeatures
-from flight_delay.files import read_frame
-from flight_delay.model_file import save_model
+from flight_delay.files import as_json, read_frame, write_files
+from flight_delay.model_file import dump_model
 from flight_delay.params import Train, load_params
-from flight_delay.paths import MODEL, PREPARED
+from flight_delay.paths import COUNTS, MODEL, PREPARED
 from flight_delay.request import LABEL, REQUEST
 
 
@@ -45,11 +49,12 @@ def train(rows: pd.DataFrame, params: Train) -> Pipeline:
 
 
 def main() -> None:
-    """Read ``data/prepared/train.parquet``, write the model's file."""
+    """Read ``data/prepared/train.parquet``, write the model's file and the baselines' counts."""
     params = load_params().train
     rows = read_frame(PREPARED / "train.parquet")
     sys.stdout.write(f"train: {params.max_iter} trees on {len(rows):,} flights\n")
-    save_model(MODEL, train(rows, params))
+    model = train(rows, params)
+    write_files({MODEL: dump_model(model), COUNTS: as_json(as_columns(count(rows)), indent=None)})
 
 
 class _Progress:

@@ -1,6 +1,7 @@
 """Stage ``evaluate``: figures beside baselines, predictions, slices and curves; and how good the committed model is."""
 
 import json
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,19 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 from tests.flight_delay.small_pipeline import ROOT, SmallPipeline
 
-from flight_delay.baselines import BASELINES
-from flight_delay.evaluate import CURVE_POINTS, HOUR_BANDS, SLICES, plots, predictions, score, slices, summary
+from flight_delay.baselines import BASELINES, count
+from flight_delay.evaluate import (
+    CURVE_POINTS,
+    HOUR_BANDS,
+    SCORE_STEP,
+    SLICES,
+    plots,
+    predictions,
+    rounded,
+    score,
+    slices,
+    summary,
+)
 from flight_delay.files import read_frame
 from flight_delay.metrics import FIGURES
 from flight_delay.model_file import load_model
@@ -86,12 +98,21 @@ def test_the_committed_curves_say_what_the_committed_figures_say() -> None:
 # Scores and predictions
 
 
-def test_a_probability_is_that_of_the_model_to_six_decimals(made: SmallPipeline, requests: pd.DataFrame) -> None:
+def test_a_probability_is_that_of_the_model_to_half_a_millionth(made: SmallPipeline, requests: pd.DataFrame) -> None:
     model = load_model(made.root / "models/flight-delay.skops")
     found = score(model, requests.assign(dep_delay=99))
-    assert np.array_equal(found, np.round(model.predict_proba(requests)[:, 1], 6))
+    assert np.abs(found - model.predict_proba(requests)[:, 1]).max() <= SCORE_STEP / 2 < 0.5e-6
+    assert np.array_equal(found, rounded(found))
     stored = read_frame(made.root / "reports/predictions.parquet")
     assert np.array_equal(stored["probability"], found)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1))
+def test_rounded_probabilities_are_probabilities_and_their_sum_is_exact_in_any_order(values: list[float]) -> None:
+    found = rounded(np.array(values))
+    assert ((found >= 0) & (found <= 1)).all()
+    assert np.array_equal(found / SCORE_STEP % 1, np.zeros(len(found)))
+    assert found.sum() == found[::-1].sum() == float(sum(map(Fraction, found.tolist())))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +154,7 @@ def test_every_figure_stands_beside_that_of_each_baseline(made: SmallPipeline) -
 
 def test_a_model_that_knows_the_answer_has_perfect_figures() -> None:
     past, asked = rows([0, 1, 0, 1]), rows([0, 1, 1, 0])
-    found = summary(past, asked, asked[LABEL].to_numpy(np.float64), bins=10)
+    found = summary(count(past), asked, asked[LABEL].to_numpy(np.float64), bins=10)
     assert {key: found[key]["model"] for key in FIGURES} == {
         "roc_auc": 1.0, "average_precision": 1.0, "log_loss": 0.0, "brier": 0.0, "calibration_error": 0.0
     }  # fmt: skip
@@ -202,6 +223,24 @@ def test_nothing_that_differs_from_run_to_run_is_in_any_output(small: SmallPipel
     done = small.command("evaluate", TZ="Asia/Kathmandu", LANG="C", PYTHONHASHSEED="3")
     assert (done.returncode, done.stderr) == (0, "")
     assert small.outputs() == before
+
+
+def test_the_training_rows_are_not_read_again(small: SmallPipeline) -> None:
+    before = small.outputs()
+    (small.root / "data/prepared/train.parquet").unlink()
+    small.run("evaluate")
+    assert small.outputs() == {name: before[name] for name in before if name != "data/prepared/train.parquet"}
+
+
+def test_counts_that_are_missing_or_of_something_else_stop_the_stage(small: SmallPipeline) -> None:
+    path = small.root / "models/baselines.json"
+    path.write_bytes((small.root / "reports/metrics.json").read_bytes())
+    assert small.refused_here("evaluate") == (
+        "models/baselines.json: not what `train` counted (expected carrier_rate and origin_hour_month_rate). "
+        "Remove it; `dvc repro` makes it anew."
+    )
+    path.unlink()
+    assert small.refused_here("evaluate") == "models/baselines.json: there is no such file. `dvc repro` makes it."
 
 
 def test_a_disk_that_fills_leaves_all_reports_of_the_last_run(small: SmallPipeline) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flight_delay.errors import StageError
-from flight_delay.files import as_json, as_parquet, figure, read_frame, read_table, write_files
+from flight_delay.files import as_json, as_parquet, figure, read_frame, read_json, read_table, write_files
 
 FRAME = pd.DataFrame({"carrier": ["UA", None, "AA"], "late": [0, 1, 1], "temp": [39.0, math.nan, 41.5]})
 
@@ -61,6 +61,40 @@ def test_parquet_bytes_do_not_depend_on_how_the_rows_came_in_pieces() -> None:
     assert as_parquet(pa.concat_tables([table.slice(0, 1), table.slice(1)])) == as_parquet(table)
 
 
+TIMES = pa.table(
+    {
+        "departs": pa.array([2_400_000_000, None, -1], pa.timestamp("ms")),
+        "hour": pa.array([7200, 7200, None], pa.timestamp("ms", tz="UTC")),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [TIMES, TIMES.slice(0, 0), pa.table({"carrier": ["UA"]}), pa.table({}),
+     TIMES.append_column("flight", pa.array([1, None, -32768], pa.int16()))],
+    ids=["times alone", "no rows", "no times", "no columns", "times and numbers"],
+)  # fmt: skip
+def test_parquet_gives_back_any_table_with_or_without_times_or_rows(table: pa.Table) -> None:
+    varied = [name for name in table.column_names if name == "flight"]
+    for content in (as_parquet(table), as_parquet(table, varied)):
+        assert pq.read_table(pa.BufferReader(content)) == table
+
+
+def test_numbers_that_vary_are_given_back_to_the_last_bit_and_in_less_room() -> None:
+    scores = np.random.default_rng(0).integers(0, 2**20, 20_000) / 2**20
+    frame = pd.DataFrame({"score": scores})
+    content = as_parquet(frame, varied=["score"])
+    assert np.array_equal(pq.read_table(pa.BufferReader(content))["score"].to_numpy(), scores)
+    assert len(content) < 0.6 * len(as_parquet(frame))
+    assert len(content) < 3 * len(scores)  # of eight bytes: twenty bits hold something
+
+
+def test_times_one_step_apart_take_next_to_no_room() -> None:
+    hours = pd.DataFrame({"hour": pd.date_range("2013-01-01", periods=8760, freq="h")})
+    assert len(as_parquet(hours)) < 1000
+
+
 def test_a_file_that_is_missing_or_cut_off_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     with pytest.raises(StageError, match=r"x\.parquet: there is no such file"):
@@ -68,6 +102,18 @@ def test_a_file_that_is_missing_or_cut_off_is_named(tmp_path: Path) -> None:
     path.write_bytes(as_parquet(FRAME)[:-20])
     with pytest.raises(StageError, match=r"x\.parquet: not a whole Parquet file"):
         read_frame(path)
+
+
+def test_json_that_is_missing_cut_off_or_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with pytest.raises(StageError, match=r"x\.json: there is no such file\. `dvc repro` makes it\."):
+        read_json(path)
+    for content in (b"", as_json({"a": 1})[:-3], b"\xff\xfe{}\x80"):
+        path.write_bytes(content)
+        with pytest.raises(StageError, match=r"x\.json: not whole JSON \(.*\)\. Remove it; `dvc repro` makes it anew"):
+            read_json(path)
+    path.write_bytes(as_json({"a": [1]}, indent=None))
+    assert read_json(path) == {"a": [1]}
 
 
 def test_json_is_the_same_in_any_order_of_keys_and_refuses_what_is_no_json() -> None:

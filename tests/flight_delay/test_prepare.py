@@ -10,7 +10,7 @@ from tests.flight_delay.small_pipeline import SmallPipeline
 from flight_delay.errors import StageError
 from flight_delay.files import as_parquet, read_frame
 from flight_delay.params import Window
-from flight_delay.prepare import join_weather, label, prepare, scheduled_times, window
+from flight_delay.prepare import ORDER, join_weather, label, prepare, scheduled_times, window
 from flight_delay.request import KEY, LABEL, REQUEST
 from flight_delay.tables import WEATHER
 
@@ -121,6 +121,43 @@ def test_the_key_names_each_real_flight_once(raw: dict[str, pa.Table]) -> None:
     rows = prepare(raw["flights"].to_pandas(), raw["weather"].to_pandas())
     assert len(rows) == 327346
     assert not rows.duplicated(list(KEY)).any()
+
+
+def shuffled_rows(table: pa.Table, seed: int = 0) -> pa.Table:
+    return table.take(np.random.default_rng(seed).permutation(table.num_rows))
+
+
+def test_the_source_is_in_the_order_of_the_actual_departures_and_the_rows_are_not(raw: dict[str, pa.Table]) -> None:
+    source = raw["flights"].to_pandas()
+    flown = source[source["dep_time"].notna()]
+    of_a_day = flown.groupby(["year", "month", "day"])["dep_time"]
+    assert of_a_day.apply(lambda times: times.is_monotonic_increasing).all()  # an outcome: it must leave no trace
+    rows = prepare(source, raw["weather"].to_pandas())
+    names = pd.MultiIndex.from_frame(rows[list(ORDER)])
+    assert names.is_monotonic_increasing
+    assert names.is_unique  # so no two rows could stand the other way round
+
+
+def test_the_order_holds_the_key_and_nothing_but_the_schedule() -> None:
+    assert set(KEY) <= set(ORDER) <= {*KEY, *REQUEST}
+    assert not set(ORDER) & {LABEL, *FOLLOWS_THE_DEPARTURE, *WEATHER}
+
+
+def test_shuffling_the_flights_changes_no_byte_of_any_real_row(raw: dict[str, pa.Table]) -> None:
+    observed = raw["weather"].to_pandas()
+    other = shuffled_rows(raw["flights"])
+    assert other != raw["flights"]
+    assert as_parquet(prepare(other.to_pandas(), observed)) == as_parquet(prepare(raw["flights"].to_pandas(), observed))
+
+
+def test_shuffling_the_flights_and_the_weather_changes_no_byte_of_the_prepared_files(small: SmallPipeline) -> None:
+    before = small.outputs()
+    for table in ("flights", "weather"):
+        small.change_raw(table, shuffled_rows)
+    small.run("prepare")
+    after = small.outputs()
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"data/raw/flights.parquet", "data/raw/weather.parquet"}
 
 
 def test_inputs_are_not_changed() -> None:

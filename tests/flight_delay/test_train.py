@@ -8,6 +8,7 @@ from sklearn.pipeline import Pipeline
 from tests.flight_delay.small_pipeline import SmallPipeline
 from threadpoolctl import threadpool_limits
 
+from flight_delay.baselines import count, read_counts
 from flight_delay.errors import StageError
 from flight_delay.files import read_frame
 from flight_delay.model_file import dump_model
@@ -85,6 +86,18 @@ def test_a_column_of_nothing_stops_the_stage_and_leaves_the_last_model(small: Sm
     assert small.refused_here("train").startswith("the training rows have no value at all in pressure: ")
 
 
+def test_the_baselines_are_counted_from_the_rows_that_the_model_is_fitted_on(
+    small: SmallPipeline, rows: pd.DataFrame
+) -> None:
+    counted = read_counts(small.root / "models/baselines.json")
+    for name, found in count(rows).items():
+        assert found.to_dict("list") == counted[name].to_dict("list")
+        assert (found["flights"].sum(), found["late"].sum()) == (len(rows), rows[LABEL].sum())
+    small.change(("first: 2013-01, last: 2013-09", "first: 2013-03, last: 2013-04"))
+    small.run("prepare", "train")
+    assert set(read_counts(small.root / "models/baselines.json")["origin_hour_month_rate"]["calendar_month"]) == {3, 4}
+
+
 def test_progress_is_shown_and_a_tree_s_line_of_scikit_learn_is_not(
     rows: pd.DataFrame, params: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -92,7 +105,7 @@ def test_progress_is_shown_and_a_tree_s_line_of_scikit_learn_is_not(
     assert capsys.readouterr().out == "train: tree 50/101\ntrain: tree 100/101\n"
 
 
-def test_a_disk_that_fills_leaves_the_last_model(small: SmallPipeline) -> None:
+def test_a_disk_that_fills_leaves_the_last_model_and_its_counts(small: SmallPipeline) -> None:
     small.change(("seed: 0\n  learning", "seed: 1\n  learning"))
     message = small.refused("train", largest_file=5000)
     assert message == "models/flight-delay.skops: cannot be written: File too large. No output was changed."
