@@ -1,5 +1,7 @@
 """The model at work gives the pipeline's own answers, to the last bit."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pyarrow as pa
 import pytest
 from sklearn.pipeline import Pipeline
 from tests.flight_delay.serving_flights import flights, trained
+from tests.flight_delay.small_pipeline import ROOT
 
 from flight_delay import serving
 from flight_delay.model_file import ModelFileError, save_model
@@ -69,6 +72,15 @@ def test_every_column_of_a_request_is_described() -> None:
     assert all(column["description"] for column in told["columns"])
     assert set(told["example"]) <= set(REQUEST)
     assert set(CATEGORIES) <= set(told["example"])
+
+
+def test_serving_imports_no_stage_and_nothing_that_only_a_stage_needs() -> None:
+    ask = "import sys, flight_delay.serving; print(*(name for name in sys.modules if name.startswith('flight_delay.')))"
+    command = [sys.executable, "-c", ask]
+    done = subprocess.run(command, env={"PYTHONPATH": "src"}, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {name.partition(".")[2] for name in done.stdout.split()} == {
+        "environment", "errors", "features", "files", "model_file", "request", "serving", "tables"
+    }  # fmt: skip
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
