@@ -26,7 +26,7 @@ from lockgate.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.quarantine import named
 from lockgate.rebuild import rebuild
 from lockgate.remotes import QUARANTINE, Object, Remote, in_parallel, open_remotes
-from lockgate.reproduction import Progress, reproduce
+from lockgate.reproduction import DvcProcess, Progress
 
 SCHEMA = "lockgate.admit/1"
 LIST_LIMIT = 1 << 30
@@ -291,9 +291,10 @@ def _run(copy: Path, stages: tuple[Stage, ...]) -> None:
         elif step.event == "began":
             _tell(f"{step.stage}: rebuilt, for it is neither in the trusted remote nor whole in the quarantine")
 
-    code = reproduce(
-        copy, everywhere=False, afresh=[stage.name for stage in stages], on_progress=follow, on_output=_tell
-    )
+    with DvcProcess(copy) as dvc:
+        code = dvc.reproduce(
+            everywhere=False, afresh=[stage.name for stage in stages], on_progress=follow, on_output=_tell
+        )
     if failed or code != 0:
         name, why = (failed[0].stage, failed[0].error) if failed else (stages[-1].name, f"DVC ended with code {code}")
         raise AdmitError(

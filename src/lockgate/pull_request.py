@@ -24,6 +24,8 @@ from lockgate.git import Commit, Workspace
 from lockgate.pipeline import read_lock, read_pipeline
 from lockgate.plan import needed_pipeline, plan
 from lockgate.remotes import QUARANTINE
+from lockgate.render import render
+from lockgate.reproduction import DvcProcess, stoppable
 from lockgate.result import LockStatus, Result, Verdict, read_result
 
 CONFIG = ".dvc/config"
@@ -52,8 +54,10 @@ def main(arguments: argparse.Namespace) -> int:
     """Judge the working tree; leave the outcome, whatever it is, for ``lockgate publish``."""
     root = git.project_root()
     secrets = _secrets(os.environ)
+    fork = _is_fork(os.environ.get("GITHUB_EVENT_PATH"))
     try:
-        left = judge(root, arguments.base, arguments.into, fork=_is_fork(os.environ.get("GITHUB_EVENT_PATH")))
+        with stoppable(run.Interrupted(None, "")), DvcProcess(root) as dvc:
+            left = judge(root, arguments.base, dvc, fork=fork)
     except run.Interrupted:
         raise
     except LockgateError as error:
@@ -62,11 +66,12 @@ def main(arguments: argparse.Namespace) -> int:
         raise
     result = read_result(json.dumps(_without(secrets, json.loads(left.result.to_json()))) if left.result else "")
     artifact.write(arguments.into, replace(left, result=result))
+    sys.stdout.write(render(result, "text"))
     sys.stderr.write(f"{result.verdict.outcome}: {result.verdict.reason}\n")
     return 1 if result.verdict.outcome == "failed" else 0
 
 
-def judge(root: Path, target: str, folder: Path, *, fork: bool = False) -> Artifact:
+def judge(root: Path, target: str, dvc: DvcProcess, *, fork: bool = False) -> Artifact:
     """Run what changed since the working tree left ``target`` and return what came out.
 
     A ``fork`` has no credentials; what it needs of the store it reads as anybody may.
@@ -79,16 +84,18 @@ def judge(root: Path, target: str, folder: Path, *, fork: bool = False) -> Artif
             fetch_tracked(root, new, QUARANTINE)
         if _is_claimed(root, base):
             return Artifact(_claimed(root, base))
-        folder.mkdir(parents=True, exist_ok=True)
-        output = (folder / artifact.RESULT).resolve()
-        output.unlink(missing_ok=True)
-        options = argparse.ArgumentParser()
-        run.configure(options)
         try:
-            run.main(options.parse_args(["--base", base.commit, "--output", str(output)]))
-        except run.StageFailed:
-            return Artifact(read_result(output.read_bytes()))
-        result = _with_lock_judged(read_result(output.read_bytes()))
+            result, _ = run.run(root, base.commit, dvc)
+        except run.StageFailed as failure:
+            if failure.result is None:
+                raise
+            return Artifact(failure.result)
+        if result is None:
+            raise LockgateError(
+                f"there is no {policy.FILE}: nothing says what to judge by",
+                "Write one: the model's name, its metrics and the gates they have to pass.",
+            )
+        result = _with_lock_judged(result)
         if not fork:
             result = replace(result, notes=(*result.notes, *_quarantined(root)))
         return Artifact(result, Workspace(root).read("dvc.lock"), outputs_in_git(root))

@@ -21,7 +21,7 @@ from lockgate.errors import LockgateError
 from lockgate.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.plan import describe, needed_pipeline, plan
 from lockgate.policy import FILE as POLICY
-from lockgate.reproduction import Progress, reproduce, stoppable
+from lockgate.reproduction import DvcProcess, Progress, stoppable
 from lockgate.result import Reason
 
 SCHEMA = "lockgate.rebuild/1"
@@ -334,7 +334,8 @@ def _run(copy: Path, stages: tuple[Stage, ...], tell: Callable[[str], None]) -> 
             what = f"ran, {step.seconds:.1f} s" if step.event == "ended" else "runs"
             tell(f"[{number[step.stage]}/{len(stages)} {time.monotonic() - started:.0f} s] {step.stage}: {what}")
 
-    code = reproduce(copy, everywhere=False, afresh=list(number), on_progress=follow, on_output=tell)
+    with DvcProcess(copy) as dvc:
+        code = dvc.reproduce(everywhere=False, afresh=list(number), on_progress=follow, on_output=tell)
     if failed and failed[0].stage:
         raise RebuildError(
             f"stage '{failed[0].stage}' failed in the clean place: {failed[0].error}",

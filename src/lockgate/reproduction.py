@@ -4,6 +4,7 @@ DVC runs in a process group of its own that ends with us, however we end. It tel
 the commands of the stages do not have, so that nothing they print can pass for DVC's word.
 """
 
+import gc
 import json
 import os
 import selectors
@@ -13,12 +14,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Self
 
 from lockgate.dvc import Cache, words
 from lockgate.errors import LockgateError
@@ -47,60 +48,79 @@ class Progress:
     error: str = ""
 
 
-def reproduce(
-    root: Path,
-    *,
-    everywhere: bool,
-    on_progress: Callable[[Progress], None],
-    on_output: Callable[[str], None],
-    complete: bool = False,
-    afresh: Sequence[str] = (),
-) -> int:
-    """Do what ``dvc repro --pull --allow-missing`` does and return its exit code; 0 is success.
+class DvcProcess:
+    """A process that imports DVC, which takes longer than planning does, and then reproduces once, if asked.
 
-    With ``complete`` it does what ``dvc repro --pull`` does: at the end every output is there, pulled if the remote has
-    it, made again if not.
-
-    One thing is done better: a stage that declares an output or dependency which its lock entry does not know runs
-    (bare DVC passes over it while the file does not exist). ``everywhere`` includes the ``dvc.yaml`` files of
-    subfolders. With ``afresh`` these stages run instead, in this order and whatever is known of them, as with
-    ``dvc repro --single-item --force``: nothing is pulled or restored. ``on_progress`` is told of each stage,
-    ``on_output`` gets each line that DVC or a stage prints. Both are called in the thread of the caller. The process
-    group dies with this process, even if that is killed, and is interrupted, then killed, when this function is left by
-    an exception such as ``KeyboardInterrupt``.
+    It leads a group of its own, which dies with this process, even if that is killed. Leaving the context ends the
+    group: it is interrupted, and if that does not help, killed.
     """
-    events, said = os.pipe()
-    lifeline, alive = os.pipe()
-    source = str(Path(__file__).resolve().parent.parent)
-    program = (
-        "import sys; sys.path.insert(0, sys.argv[1])\nfrom lockgate.reproduction import child; child(*sys.argv[2:])"
-    )
-    wanted: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": not complete, "pull": True}
-    if afresh:
-        wanted = {"targets": list(afresh), "single_item": True, "force": True}
-    command = [sys.executable, "-P", "-c", program, source, str(said), str(lifeline), json.dumps(wanted)]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    process = subprocess.Popen(
-        command,
-        cwd=root,
-        env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=(said, lifeline),
-        start_new_session=True,
-    )
-    os.close(said)
-    os.close(lifeline)
-    try:
-        with os.fdopen(events, "rb", buffering=0) as stream:
-            _listen(process, stream, on_progress, on_output)
-        return process.wait()
-    finally:
-        _end_group(process)
-        os.close(alive)
-        if process.stdout:
-            process.stdout.close()
+
+    def __init__(self, root: Path) -> None:
+        """Start it in ``root``."""
+        self._events, said = os.pipe()
+        wanted, self._wanted = os.pipe()
+        program = (
+            "import sys; sys.path.insert(0, sys.argv[1])\nfrom lockgate.reproduction import child; child(*sys.argv[2:])"
+        )
+        source = str(Path(__file__).resolve().parent.parent)
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", program, source, str(said), str(wanted)],
+            cwd=root,
+            env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(said, wanted),
+            start_new_session=True,
+        )
+        os.close(said)
+        os.close(wanted)
+        self._asked = False
+
+    def reproduce(
+        self,
+        *,
+        everywhere: bool,
+        on_progress: Callable[[Progress], None],
+        on_output: Callable[[str], None],
+        complete: bool = False,
+        afresh: Sequence[str] = (),
+        beside: Sequence[str] = (),
+    ) -> int:
+        """Do what ``dvc repro --pull --allow-missing`` does and return its exit code; 0 is success.
+
+        With ``complete`` it does what ``dvc repro --pull`` does: at the end every output is there, pulled if the remote
+        has it, made again if not.
+
+        One thing is done better: a stage that declares an output or dependency which its lock entry does not know runs
+        (bare DVC passes over it while the file does not exist). ``everywhere`` includes the ``dvc.yaml`` files of
+        subfolders. With ``afresh`` these stages run instead, in this order and whatever is known of them, as with
+        ``dvc repro --single-item --force``: nothing is pulled or restored. The objects with the digests ``beside`` are
+        brought by somebody else meanwhile, for no stage. ``on_progress`` is told of each stage, ``on_output`` gets each
+        line that DVC or a stage prints. Both are called in the thread of the caller.
+        """
+        options: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": not complete, "pull": True}
+        if afresh:
+            options = {"targets": list(afresh), "single_item": True, "force": True}
+        self._asked = True
+        with suppress(BrokenPipeError):  # it ended: why, it says
+            os.write(self._wanted, json.dumps([options, list(beside)]).encode() + b"\n")
+        with os.fdopen(os.dup(self._events), "rb", buffering=0) as stream:
+            _listen(self._process, stream, on_progress, on_output)
+        return self._process.wait()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End whatever is still there."""
+        _end_group(self._process, ask=self._asked)
+        os.close(self._wanted)
+        os.close(self._events)
+        if self._process.stdout:
+            self._process.stdout.close()
 
 
 @contextmanager
@@ -162,10 +182,10 @@ class _Lines:
         return [line.decode(errors="replace") for line in lines]
 
 
-def _end_group(process: "subprocess.Popen[bytes]") -> None:
+def _end_group(process: "subprocess.Popen[bytes]", *, ask: bool = True) -> None:
     """End every process of the child's group: ask first, and after :data:`GRACE` seconds do not ask."""
     with suppress(ProcessLookupError, PermissionError):
-        if process.poll() is None:
+        if ask and process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(GRACE)
@@ -173,18 +193,28 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def child(events: str, lifeline: str, wanted: str) -> None:
-    """Reproduce with DVC's Python API in this process, the leader of its group.
+def child(events: str, wanted: str) -> None:
+    """Import DVC, and reproduce with its Python API in this process, the leader of its group, once we are asked to.
 
-    ``events`` and ``lifeline`` are file descriptors, ``wanted`` the options of ``Repo.reproduce`` as JSON.
+    ``events`` and ``wanted`` are file descriptors. What is wanted comes as a line of JSON: the options of
+    ``Repo.reproduce``, and digests (see :meth:`DvcProcess.reproduce`).
     """
-    for descriptor in (int(events), int(lifeline)):
+    for descriptor in (int(events), int(wanted)):
         os.set_inheritable(descriptor, False)  # a stage's command must not be able to speak for us
-    threading.Thread(target=_die_with_parent, args=(int(lifeline),), daemon=True).start()
     sys.argv = [NAME]
+    import dvc.repo  # noqa: F401
+
     _parse_once()
+    asked = os.fdopen(int(wanted), "rb", buffering=0)
+    line = asked.readline()
+    if not line:
+        return
+    options, beside = json.loads(line)
+    threading.Thread(target=_die_with_parent, args=(asked,), daemon=True).start()
     with os.fdopen(int(events), "w", buffering=1) as stream:
-        sys.exit(_reproduce(json.loads(wanted), lambda step: stream.write(json.dumps(asdict(step)) + "\n")))
+        code = _reproduce(options, lambda step: stream.write(json.dumps(asdict(step)) + "\n"), frozenset(beside))
+    gc.freeze()  # or Python would look through all that DVC imported before it ends: half a second
+    sys.exit(code)
 
 
 def _parse_once() -> None:
@@ -206,12 +236,12 @@ def _parse_once() -> None:
     YAML.load = load  # type: ignore[method-assign]
 
 
-def _die_with_parent(lifeline: int) -> None:
-    os.read(lifeline, 1)  # returns when the other end is closed, by a killed process too
+def _die_with_parent(lifeline: IO[bytes]) -> None:
+    lifeline.read(1)  # returns when the other end is closed, by a killed process too
     os.killpg(0, signal.SIGKILL)
 
 
-def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object]) -> int:
+def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object], beside: Set[str]) -> int:
     import logging
 
     from dvc.exceptions import DvcException
@@ -225,7 +255,7 @@ def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object]) -> in
     try:
         with Repo() as repo:
             _release(repo)
-            watched = _Watched(repo, tell)
+            watched = _Watched(repo, tell, beside)
             # With no remote there is nothing to pull from, and DVC would call that a failure of the stage.
             wanted["pull"] = wanted.get("pull", False) and bool(repo.config["core"].get("remote"))
             repo.reproduce(**wanted, repro_fn=watched.reproduce)
@@ -270,9 +300,9 @@ def _release(repo: Any) -> None:
 class _Watched:
     """Reproduces stages as ``dvc repro`` does, and tells of each."""
 
-    def __init__(self, repo: Any, tell: Callable[[Progress], object]) -> None:
+    def __init__(self, repo: Any, tell: Callable[[Progress], object], beside: Set[str]) -> None:
         self.tell, self.cache, self.failed = tell, Cache(Path(repo.cache.local_cache_dir)), False
-        self.growth, self.folders = _Growth(self.cache), _Folders(repo)
+        self.growth, self.folders = _Growth(self.cache, beside), _Folders(repo)
         self.restored: set[str] = set()
         self._restore, repo.stage_cache.restore = repo.stage_cache.restore, self.restore
         self._pull, repo.stage_cache.pull = repo.stage_cache.pull, self.pull_run_cache
@@ -359,13 +389,14 @@ def _made(cache: Cache, stage: Any) -> set[str]:
 class _Growth:
     """What has come into the cache since the last look."""
 
-    def __init__(self, cache: Cache) -> None:
-        self.cache, self.known = cache, set(self._objects(cache))
+    def __init__(self, cache: Cache, beside: Set[str]) -> None:
+        self.cache, self.known = cache, {*self._objects(cache), *beside}
 
     def since(self, made: set[str]) -> int:
         """Return the bytes of new objects that were not ``made`` here: what was pulled."""
         found = self._objects(self.cache)
-        new, self.known = found.keys() - self.known, set(found)
+        new = found.keys() - self.known
+        self.known |= new
         return sum(found[digest].stat().st_size for digest in new - made)
 
     @staticmethod

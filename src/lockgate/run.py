@@ -11,19 +11,21 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from lockgate import report
+from lockgate.ahead import bringing
 from lockgate.dvc import DvcError, WorkspaceFiles
 from lockgate.errors import LockgateError
 from lockgate.git import Snapshot, Workspace, project_root, snapshot
 from lockgate.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock
 from lockgate.plan import StagePlan, as_json, as_text, describe, needed_pipeline, plan
 from lockgate.policy import FILE as POLICY
-from lockgate.reproduction import Progress, reproduce, stoppable
+from lockgate.reproduction import DvcProcess, Progress, stoppable
 from lockgate.result import Execution, LockStatus, Reason, Result, StageRun, Verdict
 
 EXAMPLES = """\
@@ -39,13 +41,15 @@ LOG_LINES = 40
 
 
 class StageFailed(LockgateError):  # noqa: N818 - named for what the user reads
-    """A stage's command, or getting at what it needs, failed."""
+    """A stage's command, or getting at what it needs, failed. ``execution`` is what was done until then, ``result``
+    what can be said all the same."""
 
-    def __init__(self, stage: str, log: str) -> None:
+    def __init__(self, execution: Execution, result: Result | None) -> None:
         """Name the stage and show the end of what it said."""
-        quoted = "".join(f"\n  | {line}" for line in log.splitlines())
+        self.execution, self.result = execution, result
+        quoted = "".join(f"\n  | {line}" for line in execution.log.splitlines())
         super().__init__(
-            f"stage '{stage}' failed; the end of its log:{quoted}",
+            f"stage '{execution.failed_stage}' failed; the end of its log:{quoted}",
             "Correct it and run `lockgate run` again: the stages before it are not run twice.",
         )
 
@@ -77,27 +81,80 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Run, then show the result. Exit code 1 (an error) if a stage failed or the run was stopped."""
     root = project_root()
-    current = Workspace(root)
-    with _alone(root), stoppable(Interrupted(None, "")):
+    if arguments.dry_run:
+        with _alone(root):
+            _put_back(root)
+            planned = _Planned.of(root, arguments.base)
+        from_ = planned.base or Workspace(root)
+        sys.stdout.write(as_json(planned.plans, from_) if arguments.json else as_text(planned.plans))
+        return 0
+    if (arguments.json or arguments.output) and not _has_policy(root, arguments.base):
+        raise LockgateError(
+            f"there is no {POLICY}, so there is no result to write", "`lockgate run` without --json or --output works."
+        )
+    with stoppable(Interrupted(None, "")), DvcProcess(root) as dvc:
+        try:
+            result, execution = run(root, arguments.base, dvc, complete=arguments.complete)
+        except StageFailed as failure:
+            if failure.result and (arguments.json or arguments.output):
+                _show(failure.result, arguments)
+            else:
+                sys.stdout.write(as_summary(failure.execution))
+            raise
+        if result:
+            _show(result, arguments)
+        else:
+            sys.stdout.write(as_summary(execution))
+            sys.stderr.write(f"With a {POLICY} that names the metrics this would end with a report on them.\n")
+    return 0
+
+
+def run(root: Path, base: str | None, dvc: DvcProcess, *, complete: bool = False) -> tuple[Result | None, Execution]:
+    """Run what changed; return the result, ``None`` if nothing says what to judge by, and what was done.
+
+    Starts from the locks of ``base``, if that is given. Raises :class:`StageFailed`, with what can be said all the
+    same, and :class:`Interrupted`; the author's locks are in their places then.
+    """
+    with _alone(root):
         _put_back(root)
+        planned = _Planned.of(root, base)
+        current = Workspace(root)
+        claims = _claims(planned.pipeline, planned.files, current) if planned.base else {}
+        planned.files.remember()
+        with _starting_from(root, planned.locks):
+            recorder = Recorder(planned.pipeline, planned.plans)
+            with bringing(root, planned.base) as beside:
+                _reproduce(dvc, recorder, complete=complete, beside=beside.digests)
+            recorder.pulled += beside.pulled
+            after = read_lock(current, planned.pipeline)
+            execution = recorder.execution(after)
+            status = _lock_status(claims, after, planned.pipeline) if planned.base else None
+            if not recorder.failed:
+                return _result(root, base, execution, status), execution
+            result = None
+            with suppress(LockgateError):
+                result = _result(root, base, execution, status)
+            raise StageFailed(execution, result)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """What a run starts from, and what it will do. ``locks`` are base's, if there is one: see :func:`_locks_of`."""
+
+    pipeline: Pipeline
+    files: WorkspaceFiles
+    base: Snapshot | None
+    locks: dict[str, str] | None
+    plans: tuple[StagePlan, ...]
+
+    @classmethod
+    def of(cls, root: Path, revision: str | None) -> Self:
+        current, files = Workspace(root), WorkspaceFiles(root)
         pipeline = needed_pipeline(current)
-        files = WorkspaceFiles(root)
-        base = snapshot(root, arguments.base) if arguments.base else None
+        base = snapshot(root, revision) if revision else None
         locks = _locks_of(base, pipeline) if base else None
         start = Lock() if locks == {} else read_lock(base or current, pipeline)
-        plans = plan(pipeline, start, files, current)
-        if arguments.dry_run:
-            sys.stdout.write(as_json(plans, base or current) if arguments.json else as_text(plans))
-            return 0
-        claims = _claims(pipeline, files, current) if base else {}
-        files.remember()
-        with _starting_from(root, locks):
-            recorder = Recorder(pipeline, plans)
-            _reproduce(root, recorder, complete=arguments.complete)
-            after = read_lock(current, pipeline)
-            status = _lock_status(claims, after, pipeline) if base else None
-            _finish(root, arguments, recorder, recorder.execution(after), status)
-    return 0
+        return cls(pipeline, files, base, locks, plan(pipeline, start, files, current))
 
 
 @dataclass
@@ -172,15 +229,15 @@ def as_summary(execution: Execution) -> str:
     return "\n".join([*lines, total]) + "\n"
 
 
-def _reproduce(root: Path, recorder: Recorder, *, complete: bool) -> None:
+def _reproduce(dvc: DvcProcess, recorder: Recorder, *, complete: bool, beside: Sequence[str]) -> None:
     if all(item.verdict == "same" for item in recorder.plans) and not complete:
         return
     everywhere = any(stage.file != "dvc.yaml" for stage in recorder.pipeline.stages)
     try:
-        code = reproduce(
-            root,
+        code = dvc.reproduce(
             everywhere=everywhere,
             complete=complete,
+            beside=beside,
             on_progress=recorder.progress,
             on_output=recorder.output,
         )
@@ -194,26 +251,13 @@ def _reproduce(root: Path, recorder: Recorder, *, complete: bool) -> None:
         recorder.failed = Progress("failed", recorder.at_work, error=f"DVC ended with code {code}")
 
 
-def _finish(
-    root: Path, arguments: argparse.Namespace, recorder: Recorder, execution: Execution, status: LockStatus | None
-) -> None:
-    """Show the result, and write it where asked; then complain if a stage failed."""
-    failure = StageFailed(recorder.failed.stage, execution.log) if recorder.failed else None
-    if (root / POLICY).exists() or (arguments.base and snapshot(root, arguments.base).read(POLICY) is not None):
-        if failure is None or arguments.json or arguments.output:
-            _show(_result(root, arguments.base, execution, status), arguments)
-    elif arguments.json or arguments.output:
-        raise failure or LockgateError(
-            f"there is no {POLICY}, so there is no result to write", "`lockgate run` without --json or --output works."
-        )
-    else:
-        sys.stdout.write(as_summary(execution))
-        sys.stderr.write(f"With a {POLICY} that names the metrics this would end with a report on them.\n")
-    if failure:
-        raise failure
+def _has_policy(root: Path, base: str | None) -> bool:
+    return (root / POLICY).exists() or (base is not None and snapshot(root, base).read(POLICY) is not None)
 
 
-def _result(root: Path, base: str | None, execution: Execution, status: LockStatus | None) -> Result:
+def _result(root: Path, base: str | None, execution: Execution, status: LockStatus | None) -> Result | None:
+    if not _has_policy(root, base):
+        return None
     before, head = report.revisions(root, base, report.WORKSPACE)
     result = report.build(root, before, head, lock=status, execution=execution)
     if execution.failed_stage:

@@ -19,7 +19,7 @@ from lockgate.evidence import read_policies, side
 from lockgate.git import Snapshot, Workspace
 from lockgate.pipeline import MISSING, param, read_params, read_state
 from lockgate.policy import FILE, Policy
-from lockgate.reproduction import Progress, reproduce
+from lockgate.reproduction import DvcProcess, Progress
 from lockgate.result import SeedSpread
 from lockgate.series import Unreadable
 
@@ -128,7 +128,8 @@ def _run(copy: Path, key: str, seed: int, tell: Callable[[str], None]) -> None:
         elif step.event == "ended" and step.status == "ran":
             tell(f"  {step.stage}: {step.seconds:.1f} s")
 
-    code = reproduce(copy, everywhere=False, on_progress=follow, on_output=printed.append)
+    with DvcProcess(copy) as dvc:
+        code = dvc.reproduce(everywhere=False, on_progress=follow, on_output=printed.append)
     if code != 0:
         stage = f"stage '{failed[0].stage}'" if failed and failed[0].stage else "the pipeline"
         end = "\n".join(printed[-20:])
