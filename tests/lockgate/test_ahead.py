@@ -45,6 +45,23 @@ def test_what_is_pulled_for_the_report_counts_and_to_no_stage(changed: Project, 
     assert Cache.of(changed.root).path(digest).is_file()
 
 
+def test_what_comes_for_the_report_while_a_stage_runs_is_not_counted_to_the_stage(
+    changed: Project, lockgate: Run
+) -> None:
+    digest, size = predictions(changed)
+    source = changed.remote / "files/md5" / digest[:2] / digest[2:]
+    late = source.rename(changed.root.parent / "late")  # it comes while train is at work, not before
+    arrive = f"import pathlib, shutil; c = pathlib.Path('.dvc/cache/files/md5/{digest[:2]}'); c.mkdir(parents=True)\n"
+    arrive += f"shutil.copy('{late}', c / '{digest[2:]}')\n"
+    changed.write("train.py", modelled.TRAIN + arrive)
+
+    _, out, _ = lockgate("run", "--base", "main", "--json")
+
+    result, execution = judged(out)
+    assert (sum(stage.pulled for stage in execution.stages), execution.pulled) == (0, size)
+    assert result.comparison.rows_shared == 2000
+
+
 def test_a_report_whose_base_is_here_already_pulls_nothing(changed: Project, lockgate: Run) -> None:
     digest, _ = predictions(changed)
     kept = changed.root / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
