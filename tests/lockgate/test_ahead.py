@@ -51,8 +51,8 @@ def test_what_comes_for_the_report_while_a_stage_runs_is_not_counted_to_the_stag
     digest, size = predictions(changed)
     source = changed.remote / "files/md5" / digest[:2] / digest[2:]
     late = source.rename(changed.root.parent / "late")  # it comes while train is at work, not before
-    arrive = f"import pathlib, shutil; c = pathlib.Path('.dvc/cache/files/md5/{digest[:2]}'); c.mkdir(parents=True)\n"
-    arrive += f"shutil.copy('{late}', c / '{digest[2:]}')\n"
+    here = changed.root / ".dvc/cache/files/md5" / digest[:2]
+    arrive = f"import os, shutil\nos.makedirs('{here}', exist_ok=True)\nshutil.copy('{late}', '{here / digest[2:]}')\n"
     changed.write("train.py", modelled.TRAIN + arrive)
 
     _, out, _ = lockgate("run", "--base", "main", "--json")
