@@ -26,6 +26,8 @@ QUARANTINE = "quarantine"
 """The remote to which pull requests may write, and which nobody trusts."""
 AT_ONCE = 8
 """Objects that are copied at the same time."""
+FEW = 64
+"""Objects up to which a remote is asked for each by its name."""
 DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 T = TypeVar("T")
@@ -81,8 +83,10 @@ class Remote:
             digests = sorted(item.digest for item in wanted if item.legacy is legacy)
             if digests:
                 store = self._store(legacy=legacy)
-                # DVC's own question to a folder hashes what it finds there, and deletes what differs
-                ask = store.oids_exist if store.fs.protocol != "local" else store.list_oids_exists
+                # DVC's own question lists a part of the remote first, which a few objects are not worth; and it hashes
+                # what it finds in a folder, and deletes what differs
+                one_by_one = store.fs.protocol == "local" or len(digests) <= FEW
+                ask = store.list_oids_exists if one_by_one else store.oids_exist
                 with self._complaining():
                     found |= {Object(digest, legacy) for digest in ask(digests)}
         return found
