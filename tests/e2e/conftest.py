@@ -30,11 +30,16 @@ def seeded(scene: tuple[Path, Forge, seaweed.Seaweed]) -> dict[str, tuple[str, b
 def world(
     scene: tuple[Path, Forge, seaweed.Seaweed], seeded: dict[str, tuple[str, bytes]], tmp_path: Path
 ) -> Iterator[World]:
+    yield World(tmp_path, *scene[1:])
+    begin_again(scene, seeded)
+
+
+def begin_again(scene: tuple[Path, Forge, seaweed.Seaweed], seeded: dict[str, tuple[str, bytes]]) -> None:
+    """Bring forge and store to where the project began."""
     folder, forge, store = scene
-    yield World(tmp_path, forge, store)
     shutil.rmtree(forge.folder)
     shutil.copytree(folder / "seeded", forge.folder)
-    for known in (forge.pulls, forge.comments, forge.statuses, forge.artifacts, forge.requests):
+    for known in (forge.pulls, forge.comments, forge.statuses, forge.artifacts, forge.releases, forge.requests):
         known.clear()
     now = stored(store)
     if gone := [path for path in now if path not in seeded]:

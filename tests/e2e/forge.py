@@ -36,6 +36,7 @@ class Forge:
     comments: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     statuses: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     artifacts: dict[int, dict[str, bytes]] = field(default_factory=dict)
+    releases: dict[str, dict[str, str]] = field(default_factory=dict)
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     last_id: int = 1000
 
@@ -48,6 +49,14 @@ class Forge:
         """Return a token with these rights: ``contents`` → ``read`` or ``write``, and so on."""
         token = f"ghs_{self.next_id():036d}"
         self.tokens[token] = dict(rights)
+        return token
+
+    def run_token(self, rights: Mapping[str, Mapping[str, str]]) -> str:
+        """Return the one token that ``act`` gives all jobs of a run. With ``-JOB`` behind it, which stand-ins put there,
+        it is the job's own; by itself it has the rights of the only job, or none."""
+        (only,) = rights.values() if len(rights) == 1 else ({},)
+        token = self.token(only)
+        self.tokens |= {f"{token}-{job}": dict(of_job) for job, of_job in rights.items()}
         return token
 
     def repository(self, name: str) -> Path:
@@ -114,8 +123,10 @@ class Handler(BaseHTTPRequestHandler):
             self.forge.requests.append((self.command, path.removeprefix("/api/v3"), status))
             self._send(status, json.dumps(content).encode() if not isinstance(content, bytes) else content)
         elif match := re.fullmatch(r"/_runner/artifacts/(\d+)/([\w-]+)", path):
-            self.forge.artifacts.setdefault(int(match[1]), {})[match[2]] = body
-            self._send(200, b"{}")
+            handed_over = self.forge.artifacts.setdefault(int(match[1]), {})
+            if self.command == "PUT":
+                handed_over[match[2]] = body
+            self._send(200, handed_over[match[2]])
         elif path.startswith("/_blob/"):
             _, _, run, name = path.rsplit("/", 3)
             leaked = "Authorization" in self.headers
@@ -174,6 +185,21 @@ class Handler(BaseHTTPRequestHandler):
     def _status(self, match: Any, _query: Any, body: Any) -> tuple[int, Any]:
         self.forge.statuses.setdefault(match[2], []).append(body)
         return 201, {}
+
+    def _release(self, match: Any, _query: Any, _body: Any) -> tuple[int, Any]:
+        release = self.forge.releases.get(urllib.parse.unquote(match[2]))
+        return (200, release) if release else (404, {"message": "Not Found"})
+
+    def _ref(self, match: Any, _query: Any, _body: Any) -> tuple[int, Any]:
+        tags = git(self.forge.repository(match[1]), "for-each-ref", "--format=%(refname:strip=2)", "refs/tags")
+        found = urllib.parse.unquote(match[2]) in tags.splitlines()
+        return (200, {}) if found else (404, {"message": "Not Found"})
+
+    def _new_release(self, match: Any, _query: Any, body: Any) -> tuple[int, Any]:
+        if body["tag_name"] in self.forge.releases:
+            return 422, {"message": "Validation Failed"}
+        self.forge.releases[body["tag_name"]] = body
+        return 201, {"html_url": f"{self.forge.address}/release"}
 
     redirect = ""
 
@@ -237,6 +263,9 @@ ROUTES = [
     ("POST", r"/issues/(\d+)/comments", "pull-requests", Handler._comment),
     ("PATCH", r"/issues/comments/(\d+)", "pull-requests", Handler._edit),
     ("POST", r"/statuses/([0-9a-f]{40})", "statuses", Handler._status),
+    ("GET", r"/releases/tags/([^/]+)", "contents", Handler._release),
+    ("GET", r"/git/ref/tags/([^/]+)", "contents", Handler._ref),
+    ("POST", "/releases", "contents", Handler._new_release),
 ]
 
 

@@ -1,8 +1,9 @@
-"""A small world for whole pull requests: a forge, a store, a project on both, and the workflows of this repository run
-by ``act`` on this machine, as they stand in ``.github``.
+"""A small world for whole pull requests and releases: a forge, a store, a project on both, and the workflows of this
+repository run by ``act`` on this machine, as they stand in ``.github``.
 
 A run is given what GitHub would give it: the token's rights are those that the job's ``permissions:`` ask for (a fork
-only ever reads), the store's credentials those of the role that the job's identity may assume.
+only ever reads), the store's credentials those of the role that the job's identity may assume, variables and secrets
+the repository's and those of the job's environment.
 """
 
 import io
@@ -24,7 +25,9 @@ from typing import Any
 import yaml
 from tests import seaweed
 from tests.e2e import forge as forges
+from tests.e2e import jobs
 from tests.e2e.forge import Forge, git
+from tests.e2e.jobs import Settings
 
 from lockgate.result import Result, read_result
 from lockgate.setup_git import settings
@@ -44,6 +47,21 @@ USERS = {
         f"List:{BUCKET}",
     ],
     "anonymous": [f"Read:{BUCKET}/trusted/*", f"List:{BUCKET}"],
+    "release": [
+        f"Read:{BUCKET}/trusted/*",
+        f"Read:{BUCKET}/releases/*",
+        f"List:{BUCKET}",
+        *(f"Write:{BUCKET}/releases/tiny/{folder}/*" for folder in ("builds", "claims", "releases")),
+    ],
+    **{
+        f"promote-{environment}": [
+            f"Read:{BUCKET}/releases/*",
+            f"List:{BUCKET}",
+            f"Write:{BUCKET}/releases/tiny/environments/{environment}/*",
+        ]
+        for environment in ("staging", "production")
+    },
+    "scoring": [f"Read:{BUCKET}/releases/*", f"List:{BUCKET}"],
 }
 ROLES = {
     "LOCKGATE_PULL_REQUEST_ROLE": "role/pull-request",
@@ -80,6 +98,7 @@ class World:
     store: seaweed.Seaweed
     variables: dict[str, str] = field(default_factory=lambda: dict(ROLES))
     secrets: dict[str, str] = field(default_factory=dict)
+    environments: dict[str, Settings] = field(default_factory=dict)
     workflows = ROOT / ".github/workflows"
 
     # --- what people do
@@ -153,6 +172,11 @@ class World:
         pull["state"] = "closed"
         return git(clone, "rev-parse", "HEAD")
 
+    def tag(self, name: str, commit: str = "main", message: str = "why") -> None:
+        """Push an annotated tag."""
+        person = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+        git(self.forge.repository(REPOSITORY), *person, "tag", "-a", "-m", message, name, commit)
+
     # --- what GitHub then runs
 
     def check(self, number: int, *, environment: Mapping[str, str] | None = None) -> Done:
@@ -198,6 +222,13 @@ class World:
         event = {"ref": "refs/heads/main", "after": sha, "repository": repository()}
         return self._act("push", "main.yml", event, REPOSITORY, sha)
 
+    def tagged(self, tag: str, *, environment: Mapping[str, str] | None = None) -> Done:
+        """Run the one workflow that the push of a tag starts, as the tagged commit has it."""
+        sha = git(self.forge.repository(REPOSITORY), "rev-parse", f"refs/tags/{tag}^{{commit}}")
+        (workflow,) = jobs.started_by(self.workflows, tag)
+        event = {"ref": f"refs/tags/{tag}", "repository": repository()}
+        return self._act("push", workflow, event, REPOSITORY, sha, environment=environment)
+
     def comments(self, number: int) -> list[str]:
         """Return the texts of the comments on a pull request."""
         return [one["body"] for one in self.forge.comments.get(number, [])]
@@ -229,10 +260,11 @@ class World:
         git(files, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x")
         (here / "event.json").write_text(json.dumps(event))
         definition = yaml.safe_load((files / ".github/workflows" / workflow).read_text())
-        (job,) = definition["jobs"].values()
-        rights = {name: "read" if fork else right for name, right in (job.get("permissions") or {}).items()}
-        subject = (job.get("environment") and f"environment:{job['environment']}") or event_name
-        identity = f"repo:{REPOSITORY}:{subject}" if rights.pop("id-token", "") == "write" else ""
+        given = jobs.given(
+            definition["jobs"], event_name, str(event.get("ref")), Settings(self.variables, self.secrets),
+            self.environments, fork=fork,
+        )  # fmt: skip
+        token = self.forge.run_token(given.rights)
         variables = {
             "GITHUB_API_URL": f"{self.forge.address}/api/v3",
             "GITHUB_SERVER_URL": self.forge.address,
@@ -250,7 +282,7 @@ class World:
             "AWS_EC2_METADATA_DISABLED": "true",
             "E2E_ACTIONS": str(HERE / "actions"),
             "E2E_VENV": str(VENV),
-            "E2E_IDENTITY": identity,
+            **{f"E2E_IDENTITY_{job}": who and f"repo:{REPOSITORY}:{who}" for job, who in given.identities.items()},
             **(environment or {}),
         }
         command = [
@@ -262,18 +294,17 @@ class World:
             str(here / "event.json"),
         ]
         command += ["-P", "ubuntu-24.04=-self-hosted", "--no-skip-checkout", "--no-cache-server"]
-        command += ["--action-cache-path", str(here / "act"), "-s", f"GITHUB_TOKEN={self.forge.token(rights)}"]
+        command += ["--action-cache-path", str(here / "act"), "--actor", "ada", "-s", f"GITHUB_TOKEN={token}"]
         for name, value in variables.items():
             command += ["--env", f"{name}={value}"]
-        for name, value in ({} if fork else self.variables).items():
+        for name, value in given.settings.variables.items():
             command += ["--var", f"{name}={value}"]
-        for name, value in ({} if fork else self.secrets).items():
+        for name, value in given.settings.secrets.items():
             command += ["-s", f"{name}={value}"]
-        for action, commit in pinned(files / ".github"):
+        for action, commit in jobs.pinned(files / ".github"):
             command += ["--local-repository", f"{action}@{commit}={HERE / 'actions' / action.partition('/')[2]}"]
-        path = os.pathsep.join([str(HERE / "bin"), str(VENV / "bin"), os.environ["PATH"]])
-        if shutil.which("cml"):  # the real one, where there is one
-            path = os.pathsep.join([str(VENV / "bin"), os.environ["PATH"]])
+        stand_ins = [HERE / "bin/github"] + ([] if shutil.which("cml") else [HERE / "bin"])  # the real one, if any
+        path = os.pathsep.join([*map(str, stand_ins), str(VENV / "bin"), os.environ["PATH"]])
         with subprocess.Popen(
             command, cwd=files, env={"PATH": path, "HOME": str(here / "home")}, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -308,12 +339,6 @@ def finished(pull: Mapping[str, Any], run: int, conclusion: str, address: str) -
             "html_url": f"{address}/{REPOSITORY}/actions/runs/{run}",
         },
     }
-
-
-def pinned(folder: Path) -> set[tuple[str, str]]:
-    """Return every action of the workflows that has to be fetched, and its commit."""
-    texts = "\n".join(path.read_text() for path in folder.rglob("*.yml"))
-    return set(re.findall(r"uses: ([\w-]+/[\w-]+)@([0-9a-f]{40})", texts))
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:

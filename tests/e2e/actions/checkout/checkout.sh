@@ -1,11 +1,15 @@
 set -euo pipefail
-header="AUTHORIZATION: basic $(printf 'x-access-token:%s' "$TOKEN" | base64 -w0)"
+header="AUTHORIZATION: basic $(printf 'x-access-token:%s' "$TOKEN-$GITHUB_JOB" | base64 -w0)"
 setting="http.$GITHUB_SERVER_URL/.extraheader"
 git init -q
 git remote add origin "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY"
 ref=${REF:-$E2E_SHA}
 depth=(--depth "$DEPTH" "$ref")
-[ "$DEPTH" = 0 ] && depth=('+refs/heads/*:refs/remotes/origin/*' "$ref")
+[ "$DEPTH" = 0 ] && depth=('+refs/heads/*:refs/remotes/origin/*' '+refs/tags/*:refs/tags/*' "$ref")
 git -c "$setting=$header" fetch -q --no-tags origin "${depth[@]}"
+if [ -z "$REF" ] && [[ $GITHUB_REF = refs/tags/* ]] && [ "$(git rev-parse "$GITHUB_REF^{commit}")" != "$E2E_SHA" ]; then
+  echo "The ref '$GITHUB_REF' does not point to the expected commit '$E2E_SHA'." >&2
+  exit 1
+fi
 git -c advice.detachedHead=false checkout -q "$ref"
 [ "$PERSIST" = false ] || git config "$setting" "$header"

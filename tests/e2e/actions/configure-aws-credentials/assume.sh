@@ -1,9 +1,12 @@
 # A role is given to whom its trust policy names; a job without `id-token: write`, as a fork's, has no identity.
 set -euo pipefail
-case "$ROLE $E2E_IDENTITY" in
+identity="E2E_IDENTITY_$GITHUB_JOB"
+case "$ROLE ${!identity}" in
   "role/pull-request repo:lab/model:pull_request") user=pull-request ;;
   "role/main repo:lab/model:environment:trusted-store") user=main ;;
-  *) echo "Not authorized to perform sts:AssumeRoleWithWebIdentity: $ROLE as '$E2E_IDENTITY'" >&2; exit 1 ;;
+  "role/release repo:lab/model:environment:release") user=release ;;
+  "role/promote-staging repo:lab/model:environment:staging") user=promote-staging ;;
+  *) echo "Not authorized to perform sts:AssumeRoleWithWebIdentity: $ROLE as '${!identity}'" >&2; exit 1 ;;
 esac
 {
   echo "AWS_ACCESS_KEY_ID=$user"
