@@ -52,8 +52,11 @@ class Forge:
         return token
 
     def run_token(self, rights: Mapping[str, Mapping[str, str]]) -> str:
-        """Return the one token that ``act`` gives all jobs of a run. With ``-JOB`` behind it, which stand-ins put there,
-        it is the job's own; by itself it has the rights of the only job, or none."""
+        """Return the one token that ``act`` gives all jobs of a run.
+
+        Stand-ins put ``-JOB`` behind it, which is the job's own; by itself it is as good as the only job's, if there
+        is one job, else good for nothing.
+        """
         (only,) = rights.values() if len(rights) == 1 else ({},)
         token = self.token(only)
         self.tokens |= {f"{token}-{job}": dict(of_job) for job, of_job in rights.items()}
