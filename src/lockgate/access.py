@@ -18,6 +18,7 @@ from lockgate.errors import LockgateError, UsageError
 from lockgate.escape import block
 from lockgate.escape import text as as_markdown
 from lockgate.manifest import is_version
+from lockgate.numbers import size
 from lockgate.registry import Build, Registry, Step
 from lockgate.signing import IdentityVerifier, KeylessSigner, KeySigner, KeyText, KeyVerifier, Signer, Verifier
 from lockgate.store import Store, open_store
@@ -179,8 +180,8 @@ class StderrProgress:
             return
         self._shown[step] = percent
         end = "\n" if done == total else ""
-        start = "\r" if sys.stderr.isatty() else ""
-        sys.stderr.write(f"{start}{step} {done / 1e6:,.1f} of {total / 1e6:,.1f} MB{end}")
+        start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over what the line said before
+        sys.stderr.write(f"{start}{step} {size(done)} of {size(total)}{end}")
         sys.stderr.flush()
 
 

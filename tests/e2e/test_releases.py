@@ -14,7 +14,7 @@ import pytest
 from tests import seaweed
 from tests.e2e.conftest import begin_again
 from tests.e2e.forge import Forge, git
-from tests.e2e.jobs import Settings
+from tests.e2e.jobs import Settings, started_by
 from tests.e2e.world import BUCKET, REPOSITORY, VENV, Done, World, bucket, stored
 from tests.fault_proxy import Answer, Fault, FaultProxy, Request, fault_proxy
 from tests.lockgate.serving_harness import serving
@@ -144,11 +144,10 @@ def shipped(first: Shipped, tmp_path: Path) -> Iterator[Shipped]:
 
 def test_a_pushed_tag_becomes_one_release_rebuilt_in_full_and_announced(shipped: Shipped) -> None:
     run, held = shipped.runs["tiny@v1.0.0"], shipped.held["tiny@v1.0.0"]
+    assert run.code == 0, run.log
     record = shipped.document("releases/v1.0.0.json")
     build = record["manifest"]
     facts = json.loads(shipped.read(f"builds/{build}/manifest.json"))["facts"]
-
-    assert run.code == 0, run.log
     assert set(held) == {f"builds/{build}/{name}" for name in FILES} | {f"claims/{build}.json", "releases/v1.0.0.json"}
     assert facts["commit"] == shipped.world.forge.tip(REPOSITORY, "main")
     assert facts["rebuild"] == {"level": "full", "outputs": 7}
@@ -188,10 +187,9 @@ def test_each_promotion_adds_one_entry_that_says_who_why_and_by_which_tag(shippe
     before = shipped.held["tiny@v1.0.0"]
     for tag, environment in (("tiny#staging#1", "staging"), ("tiny#production#2", "production")):
         after, run = shipped.held[tag], shipped.runs[tag]
+        assert run.code == 0, run.log
         (path,) = set(after) - set(before)
         entry = shipped.document(path)
-
-        assert run.code == 0, run.log
         assert path.startswith(f"environments/{environment}/")
         assert before.items() <= after.items()
         told = [entry[key] for key in ("version", "number", "actor", "tag", "reason", "action")]
@@ -305,3 +303,22 @@ def test_the_service_answers_as_was_released_and_swaps_with_the_next_promotion_a
         answer = service.until(lambda: (told := service.predict(request))["release"] == "tiny@v1.0.0" and told)
         assert answer["probabilities"] == pytest.approx([expected], abs=1e-9)
         assert service.ready()["degraded"] is False
+
+
+@pytest.mark.parametrize(
+    ("tag", "workflows"),
+    [
+        ("tiny@v1.0.0", ["release.yml"]),
+        ("tiny@v1.0.0-rc.1", ["release.yml"]),
+        ("tiny#staging#1", ["promote.yml"]),
+        ("tiny#production#12", ["promote.yml"]),
+        ("tiny@v1.0", []),
+        ("v1.0.0", []),
+        ("-x@v1.0.0", []),
+        ("tiny/other@v1.0.0", []),
+        ("tiny#elsewhere#1", []),
+        ("tiny#production#$(id)", []),
+    ],
+)
+def test_a_tag_starts_the_one_workflow_that_it_is_for_and_any_other_none(tag: str, workflows: list[str]) -> None:
+    assert started_by(World.workflows, tag) == workflows
