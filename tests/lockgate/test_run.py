@@ -289,6 +289,37 @@ def test_a_folder_is_pulled_whole_where_another_stage_reads_it(project: Project,
     assert project.lock()["all"] == before
 
 
+def test_what_a_stage_reads_is_pulled_at_once(project: Project, lockgate: Lockgate) -> None:
+    for name in ("a", "b", "c"):
+        project.write(f"raw/{name}", name)
+        project.add(f"raw/{name}")
+    project.write("code.py", "1")
+    project.stage("join", deps=["raw/a", "raw/b", "raw/c", "code.py"], outs=["out/joined"])
+    assert project.repro()[1] is None
+    project.push()
+    project.forget()
+    project.write("code.py", "2")
+    # what the child says of each call of DVC's pull, beside what it prints of stages
+    project.write("sitecustomize.py", "import sys\nimport dvc.repo as r\npull = r.Repo.pull\n"
+        "def told(self, targets=None, **options):\n"
+        "    print('pulling', targets, flush=True)\n"
+        "    return pull(self, targets, **options)\n"
+        "r.Repo.pull = told\n")  # fmt: skip
+
+    done = subprocess.run(
+        [sys.executable, "-m", "lockgate", "run"],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(project.root), SOURCE])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert [line for line in done.stderr.splitlines() if line.startswith("pulling")] == [
+        "pulling ['raw/a', 'raw/b', 'raw/c']"
+    ]
+
+
 def test_data_that_is_nowhere_fails_the_stage_that_needs_it_by_name(ran: Project, lockgate: Lockgate) -> None:
     ran.forget()
     shutil.rmtree(ran.remote)
