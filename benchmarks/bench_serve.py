@@ -34,7 +34,7 @@ from tests.lockgate.serving_load import post
 
 from flight_delay.request import REQUEST
 from lockgate.promote import promote
-from lockgate.registry import Registry
+from lockgate.releasing.registry import Registry
 from lockgate.store import open_store
 
 ROOT = Path(__file__).parents[1]

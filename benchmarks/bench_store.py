@@ -21,17 +21,17 @@ from pathlib import Path
 
 from tests.seaweed import BUCKET, running
 
-from lockgate.environments import LAST, PAGE, Entry, Environment, _page
-from lockgate.registry import Actor, Registry
-from lockgate.signing import KeySigner, KeyVerifier, create_key_pair
+from lockgate.releasing.environments import LAST, PAGE, Entry, Environment, _page
+from lockgate.releasing.registry import Actor, Registry
+from lockgate.releasing.signing import KeySigner, KeyVerifier, create_key_pair
 from lockgate.store import Store, open_store
 
 NAME = "big"
 PUBLISH = """
 import sys, time
 from pathlib import Path
-from lockgate.registry import Actor, Registry
-from lockgate.signing import KeySigner, KeyVerifier
+from lockgate.releasing.registry import Actor, Registry
+from lockgate.releasing.signing import KeySigner, KeyVerifier
 from lockgate.store import open_store
 begin = time.monotonic()
 store, folder, version, keys = sys.argv[1:]

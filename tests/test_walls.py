@@ -16,9 +16,9 @@ MODULES = {str(path.relative_to(SRC)): path for path in sorted(SRC.rglob("*.py")
 # Each driver of the outside world, and the only modules (or folders) that may use it.
 DRIVERS: dict[str, set[str]] = {
     "subprocess": {
-        "lockgate/build.py",  # the build backend, for the wheel of the model
+        "lockgate/releasing/build.py",  # the build backend, for the wheel of the model
         "lockgate/git.py",
-        "lockgate/prepare.py",  # the model's own code, in a process without rights
+        "lockgate/releasing/prepare.py",  # the model's own code, in a process without rights
         "lockgate/publish.py",  # cml
         "lockgate/reproduction.py",  # dvc repro, watched
         "lockgate/serving/process.py",  # the model's worker
@@ -26,18 +26,18 @@ DRIVERS: dict[str, set[str]] = {
     "obstore": {"lockgate/store.py"},
     "fsspec": {"flight_delay/ingest.py"},
     "sqlalchemy": {"lockgate/score.py", "lockgate/serving/"},  # the tables of a batch; the record of scores
-    "http": {"lockgate/github.py"},
-    "urllib.request": {"lockgate/github.py"},
+    "http": {"lockgate/publishing/github.py"},
+    "urllib.request": {"lockgate/publishing/github.py"},
     "requests": set(),
     "httpx": set(),
     "multiprocessing": set(),
 }
 # These take values and return values: what they say can be tested, and trusted, without a world around them.
 PURE = (
-    "compare", "curves", "document", "errors", "escape", "figures", "gates", "history", "markup", "numbers",
-    "page/__init__", "render_html", "render_html_chart", "render_markdown", "render_text", "result", "series",
-    "statistics", "strict_yaml", "telling", "verdict",
-)  # fmt: skip
+    *("errors", "history", "numbers", "result", "strict_yaml"),
+    *(f"judging/{name}" for name in ("compare", "gates", "series", "statistics", "verdict")),
+    *(name.removeprefix("lockgate/").removesuffix(".py") for name in MODULES if name.startswith("lockgate/rendering/")),
+)
 PICKLING = {"pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal", "_pickle", "jsonpickle"}
 WRITING = {
     "write_text",

@@ -17,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from lockgate.clean_place import clean_place, fetch_sources
 from lockgate.dvc import Cache, WorkspaceFiles
 from lockgate.dvc_files import load_yaml
 from lockgate.errors import LockgateError
@@ -25,6 +24,7 @@ from lockgate.git import Commit, project_root, resolve
 from lockgate.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.quarantine import named
 from lockgate.rebuild import rebuild
+from lockgate.releasing.clean_place import clean_place, fetch_sources
 from lockgate.remotes import QUARANTINE, Object, Remote, in_parallel, open_remotes
 from lockgate.reproduction import DvcProcess, Progress
 

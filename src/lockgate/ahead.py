@@ -10,10 +10,10 @@ from threading import Thread
 from lockgate.dvc import Cache, local_file
 from lockgate.errors import LockgateError
 from lockgate.git import Commit, Snapshot
+from lockgate.judging.predictions import File, read_scored
 from lockgate.pipeline import Recorded, State, read_state
 from lockgate.policy import FILE as POLICY
 from lockgate.policy import Predictions, read_policy
-from lockgate.predictions import File, read_scored
 
 
 @dataclass

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 
 from lockgate import git
-from lockgate.evidence import find
+from lockgate.judging.evidence import find
 from lockgate.pipeline import read_state
 from lockgate.report import add_revisions, base_state, readable, revisions
 from lockgate.result import GateOutcome

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lockgate.access import StderrProgress, add_reader_options, parse_ref, registry_of, resolve
 from lockgate.errors import LockgateError
-from lockgate.manifest import MANIFEST, SIGNATURE, Manifest, sha256
-from lockgate.registry import Build, Progress, Refused, Registry, as_json, silent
+from lockgate.releasing.access import StderrProgress, add_reader_options, parse_ref, registry_of, resolve
+from lockgate.releasing.manifest import MANIFEST, SIGNATURE, Manifest, sha256
+from lockgate.releasing.registry import Build, Progress, Refused, Registry, as_json, silent
 
 
 class FolderTaken(LockgateError):  # noqa: N818 - named for what the user reads
@@ -28,7 +28,7 @@ def fetch(registry: Registry, build: Build, folder: Path, progress: Progress = s
     """Make ``folder`` hold the build's files, its manifest and its signature; return whether there was need to.
 
     Everything is written beside the folder, verified while it streams, and takes the folder's name at the end. Raises
-    :class:`FolderTaken`; :class:`~lockgate.registry.Refused`; :class:`LockgateError` if the disk refuses.
+    :class:`FolderTaken`; :class:`~lockgate.releasing.registry.Refused`; :class:`LockgateError` if the disk refuses.
     """
     if folder.is_dir() and any(folder.iterdir()):
         check_folder(folder, build.manifest)

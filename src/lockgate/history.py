@@ -4,10 +4,10 @@ import argparse
 import sys
 from dataclasses import asdict
 
-from lockgate.access import add_reader_options, parse_ref, registry_of
-from lockgate.environments import Entry, Environment, NeverPromoted
 from lockgate.errors import UsageError
-from lockgate.registry import as_json
+from lockgate.releasing.access import add_reader_options, parse_ref, registry_of
+from lockgate.releasing.environments import Entry, Environment, NeverPromoted
+from lockgate.releasing.registry import as_json
 
 
 def as_text(entries: list[Entry]) -> str:

@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from lockgate.access import PRIVATE_KEY, PUBLIC_KEY
 from lockgate.errors import LockgateError
-from lockgate.signing import create_key_pair
+from lockgate.releasing.access import PRIVATE_KEY, PUBLIC_KEY
+from lockgate.releasing.signing import create_key_pair
 
 
 class KeyExists(LockgateError):  # noqa: N818 - named for what the user reads

@@ -14,8 +14,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lockgate import git, policy, tags
-from lockgate.access import (
+from lockgate import git, policy
+from lockgate.errors import LockgateError, UsageError, nearest
+from lockgate.releasing import tags
+from lockgate.releasing.access import (
     StderrProgress,
     actor_of,
     add_reader_options,
@@ -26,10 +28,9 @@ from lockgate.access import (
     signer_of,
     summarised,
 )
-from lockgate.environments import Entry, Environment
-from lockgate.errors import LockgateError, UsageError, nearest
-from lockgate.registry import Actor, Build, Progress, Registry, as_json, silent
-from lockgate.signing import Signer
+from lockgate.releasing.environments import Entry, Environment
+from lockgate.releasing.registry import Actor, Build, Progress, Registry, as_json, silent
+from lockgate.releasing.signing import Signer
 
 _LEVELS = ("none", "train", "full")
 
@@ -136,8 +137,8 @@ class Asked:
 def asked_by_tag(root: Path, tag: str) -> Asked:
     """Return what git's annotated tag ``NAME#ENVIRONMENT#N`` asks for: the release that is tagged at its commit.
 
-    Raises :class:`~lockgate.tags.Malformed`, :class:`~lockgate.tags.NoSuchTag`, :class:`~lockgate.tags.Lightweight`,
-    and :class:`LockgateError` unless exactly one version is tagged there.
+    Raises :class:`~lockgate.releasing.tags.Malformed`, :class:`~lockgate.releasing.tags.NoSuchTag`,
+    :class:`~lockgate.releasing.tags.Lightweight`, and :class:`LockgateError` unless one version is tagged there.
     """
     wanted = tags.parse(tag)
     if wanted.environment is None:

@@ -1,8 +1,9 @@
 """``lockgate publish``: what is done about a pull request once its check has run, with the right to write.
 
 It runs code of the default branch alone. Which pull request it is about, and which commit, comes from the event that
-started it; the head commit is fetched as data and never checked out. What the check left (:mod:`lockgate.artifact`) may
-have been made by the author: it is bounded, checked against what git says of the two commits, and shown escaped.
+started it; the head commit is fetched as data and never checked out. What the check left
+(:mod:`lockgate.publishing.artifact`) may have been made by the author: it is bounded, checked against what git says of
+the two commits, and shown escaped.
 
 Safe to run again: the comment is updated in place, the commit with the lock is the same commit each time.
 """
@@ -17,14 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate import artifact, binding, comment, git, policy, write_back
-from lockgate.artifact import Unfit
-from lockgate.comment import Told, Written
+from lockgate import git, policy
 from lockgate.errors import LockgateError
 from lockgate.git import Commit
-from lockgate.github import GitHub, PullRequest, State, TooLarge
+from lockgate.publishing import artifact, binding, comment, write_back
+from lockgate.publishing.artifact import Unfit
+from lockgate.publishing.comment import Told, Written
+from lockgate.publishing.github import GitHub, PullRequest, State, TooLarge
+from lockgate.rendering.telling import OUTCOMES
 from lockgate.result import Outcome
-from lockgate.telling import OUTCOMES
 
 WORKFLOW = ".github/workflows/pull-request.yml"
 CONTEXT = "lockgate"

@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lockgate import artifact, git, policy, quarantine, report, run
-from lockgate.artifact import Artifact
+from lockgate import git, policy, quarantine, report, run
 from lockgate.dvc import DvcError, WorkspaceFiles, fetch_tracked, read_anonymously, remotes
 from lockgate.errors import LockgateError
 from lockgate.git import Commit, Workspace
 from lockgate.pipeline import read_lock, read_pipeline
 from lockgate.plan import needed_pipeline, plan
+from lockgate.publishing import artifact
+from lockgate.publishing.artifact import Artifact
 from lockgate.remotes import QUARANTINE
 from lockgate.render import render
 from lockgate.reproduction import DvcProcess, stoppable

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 from lockgate import git
-from lockgate.clean_place import clean_place, fetch_sources
 from lockgate.dvc import CommitFiles, DvcError, WorkspaceFiles
 from lockgate.errors import LockgateError
 from lockgate.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.plan import describe, needed_pipeline, plan
 from lockgate.policy import FILE as POLICY
+from lockgate.releasing.clean_place import clean_place, fetch_sources
 from lockgate.reproduction import DvcProcess, Progress, stoppable
 from lockgate.result import Reason
 

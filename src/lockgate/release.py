@@ -1,6 +1,6 @@
 """``lockgate release NAME@vX.Y.Z``: rebuild a tagged commit, make the build, sign it, bring it to the store, for ever.
 
-The half that runs the model's code (:mod:`lockgate.prepare`) can be run apart, where nothing may be written:
+The half that runs the model's code (:mod:`lockgate.releasing.prepare`) can be run apart, where nothing may be written:
 ``--prepare FOLDER`` there, ``--prepared FOLDER`` here. The same commit gives the same build, digest for digest, whoever
 makes it: after a crash at any point the same command goes on where it was.
 """
@@ -16,8 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lockgate import git, tags
-from lockgate.access import (
+from lockgate import git
+from lockgate.errors import LockgateError, UsageError, nearest
+from lockgate.fetch import fetch
+from lockgate.numbers import count, duration, size
+from lockgate.rebuild import LEVELS, as_text, interrupted
+from lockgate.releasing import tags
+from lockgate.releasing.access import (
     STORE,
     StderrProgress,
     actor_of,
@@ -29,17 +34,13 @@ from lockgate.access import (
     summarised,
     verifier_of,
 )
-from lockgate.build import make_build
-from lockgate.candidate import Candidate
-from lockgate.errors import LockgateError, UsageError, nearest
-from lockgate.fetch import fetch
-from lockgate.manifest import MANIFEST, SIGNATURE, Manifest, make_manifest
-from lockgate.numbers import count, duration, size
-from lockgate.prepare import Prepared, prepare, read_prepared
-from lockgate.rebuild import LEVELS, as_text, interrupted
-from lockgate.registry import Actor, Registry, as_json
+from lockgate.releasing.build import make_build
+from lockgate.releasing.candidate import Candidate
+from lockgate.releasing.manifest import MANIFEST, SIGNATURE, Manifest, make_manifest
+from lockgate.releasing.prepare import Prepared, prepare, read_prepared
+from lockgate.releasing.registry import Actor, Registry, as_json
+from lockgate.releasing.signing import KeySigner, Signer, Verifier
 from lockgate.reproduction import stoppable
-from lockgate.signing import KeySigner, Signer, Verifier
 
 EXAMPLES = """\
 examples:
@@ -136,8 +137,11 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def wanted(root: Path, tag: str) -> Candidate:
-    """Return what the tag asks to release. Raises :class:`~lockgate.tags.Malformed`, :class:`~lockgate.tags.NoSuchTag`,
-    :class:`~lockgate.tags.Lightweight`, :class:`NotOnDefaultBranch`, :class:`UnknownModel`."""
+    """Return what the tag asks to release.
+
+    Raises :class:`~lockgate.releasing.tags.Malformed`, :class:`~lockgate.releasing.tags.NoSuchTag`,
+    :class:`~lockgate.releasing.tags.Lightweight`, :class:`NotOnDefaultBranch`, :class:`UnknownModel`.
+    """
     asked = tags.parse(tag)
     if asked.version is None:
         raise UsageError(f"the tag '{tag}' asks for a promotion", f"`lockgate promote --tag '{tag}'` does that.")
@@ -155,7 +159,8 @@ def release(candidate: Candidate, arguments: argparse.Namespace) -> Outcome:
     """Make the release as the options say, or find that it is there.
 
     Raises :class:`TagMoved`, :class:`NotAbove`, :class:`~lockgate.rebuild.LockStale`,
-    :class:`~lockgate.rebuild.RebuildDiffers`, :class:`~lockgate.build.GateFails`, and what the store may raise.
+    :class:`~lockgate.rebuild.RebuildDiffers`, :class:`~lockgate.releasing.build.GateFails`, and what the store may
+    raise.
     """
     started = time.monotonic()
     signer = None if arguments.dry_run else _trusted(signer_of(arguments), verifier_of(arguments))

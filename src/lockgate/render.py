@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from lockgate.document import Document
 from lockgate.errors import LockgateError
+from lockgate.rendering.document import Document
+from lockgate.rendering.telling import document
 from lockgate.result import Result, read_result
-from lockgate.telling import document
 
 FORMATS = ("text", "md", "html", "json")
 
@@ -29,7 +29,7 @@ def render(result: Result, format: str, *, timings: bool = True, color: bool = F
     if format == "json":
         return result.to_json()
     if format == "text":
-        from lockgate.render_text import render_text
+        from lockgate.rendering.text import render_text
 
         return render_text(document(result), color=color)
     return _renderer(format)(document(result))
@@ -37,11 +37,11 @@ def render(result: Result, format: str, *, timings: bool = True, color: bool = F
 
 def _renderer(format: str) -> Callable[[Document], str]:  # noqa: A002
     if format == "md":
-        from lockgate.render_markdown import render_markdown
+        from lockgate.rendering.markdown import render_markdown
 
         return render_markdown
     if format == "html":
-        from lockgate.render_html import render_html
+        from lockgate.rendering.html import render_html
 
         return render_html
     raise ValueError(f"no such format: {format}")

@@ -11,17 +11,18 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from lockgate import changes, git
+from lockgate import git
 from lockgate.dvc import CommitFiles, DvcError, Files, WorkspaceFiles
 from lockgate.errors import LockgateError, UsageError
-from lockgate.evidence import Findings, find, read
 from lockgate.git import Snapshot
+from lockgate.judging import changes
+from lockgate.judging.evidence import Findings, find, read
+from lockgate.judging.series import curve
+from lockgate.judging.verdict import verdict
 from lockgate.pipeline import Lock, Pipeline, PipelineError, State, read_state
 from lockgate.policy import Plot
 from lockgate.render import FORMATS, render
 from lockgate.result import Curve, Execution, LockStatus, Result, Revision
-from lockgate.series import curve
-from lockgate.verdict import verdict
 
 WORKSPACE = "workspace"
 EXAMPLES = """\

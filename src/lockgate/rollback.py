@@ -3,7 +3,9 @@
 import argparse
 import sys
 
-from lockgate.access import (
+from lockgate.errors import LockgateError, UsageError
+from lockgate.promote import tell
+from lockgate.releasing.access import (
     StderrProgress,
     actor_of,
     add_reader_options,
@@ -12,11 +14,9 @@ from lockgate.access import (
     registry_of,
     signer_of,
 )
-from lockgate.environments import Entry, Environment, NeverPromoted, before
-from lockgate.errors import LockgateError, UsageError
-from lockgate.promote import tell
-from lockgate.registry import Actor, Progress, Registry, silent
-from lockgate.signing import Signer
+from lockgate.releasing.environments import Entry, Environment, NeverPromoted, before
+from lockgate.releasing.registry import Actor, Progress, Registry, silent
+from lockgate.releasing.signing import Signer
 
 
 class NothingBefore(LockgateError):  # noqa: N818 - named for what the user reads

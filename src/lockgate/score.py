@@ -6,9 +6,9 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lockgate.access import add_reader_options, parse_ref
 from lockgate.errors import LockgateError, UsageError
-from lockgate.registry import as_json
+from lockgate.releasing.access import add_reader_options, parse_ref
+from lockgate.releasing.registry import as_json
 from lockgate.serve import ServiceMissing, add_cache_option, source_of
 from lockgate.serving.source import Found, Source
 

@@ -12,16 +12,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lockgate import git
-from lockgate.compare import recorded_value
 from lockgate.dvc import Cache
 from lockgate.errors import LockgateError
-from lockgate.evidence import read_policies, side
 from lockgate.git import Snapshot, Workspace
+from lockgate.judging.compare import recorded_value
+from lockgate.judging.evidence import read_policies, side
+from lockgate.judging.series import Unreadable
 from lockgate.pipeline import MISSING, param, read_params, read_state
 from lockgate.policy import FILE, Policy
 from lockgate.reproduction import DvcProcess, Progress
 from lockgate.result import SeedSpread
-from lockgate.series import Unreadable
 
 PARAMS = "params.yaml"  # where DVC looks for a parameter that names no file
 

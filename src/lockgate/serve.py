@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lockgate.access import STORE, Ref, add_reader_options, parse_ref, verifier_of
 from lockgate.errors import LockgateError
+from lockgate.releasing.access import STORE, Ref, add_reader_options, parse_ref, verifier_of
 from lockgate.serving.source import PATIENCE, Source, cache_of, only_model
 from lockgate.store import StoreError, open_store
 

@@ -5,9 +5,9 @@ import json
 import sys
 from dataclasses import asdict
 
-from lockgate.access import add_reader_options, parse_ref, registry_of, resolve
-from lockgate.environments import Entry
-from lockgate.registry import Build, as_json
+from lockgate.releasing.access import add_reader_options, parse_ref, registry_of, resolve
+from lockgate.releasing.environments import Entry
+from lockgate.releasing.registry import Build, as_json
 
 
 def as_text(entry: Entry | None, build: Build) -> str:

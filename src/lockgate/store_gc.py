@@ -10,9 +10,9 @@ import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from lockgate.access import add_reader_options, registry_of
 from lockgate.errors import UsageError
-from lockgate.registry import COLLECTION, Registry, as_json, claim_path
+from lockgate.releasing.access import add_reader_options, registry_of
+from lockgate.releasing.registry import COLLECTION, Registry, as_json, claim_path
 from lockgate.store import ObjectDiffers, Stored
 
 

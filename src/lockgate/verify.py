@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lockgate import git
-from lockgate.access import StderrProgress, add_reader_options, parse_ref, registry_of, resolve
-from lockgate.environments import Entry, Environment, missing_tags
 from lockgate.errors import LockgateError
-from lockgate.registry import Build, as_json
+from lockgate.releasing.access import StderrProgress, add_reader_options, parse_ref, registry_of, resolve
+from lockgate.releasing.environments import Entry, Environment, missing_tags
+from lockgate.releasing.registry import Build, as_json
 
 
 class TagsDisagree(LockgateError):  # noqa: N818 - named for what the user reads

@@ -11,8 +11,8 @@ import cmarkgfm  # type: ignore[import-untyped]
 from cmarkgfm.cmark import Options  # type: ignore[import-untyped]
 from playwright.sync_api import sync_playwright
 
-from lockgate import comment
 from lockgate.git import Commit
+from lockgate.publishing import comment
 from lockgate.result import read_result
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,7 +19,7 @@ from tests.e2e.world import BUCKET, REPOSITORY, VENV, Done, World, bucket, store
 from tests.fault_proxy import Answer, Fault, FaultProxy, Request, fault_proxy
 from tests.lockgate.serving_harness import serving
 
-from lockgate.signing import create_key_pair
+from lockgate.releasing.signing import create_key_pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e")]
 

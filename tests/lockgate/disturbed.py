@@ -22,8 +22,8 @@ import obstore.store  # noqa: F401 - loaded before the forks
 from tests.lockgate.releases import ACTOR, FACTS, NAME, STAGING
 
 from lockgate.promote import promote
-from lockgate.registry import Registry
-from lockgate.signing import KeySigner, KeyVerifier
+from lockgate.releasing.registry import Registry
+from lockgate.releasing.signing import KeySigner, KeyVerifier
 from lockgate.store import Store, open_store
 
 assert model_signing.signing

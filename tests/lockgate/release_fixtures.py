@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.lockgate.releases import NAME, QUICK, Keys, make_keys
 
-from lockgate.registry import Registry
+from lockgate.releasing.registry import Registry
 from lockgate.store import Store, open_store
 
 if TYPE_CHECKING:

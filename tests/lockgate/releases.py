@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockgate import policy
-from lockgate.environments import Entry, Environment
 from lockgate.promote import promote
-from lockgate.registry import Actor, Build, Registry
-from lockgate.signing import KeySigner, KeyVerifier, create_key_pair
+from lockgate.releasing.environments import Entry, Environment
+from lockgate.releasing.registry import Actor, Build, Registry
+from lockgate.releasing.signing import KeySigner, KeyVerifier, create_key_pair
 from lockgate.store import Patience, Store
 
 NAME = "flight-delay"

@@ -16,9 +16,9 @@ import httpx
 from tests.lockgate.releases import ACTOR, STAGING, Keys
 from tests.lockgate.serving_builds import ROOT, TOY, toy_build
 
-from lockgate.environments import Environment
 from lockgate.promote import promote
-from lockgate.registry import Registry
+from lockgate.releasing.environments import Environment
+from lockgate.releasing.registry import Registry
 
 EXAMPLE: dict[str, Any] = TOY["example"]  # type: ignore[assignment]
 PATIENCE = 60.0  # seconds: a busy machine is no failure

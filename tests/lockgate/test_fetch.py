@@ -12,7 +12,7 @@ from tests.lockgate.releases import NAME, STAGING, Keys, a_build, promoted, publ
 from lockgate.cli import main
 from lockgate.errors import LockgateError
 from lockgate.fetch import FolderTaken, fetch
-from lockgate.registry import Refused, Registry
+from lockgate.releasing.registry import Refused, Registry
 from lockgate.store import Store
 
 pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")

@@ -11,9 +11,9 @@ import pytest
 from tests.lockgate.edits import EDITS, random_project
 from tests.lockgate.factory import Project
 
-from lockgate.changes import file_changes, param_changes, stage_changes
 from lockgate.dvc import CommitFiles, WorkspaceFiles
 from lockgate.git import Workspace, snapshot
+from lockgate.judging.changes import file_changes, param_changes, stage_changes
 from lockgate.pipeline import BrokenLock, Pipeline, PipelineError, read_lock, read_pipeline, read_state
 from lockgate.plan import StagePlan, as_text, plan, value_changes
 from lockgate.result import FileChange, ParamChange, Reason, StageChange

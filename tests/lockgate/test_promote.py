@@ -22,9 +22,9 @@ from tests.lockgate.releases import (
 
 from lockgate import policy
 from lockgate.cli import main
-from lockgate.environments import Environment
 from lockgate.promote import GateClosed, promote
-from lockgate.registry import NoSuchRelease, Refused, Registry
+from lockgate.releasing.environments import Environment
+from lockgate.releasing.registry import NoSuchRelease, Refused, Registry
 from lockgate.rollback import NothingBefore, rollback
 
 pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")

@@ -16,9 +16,9 @@ from tests.lockgate import modelled, servable
 from tests.lockgate.factory import Project
 from tests.lockgate.servable import folder_files, improve, tag
 
-from lockgate.environments import Environment
-from lockgate.registry import Registry
-from lockgate.signing import KeyVerifier, create_key_pair
+from lockgate.releasing.environments import Environment
+from lockgate.releasing.registry import Registry
+from lockgate.releasing.signing import KeyVerifier, create_key_pair
 from lockgate.store import open_store
 
 if TYPE_CHECKING:

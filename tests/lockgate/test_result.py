@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.lockgate import samples
 from tests.lockgate.poison import poisoned
-from tests.lockgate.test_escape import NASTY
+from tests.lockgate.rendering.test_escape import NASTY
 
 from lockgate.errors import LockgateError
 from lockgate.result import SCHEMA, Result, json_schema, read_result

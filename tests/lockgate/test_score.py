@@ -24,7 +24,7 @@ from tests.lockgate.serving_builds import ROOT
 from tests.lockgate.serving_harness import PATIENCE, eventually, release
 
 from lockgate.cli import main
-from lockgate.registry import Registry
+from lockgate.releasing.registry import Registry
 
 pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures", "tests.lockgate.serving_postgres")
 

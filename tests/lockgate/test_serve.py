@@ -19,7 +19,7 @@ from tests.lockgate.serving_builds import ROOT, TOY
 from tests.lockgate.serving_harness import EXAMPLE, Served, command, eventually, release, serving
 from tests.lockgate.serving_load import Load, load, post
 
-from lockgate.registry import Registry
+from lockgate.releasing.registry import Registry
 from lockgate.store import open_store
 
 pytest_plugins = ("tests.lockgate.release_fixtures",)

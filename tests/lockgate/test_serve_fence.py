@@ -18,7 +18,7 @@ from tests.lockgate.serving_harness import command, serving
 
 from flight_delay.model_file import save_model
 from lockgate.promote import promote
-from lockgate.registry import Registry
+from lockgate.releasing.registry import Registry
 
 pytest_plugins = ("tests.lockgate.release_fixtures",)
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from tests.lockgate.serving_harness import EXAMPLE, Served, command, release, se
 from tests.lockgate.serving_load import Load, load, post
 
 from lockgate.errors import LockgateError
-from lockgate.registry import Registry
+from lockgate.releasing.registry import Registry
 from lockgate.serving.record import COLUMNS, ParquetFolder, Recorder, RecordFull, read_journal
 
 pytest_plugins = ("tests.lockgate.release_fixtures", "tests.lockgate.serving_postgres")

@@ -17,8 +17,8 @@ from tests.lockgate.serving_builds import ROOT, toy_build
 from tests.lockgate.serving_harness import EXAMPLE, command, release, roll_back, serving
 from tests.lockgate.serving_load import Load, load, post, read_answer
 
-from lockgate.environments import LAST, Environment
-from lockgate.registry import Registry
+from lockgate.releasing.environments import LAST, Environment
+from lockgate.releasing.registry import Registry
 from lockgate.store import Store
 
 pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")

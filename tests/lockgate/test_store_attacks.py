@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from tests.lockgate.releases import FACTS, NAME, PRODUCTION, STAGING, Keys, a_build, promoted, publish
 
-from lockgate.environments import Entry, Environment
 from lockgate.errors import LockgateError
 from lockgate.fetch import fetch
-from lockgate.manifest import canonical, sha256
-from lockgate.registry import Refused, Registry
-from lockgate.signing import SignatureRefused
+from lockgate.releasing.environments import Entry, Environment
+from lockgate.releasing.manifest import canonical, sha256
+from lockgate.releasing.registry import Refused, Registry
+from lockgate.releasing.signing import SignatureRefused
 from lockgate.store import open_store
 
 pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")
@@ -375,7 +375,7 @@ def test_an_entry_appended_without_the_key_is_not_what_runs(stolen: Registry, st
 def test_a_page_that_lies_is_found_by_history_and_named_by_verify(
     stolen: Registry, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lockgate.environments.PAGE", 2)
+    monkeypatch.setattr("lockgate.releasing.environments.PAGE", 2)
     promoted(stolen, keys, "v1.0.0", STAGING)
     promoted(stolen, keys, "v1.1.0", STAGING)
     staging = Environment(stolen, "staging")

@@ -16,12 +16,12 @@ import pytest
 from tests.fault_proxy import Answer, Cut, Fault, FaultProxy, Plan, Request, fault_proxy
 from tests.lockgate.releases import ACTOR, FACTS, NAME, QUICK, STAGING, Keys, a_build, contents, promoted, publish
 
-from lockgate import environments
-from lockgate.environments import Environment
 from lockgate.errors import LockgateError
 from lockgate.fetch import fetch
-from lockgate.manifest import make_manifest
-from lockgate.registry import Registry, ReleaseTaken
+from lockgate.releasing import environments
+from lockgate.releasing.environments import Environment
+from lockgate.releasing.manifest import make_manifest
+from lockgate.releasing.registry import Registry, ReleaseTaken
 from lockgate.store import ObjectDiffers, Patience, Store, StoreError, open_store
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def test_a_line_on_which_a_third_of_all_requests_fail_changes_nothing_in_the_end
 def test_a_large_file_cut_in_the_middle_of_its_upload_arrives_whole(
     proxy: FaultProxy, prefix: str, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lockgate.registry.make_manifest.__defaults__", (1_000_000,))
+    monkeypatch.setattr("lockgate.releasing.registry.make_manifest.__defaults__", (1_000_000,))
     proxy.reset(first_time(Cut("request"), writes=True))
     folder = a_build(tmp_path / "build")
     (folder / "weights.bin").write_bytes(os.urandom(5_500_000))

@@ -6,8 +6,8 @@ import pytest
 from tests.lockgate.releases import NAME, STAGING, Keys, a_build, promoted, publish
 
 from lockgate.cli import main
-from lockgate.environments import Environment
-from lockgate.registry import Registry
+from lockgate.releasing.environments import Environment
+from lockgate.releasing.registry import Registry
 
 pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from lockgate.access import Ref
 from lockgate.errors import LockgateError
+from lockgate.releasing.access import Ref
+from lockgate.releasing.signing import KeyVerifier, Verifier
 from lockgate.serving.inputs import File, Input, InputRefused, Piece, requests_of
 from lockgate.serving.outputs import Job, Output, scores_of
 from lockgate.serving.process import Loadable, ModelProcess, start, unpack
 from lockgate.serving.source import Source
-from lockgate.signing import KeyVerifier, Verifier
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,12 +12,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from lockgate.access import Ref, resolve
-from lockgate.environments import LAST, Entry, Environment
 from lockgate.errors import LockgateError
 from lockgate.fetch import FolderTaken, check_folder, fetch
-from lockgate.registry import Build, Refused, Registry
-from lockgate.signing import Verifier
+from lockgate.releasing.access import Ref, resolve
+from lockgate.releasing.environments import LAST, Entry, Environment
+from lockgate.releasing.registry import Build, Refused, Registry
+from lockgate.releasing.signing import Verifier
 from lockgate.store import ObjectDiffers, Patience, Store, open_store
 
 KEPT = 3  # builds that stay in the folder: what runs, what ran, what was tried

@@ -1,0 +1,379 @@
+"""The files of a build, and the facts of its manifest, from a commit and what DVC recorded of it.
+
+None of the model's code runs here: what only running it can tell comes from :mod:`lockgate.releasing.prepare`.
+Everything else is a function of the commit, so that the same commit gives the same bytes on every machine.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from lockgate import git, policy, report
+from lockgate.dvc import Cache, local_file
+from lockgate.errors import LockgateError
+from lockgate.git import Snapshot
+from lockgate.judging import evidence, gates
+from lockgate.pipeline import State
+from lockgate.releasing.candidate import Candidate, copy_objects, objects_of
+from lockgate.releasing.manifest import sha256
+from lockgate.releasing.model_card import About, card
+from lockgate.releasing.provenance import Source, components, read_packages, statement
+from lockgate.render import render
+from lockgate.result import GateOutcome, LockStatus, Result
+
+if TYPE_CHECKING:
+    from lockgate.releasing.prepare import Prepared
+
+CARD, REPORT, PROVENANCE, COMPONENTS = "model-card.md", "report.html", "provenance.json", "components.cdx.json"
+REQUEST, SAMPLES = "request.json", "samples.json"
+PYTHON = ".python-version"
+
+
+class GateFails(LockgateError):  # noqa: N818 - named for what the user reads
+    """A gate of the commit's policy does not hold."""
+
+    def __init__(self, tag: str, failing: list[GateOutcome]) -> None:
+        """Name every gate that does not hold, and what was measured."""
+        told = [f"{gate.rule} ({'; '.join(filter(None, (gate.measured, gate.reason)))})" for gate in failing]
+        super().__init__(
+            f"{tag} does not pass its policy: {'; '.join(told)}",
+            "`lockgate report` shows more. A better commit gets the next version.",
+        )
+
+
+class WheelFailed(LockgateError):  # noqa: N818
+    """The project of the model's code could not be made a wheel."""
+
+    def __init__(self, code: str, finding: str) -> None:
+        """Name the project's folder and what its build backend said."""
+        super().__init__(f"no wheel could be made of {code}: {finding}", f"Correct {code}/pyproject.toml.")
+
+
+def make_build(candidate: Candidate, prepared: "Prepared", folder: Path) -> dict[str, Any]:
+    """Write every file of the build to ``folder``, which is empty, and return the facts for its manifest.
+
+    Raises :class:`GateFails`, and what git, DVC and the files of the commit may raise.
+    """
+    judged = _judge(candidate, prepared)
+    failing = [gate for gate in judged.result.gates if not gate.passed]
+    if failing:
+        raise GateFails(candidate.tag, failing)
+    place_model(candidate, folder)
+    locks = _copy_locks(candidate, folder)
+    packages = next((name for name in locks if name.endswith(".lock")), None)
+    write(folder / REPORT, render(judged.result, "html").encode())
+    about = _about(candidate, prepared, folder)
+    slices = judged.result.slices or (_own_slices(candidate) if candidate.base is None else ())
+    write(folder / CARD, card(about, judged.result, slices).encode())
+    if candidate.policy.serving is not None:
+        wheel = make_wheel(candidate, folder)
+        prepared.place(folder)
+        place_contract(candidate, folder, wheel, card=CARD, lock=packages)
+    source = Source(
+        candidate.tag,
+        candidate.name,
+        candidate.version,
+        candidate.commit,
+        candidate.time,
+        prepared.level,
+        _sources(candidate.state),
+    )
+    models = [path for path in _digests(folder) if PurePosixPath(path).parts[0] == candidate.model_name]
+    pinned = [one for name in locks if name.endswith(".lock") for one in read_packages((folder / name).read_text())]
+    write(folder / COMPONENTS, components(source, _digests(folder), models, pinned))
+    write(folder / PROVENANCE, statement(source, _digests(folder)))
+    return _facts(candidate, prepared, judged, about)
+
+
+def place_model(candidate: Candidate, folder: Path) -> None:
+    """Copy the model from DVC's cache, every byte of it compared with the lock."""
+    record, state = candidate.model, candidate.state
+    local_file(candidate.root, state, record.path)  # fetched from the remote if need be
+    cache = Cache.of(candidate.root)
+    inside = cache.entries(record) if record.is_folder else {}
+    for path in inside:
+        local_file(candidate.root, state, f"{record.path}/{path}")
+    with tempfile.TemporaryDirectory() as place:
+        checked = Cache(Path(place))
+        copy_objects(cache, checked, objects_of(record, cache))
+        for path, digest in inside.items() or {"": record.digest}.items():
+            write(folder / candidate.model_name / path, checked.path(digest, legacy=record.legacy))
+
+
+def make_wheel(candidate: Candidate, folder: Path) -> str:
+    """Make the wheel of the model's code in ``folder`` and return its name. Raises :class:`WheelFailed`.
+
+    Only the project's build backend runs, on the committed files alone.
+    """
+    serving = candidate.policy.serving
+    assert serving is not None  # noqa: S101 - asked for by the caller
+    code = serving.code
+    with tempfile.TemporaryDirectory() as place:
+        project = Path(place, "project")
+        for path in candidate.snapshot.list():
+            if path.startswith(f"{code}/"):
+                write(project / path.removeprefix(f"{code}/"), candidate.snapshot.read(path) or b"")
+        try:
+            backend = tomllib.loads((project / "pyproject.toml").read_text())["build-system"]["build-backend"]
+        except (OSError, ValueError, KeyError) as error:
+            raise WheelFailed(code, f"its pyproject.toml names no build backend ({error})") from None
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _BACKEND, str(backend), str(folder)],
+            cwd=project,
+            env={**os.environ, "SOURCE_DATE_EPOCH": "1577836800", "PYTHONHASHSEED": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise WheelFailed(code, (done.stderr.strip().splitlines() or ["no reason given"])[-1])
+    return done.stdout.splitlines()[-1]
+
+
+_BACKEND = """\
+import importlib, sys
+name, _, inside = sys.argv[1].partition(":")
+backend = importlib.import_module(name)
+print(getattr(backend, inside, backend).build_wheel(sys.argv[2]) if inside else backend.build_wheel(sys.argv[2]))
+"""
+
+
+def place_contract(
+    candidate: Candidate, folder: Path, wheel: str, *, card: str | None = None, lock: str | None = None
+) -> None:
+    """Write ``serving.json`` and have it checked, the request schema and the samples it names included.
+
+    Raises :class:`~lockgate.serving.contract.ContractError`.
+    """
+    from lockgate.serving.contract import SCHEMA, SERVING, read_contract
+
+    serving = candidate.policy.serving
+    assert serving is not None  # noqa: S101 - asked for by the caller
+    told = {
+        "schema": SCHEMA,
+        "wheel": wheel,
+        "entry": serving.entry,
+        "model": candidate.model_name,
+        "request": REQUEST,
+        "samples": SAMPLES,
+        "card": card,
+        "lock": lock,
+    }
+    write(folder / SERVING, as_json({key: value for key, value in told.items() if value is not None}))
+    read_contract(folder)
+
+
+def as_json(value: Any) -> bytes:
+    """Return JSON that is the same for the same value."""
+    return (json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write(path: Path, content: bytes | Path) -> None:
+    """Write a file with these bytes, or those of another file, and the folders it is in."""
+    import shutil
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        shutil.copyfile(content, path)
+
+
+# --- the judgement
+
+
+@dataclass(frozen=True)
+class _UnderPolicy:
+    """A snapshot that has another's policy: releases are judged by the policy of today, not of the release before."""
+
+    snapshot: Snapshot
+    policy: bytes | None
+
+    @property
+    def label(self) -> str:
+        return self.snapshot.label
+
+    @property
+    def commit(self) -> str | None:
+        return self.snapshot.commit
+
+    def read(self, path: str) -> bytes | None:
+        return self.policy if path == policy.FILE else self.snapshot.read(path)
+
+    def list(self, *patterns: str) -> tuple[str, ...]:
+        return self.snapshot.list(*patterns)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    result: Result
+    environments: Mapping[str, tuple[GateOutcome, ...]]
+
+
+def _judge(candidate: Candidate, prepared: "Prepared") -> _Judged:
+    """Compare with the release before, and ask the gates: the policy's own, then those of each environment."""
+    before = None
+    if candidate.base is not None:
+        version, commit = candidate.base
+        label = f"{candidate.name}@{version}"
+        before = _UnderPolicy(git.Commit(candidate.root, label, commit), candidate.snapshot.read(policy.FILE))
+    lock = LockStatus("reproduced" if prepared.level == "full" else "local")
+    result = report.build(candidate.root, before, candidate.snapshot, lock=lock)
+    asked = {place.name: place.gates for place in candidate.policy.environments if place.gates}
+    outcomes: dict[str, tuple[GateOutcome, ...]] = {}
+    if asked:
+        every = tuple(gate for gates_ in asked.values() for gate in gates_)
+        found = evidence.find(
+            candidate.root, report.base_state(before)[0], candidate.state, more=tuple(dict.fromkeys(every))
+        )
+        by_rule = {outcome.rule: outcome for outcome in report.readable(found.gates)}
+        outcomes = {name: tuple(by_rule[gates.rule(gate)] for gate in wanted) for name, wanted in asked.items()}
+    return _Judged(result, outcomes)
+
+
+def _own_slices(candidate: Candidate) -> Any:
+    """Return the slices of a first release: compared with itself, for the figures alone."""
+    told = candidate.policy.predictions
+    if told is None or not told.slices:
+        return ()
+    return evidence.find(candidate.root, candidate.state, candidate.state).judged.slices
+
+
+# --- the facts
+
+
+def _facts(candidate: Candidate, prepared: "Prepared", judged: _Judged, about: About) -> dict[str, Any]:
+    outcomes = [_outcome(gate) for gate in judged.result.gates]
+    outcomes += [
+        {**_outcome(gate), "environment": name} for name, found in judged.environments.items() for gate in found
+    ]
+    stages = candidate.state.lock.stages.values()
+    recorded = {record.path: record for stage in stages for record in stage.outs.values()}
+    return {
+        "tag": candidate.tag,
+        "commit": candidate.commit,
+        "base": None if candidate.base is None else dict(zip(("version", "commit"), candidate.base, strict=True)),
+        "pipeline": {path: sha256(candidate.snapshot.read(path) or b"") for path in _pipeline_files(candidate)},
+        "data": dict(about.data),
+        "outputs": {path: record.digest for path, record in sorted(recorded.items())},
+        "params": _params(candidate.state),
+        "metrics": {one.name: _plain(one.head) for one in judged.result.metrics},
+        "gates": outcomes,
+        "environment": {**about.environment, **_python(candidate)},
+        "rebuild": {"level": prepared.level, "outputs": prepared.outputs},
+    }
+
+
+def _outcome(gate: GateOutcome) -> dict[str, Any]:
+    return {"rule": gate.rule, "measured": gate.measured, "passed": gate.passed, "reason": gate.reason}
+
+
+def _python(candidate: Candidate) -> dict[str, str]:
+    content = candidate.snapshot.read(PYTHON)
+    return {} if content is None else {PYTHON: content.decode(errors="replace").strip()}
+
+
+def _about(candidate: Candidate, prepared: "Prepared", folder: Path) -> About:
+    state = candidate.state
+    artifact = state.pipeline.artifacts[candidate.policy.model]
+    files = {path: (folder / path).stat().st_size for path in _digests(folder)}
+    return About(
+        name=candidate.name,
+        version=candidate.version,
+        description=str(artifact.get("desc") or ""),
+        labels=tuple(str(label) for label in artifact.get("labels") or ()),
+        commit=candidate.commit,
+        date=candidate.time.date().isoformat(),
+        level=prepared.level,
+        previous=None if candidate.base is None else candidate.base[0],
+        files={path: length for path, length in files.items() if path.split("/")[0] == candidate.model_name},
+        params={file: dict(_leaves(values)) for file, values in _params(state).items()},
+        data=_sources(state),
+        environment={path: sha256(candidate.snapshot.read(path) or b"") for path in _environment(candidate)},
+    )
+
+
+def _sources(state: State) -> dict[str, str]:
+    """Return path → DVC's hash of the data that stages read and none makes."""
+    made = state.pipeline.producers
+    found = {path: record.digest for path, record in state.pipeline.data.items()}
+    for stage in state.lock.stages.values():
+        for path, record in stage.deps.items():
+            if path not in made and state.pipeline.role(path) == "data":
+                found[path] = record.digest
+    return dict(sorted(found.items()))
+
+
+def _environment(candidate: Candidate) -> list[str]:
+    """Return the files that say which packages the stages run with."""
+    pipeline = candidate.state.pipeline
+    paths = {path for stage in pipeline.stages for path in stage.deps if pipeline.role(path) == "environment"}
+    return sorted(path for path in paths if candidate.snapshot.read(path) is not None)
+
+
+def _pipeline_files(candidate: Candidate) -> list[str]:
+    """Return every ``dvc.yaml`` that declares a stage, and the lock beside it."""
+    files = sorted({stage.file for stage in candidate.state.pipeline.stages})
+    return [path for file in files for path in (file, str(PurePosixPath(file).with_name("dvc.lock")))]
+
+
+def _copy_locks(candidate: Candidate, folder: Path) -> list[str]:
+    """Copy what the rebuild of this commit hangs on, and return the names of the environment's files in the build."""
+    environment = _environment(candidate)
+    params = {item.file for stage in candidate.state.pipeline.stages for item in stage.params}
+    wanted = [*_pipeline_files(candidate), *sorted(params), policy.FILE, *environment]
+    names = {path: PurePosixPath(path).name for path in wanted}
+    for path, name in names.items():
+        content = candidate.snapshot.read(path)
+        if content is not None:
+            names[path] = name if list(names.values()).count(name) == 1 else path
+            write(folder / names[path], content)
+    return [names[path] for path in environment]
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as content:
+                found[path.relative_to(folder).as_posix()] = file_digest(content, "sha256").hexdigest()
+    return found
+
+
+def _params(state: State) -> dict[str, Any]:
+    """Return file → key → value of every parameter that the lock says a stage ran with, fit for a manifest."""
+    found: dict[str, dict[str, Any]] = {}
+    for stage in state.lock.stages.values():
+        for file, values in stage.params.items():
+            found.setdefault(file, {}).update({str(key): _plain(value) for key, value in values.items()})
+    return dict(sorted(found.items()))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without fractions and other things of more than one spelling in JSON: these as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None or isinstance(value, str | bool) or (isinstance(value, int) and abs(value) < 2**53):
+        return value
+    return str(value)
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the dotted key and the text of every single value."""
+    if isinstance(value, dict) and value:
+        for key, item in sorted(value.items()):
+            yield from _leaves(item, f"{place}.{key}".lstrip("."))
+    else:
+        yield place, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

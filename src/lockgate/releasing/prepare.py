@@ -1,0 +1,215 @@
+"""The half of a release that runs the model's code: the rebuild, and the model's answers to some sample requests.
+
+It needs no right to write anywhere but to its folder. What it leaves there for the other half: the outputs it came to,
+under their hashes, so that they are checked again wherever they are used; and what only running the code can tell.
+"""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from lockgate.dvc import Cache, local_file
+from lockgate.errors import LockgateError
+from lockgate.rebuild import Level, Rebuild, rebuild
+from lockgate.releasing.build import REQUEST, SAMPLES, as_json, make_wheel, place_contract, place_model, write
+from lockgate.releasing.candidate import Candidate, copy_objects, objects_of
+
+SCHEMA: Final = "lockgate.prepared/1"
+PREPARED, OBJECTS = "prepared.json", "objects"
+SAMPLE_ROWS = 20
+DECIMALS = 10  # of a sample's probability: processors differ after the fifteenth
+
+
+class NotPrepared(LockgateError):  # noqa: N818 - named for what the user reads
+    """The folder is not what a prepared release of this commit leaves."""
+
+    def __init__(self, folder: Path, finding: str) -> None:
+        """Name the folder and what is wrong."""
+        super().__init__(f"{folder} {finding}", "Make it with `lockgate release NAME@vX.Y.Z --prepare FOLDER`.")
+
+
+class CodeFailed(LockgateError):  # noqa: N818
+    """The model's own code failed on the way to the samples."""
+
+    def __init__(self, what: str, finding: str) -> None:
+        """Name the function or file, and what it said."""
+        super().__init__(f"{what}: {finding}", "Correct `serving:` of lockgate.yaml or the code that it names.")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What was prepared in ``folder``: how far it was rebuilt, and how many outputs came out as the lock says."""
+
+    folder: Path
+    commit: str
+    level: Level
+    outputs: int
+
+    def place(self, folder: Path) -> None:
+        """Copy what the model's code said to the build."""
+        for name in (REQUEST, SAMPLES):
+            if not (self.folder / name).is_file():
+                raise NotPrepared(self.folder, f"lacks {name}")
+            write(folder / name, self.folder / name)
+
+
+def prepare(candidate: Candidate, level: Level, folder: Path, tell: Callable[[str], None]) -> tuple[Prepared, Rebuild]:
+    """Rebuild the candidate, have its model answer samples, and leave the outcome in ``folder``.
+
+    Raises :class:`~lockgate.rebuild.LockStale`, :class:`~lockgate.rebuild.RebuildDiffers`, :class:`CodeFailed`, and
+    whatever else ends a rebuild.
+    """
+    objects = Cache(folder / OBJECTS)
+
+    def take(copy: Path) -> None:
+        made = Cache.of(copy)
+        for record in candidate.reads():
+            copy_objects(made, objects, objects_of(record, made))
+
+    done = rebuild(candidate.root, candidate.commit, level, tell=tell, take=take)
+    if not done.ok:
+        raise done.difference()
+    adopt(candidate, folder)
+    outputs = sum(out.rebuilt is not None and not out.fetched for out in done.outputs)
+    if candidate.policy.serving is not None:
+        _sample(candidate, folder)
+    told = {"schema": SCHEMA, "commit": candidate.commit, "level": level, "outputs": outputs}
+    write(folder / PREPARED, as_json(told))
+    return Prepared(folder, candidate.commit, level, outputs), done
+
+
+def read_prepared(candidate: Candidate, folder: Path) -> Prepared:
+    """Return what was prepared in ``folder``, its outputs adopted. Raises :class:`NotPrepared`."""
+    try:
+        told = json.loads((folder / PREPARED).read_bytes())
+        found = Prepared(folder, told["commit"], told["level"], told["outputs"])
+        good = told["schema"] == SCHEMA and found.level in ("full", "train", "none") and type(found.outputs) is int
+    except (OSError, ValueError, KeyError, TypeError):
+        good = False
+    if not good:
+        raise NotPrepared(folder, "is no prepared release")
+    if found.commit != candidate.commit:
+        raise NotPrepared(folder, f"was prepared for {str(found.commit)[:12]}, not for {candidate.commit[:12]}")
+    adopt(candidate, folder)
+    return found
+
+
+def adopt(candidate: Candidate, folder: Path) -> None:
+    """Take the outputs in ``folder`` into this project's cache; each must have its hash of the candidate's lock."""
+    prepared, own = Cache(folder / OBJECTS), Cache.of(candidate.root)
+    for record in candidate.reads():
+        copy_objects(prepared, own, objects_of(record, prepared))
+
+
+# --- the model's answers
+
+
+def _sample(candidate: Candidate, folder: Path) -> None:
+    """Write what a request looks like, and the model's answers to some rows of the policy's table."""
+    from pydantic import ValidationError
+
+    from lockgate.serving.contract import first_of
+    from lockgate.serving.process import ModelFailed, ModelProcess, unpack
+
+    serving = candidate.policy.serving
+    assert serving is not None  # noqa: S101 - asked for by the caller
+    with tempfile.TemporaryDirectory() as place:
+        build = Path(place, "build")
+        place_model(candidate, build)
+        wheel = make_wheel(candidate, build)
+        schema = _schema(serving.request, build / wheel)
+        write(build / REQUEST, as_json(schema))
+        write(build / SAMPLES, as_json({"requests": [schema.get("example")], "probabilities": [0.5]}))
+        place_contract(candidate, build, wheel)
+        loadable = unpack(candidate.tag, build)
+        try:
+            columns = loadable.contract.request.columns
+            requests = _rows(candidate, serving.samples, [column.name for column in columns])
+            parsed = loadable.contract.request.many(len(requests)).validate_json(json.dumps(requests))
+            model = ModelProcess(loadable)
+            try:
+                answers = model.predict(loadable.contract.request.batch(parsed)).tolist()
+            finally:
+                model.close()
+        except ValidationError as error:
+            raise CodeFailed(serving.samples, f"a row is no request: {first_of(error)}") from None
+        except (ModelFailed, OSError) as error:
+            raise CodeFailed(serving.entry, str(error)) from None
+        finally:
+            loadable.discard()
+        write(folder / REQUEST, build / REQUEST)
+    answers = [round(answer, DECIMALS) for answer in answers]
+    write(folder / SAMPLES, as_json({"requests": requests, "probabilities": answers}))
+
+
+def _schema(function: str, wheel: Path) -> Any:
+    """Return what the function of the wheel says a request looks like."""
+    with tempfile.TemporaryDirectory() as place:
+        shutil.unpack_archive(wheel, place, "zip")
+        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
+        done = subprocess.run(
+            [sys.executable, "-P", "-s", "-c", _ASK, function],
+            cwd=place,
+            env={**kept, "PYTHONPATH": place, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise CodeFailed(function, (done.stderr.strip().splitlines() or ["it failed"])[-1])
+    try:
+        schema = json.loads(done.stdout.splitlines()[-1])
+        if isinstance(schema, dict):
+            return schema
+    except (ValueError, IndexError):
+        pass
+    raise CodeFailed(function, "it gives no JSON object")
+
+
+_ASK = """\
+import importlib, json, sys
+module, _, function = sys.argv[1].partition(":")
+print("\\n" + json.dumps(getattr(importlib.import_module(module), function)()))
+"""
+
+
+def _rows(candidate: Candidate, path: str, columns: list[str]) -> list[dict[str, Any]]:
+    """Return some rows of a table, from its beginning to its end, as requests in JSON."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    record = candidate.state.pipeline.recorded(candidate.state.lock, path)
+    file = local_file(candidate.root, candidate.state, path) if record else None
+    content = file.read_bytes() if file else candidate.snapshot.read(path)
+    if content is None:
+        raise CodeFailed(path, "there is no such file")
+    try:
+        reader = pa.BufferReader(content)
+        table = pa.csv.read_csv(reader) if path.endswith(".csv") else pq.read_table(reader)
+    except pa.ArrowInvalid as error:
+        raise CodeFailed(path, f"it is no table: {error}") from None
+    table = table.select([name for name in columns if name in table.column_names])
+    if not table.num_rows:
+        raise CodeFailed(path, "it has no rows")
+    places = sorted({place * table.num_rows // SAMPLE_ROWS for place in range(SAMPLE_ROWS)})
+    return [_request(row) for row in table.take(places).to_pylist()]
+
+
+def _request(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as a request: what is missing is left out."""
+    told = {key: value.isoformat() if isinstance(value, datetime) else value for key, value in row.items()}
+    return {
+        key: value
+        for key, value in told.items()
+        if value is not None and not (isinstance(value, float) and math.isnan(value))
+    }

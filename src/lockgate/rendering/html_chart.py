@@ -1,0 +1,148 @@
+"""A curve of base and head as an inline SVG: whole without a script, traced point by point with it."""
+
+import json
+from dataclasses import dataclass
+from math import ceil, floor
+
+from lockgate import numbers
+from lockgate.rendering.curves import Points, Sampled, sample
+from lockgate.rendering.escape import Html, escaped, visible
+from lockgate.rendering.markup import tag
+from lockgate.result import Curve
+
+WIDTH, HEIGHT = 440, 310
+STEPS = 100  # that a reader can stop at
+MOST_POINTS = 500  # of a line; more cannot be told apart
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where the axes stand in the drawing, and what they span."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    left: float = 46
+    top: float = 30
+    width: float = WIDTH - 46 - 14
+    height: float = HEIGHT - 30 - 46
+
+    def at(self, x: float, y: float) -> tuple[str, str]:
+        """Where a point of the data is drawn."""
+        across = self.left + (x - self.x[0]) / (self.x[1] - self.x[0]) * self.width
+        down = self.top + (1 - (y - self.y[0]) / (self.y[1] - self.y[0])) * self.height
+        return f"{across:.1f}", f"{down:.1f}"
+
+
+def figure(curve: Curve, number: int) -> Html:
+    """Return the chart with its legend and its reading; a curve that cannot be drawn says so."""
+    name = f"curve-{number}"
+    sampled = sample(curve, STEPS)
+    if sampled is None:
+        title = tag("span", escaped(f"{curve.title}: too few points to draw"))
+        return tag("figure", tag("figcaption", title))
+    sides = {side: _thinned(points) for side, points in (("base", curve.base), ("head", curve.head)) if len(points) > 1}
+    every = [x for points in sides.values() for x, _ in points]
+    frame = Frame((min(every), max(every)), sampled.y_range())
+    legend = (
+        tag("button", _swatch(side), escaped(side), class_="legend", type="button", data_side=side, aria_pressed="true")
+        for side in sides
+    )
+    slider = tag(
+        "input",
+        type="range",
+        min="0",
+        max=str(STEPS),
+        value=str(STEPS // 2),
+        data_low=repr(sampled.low),
+        data_high=repr(sampled.high),
+        aria_label=f"{curve.title}: read off at {curve.x}",
+        hidden=True,
+    )
+    return tag(
+        "figure",
+        tag("figcaption", tag("span", escaped(curve.title), id=name), *legend),
+        _plot(curve, sides, frame),
+        slider,
+        tag("output", hidden=True),
+        tag("script", _data(curve, sampled, frame), type="application/json"),
+        data_curve=True,
+        aria_labelledby=name,
+    )
+
+
+def _plot(curve: Curve, sides: dict[str, Points], frame: Frame) -> Html:
+    ends = {side: f"{side} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for side, points in sides.items()}
+    lines = (
+        tag("path", class_=f"line {side}", d="M" + "L".join(" ".join(frame.at(x, y)) for x, y in points))
+        for side, points in sides.items()
+    )
+    dots = (tag("circle", class_=f"dot {side}", r="4.5") for side in sides)
+    low, high = (f"{frame.top + down:g}" for down in (0, frame.height))
+    return tag(
+        "svg",
+        *_axes(curve, frame),
+        *lines,
+        tag("g", tag("line", class_="cross", y1=low, y2=high), *dots, class_="reading", hidden=True),
+        class_="plot",
+        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        role="img",
+        aria_label=f"{curve.title}: {curve.y} over {curve.x}; {', '.join(ends.values())}",
+    )
+
+
+def _axes(curve: Curve, frame: Frame) -> list[Html]:
+    left, right = f"{frame.left:g}", f"{frame.left + frame.width:g}"
+    drawn = []
+    for y in ticks(*frame.y):
+        _, down = frame.at(frame.x[0], y)
+        drawn.append(tag("line", class_="grid", x1=left, x2=right, y1=down, y2=down))
+        drawn.append(_text(_tick(y, frame.y), f"{frame.left - 8:g}", down, "end", dy="0.33em"))
+    for x in ticks(*frame.x):
+        across, _ = frame.at(x, frame.y[0])
+        drawn.append(_text(_tick(x, frame.x), across, f"{frame.top + frame.height + 18:g}", "middle"))
+    drawn.append(_text(curve.y, "4", "14", "start"))
+    drawn.append(_text(curve.x, right, f"{HEIGHT - 6}", "end"))
+    return drawn
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Return three to seven round figures from ``low`` to ``high``: steps of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / 5
+    power = 10.0 ** (numbers.exponent(rough))
+    step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * 0.999)
+    return [round(n * step, 12) for n in range(ceil(low / step - 1e-6), floor(high / step + 1e-6) + 1)]
+
+
+def _tick(value: float, span: tuple[float, float]) -> str:
+    return numbers.fixed(value, numbers.decimals((span[1] - span[0]) / 5, value) - 1 if span[1] - span[0] < 50 else 0)
+
+
+def _text(words: str, x: str, y: str, anchor: str, dy: str | None = None) -> Html:
+    return tag("text", escaped(words), x=x, y=y, text_anchor=anchor, dy=dy)
+
+
+def _swatch(side: str) -> Html:
+    line = tag("line", class_=f"line {side}", x1="0", x2="32", y1="6", y2="6")
+    return tag("svg", line, viewBox="0 0 32 12", aria_hidden="true")
+
+
+def _thinned(points: Points) -> Points:
+    ordered = tuple(sorted(points, key=lambda point: point[0]))
+    every = -(-len(ordered) // MOST_POINTS)
+    return (*ordered[:-1:every], ordered[-1])
+
+
+def _data(curve: Curve, sampled: Sampled, frame: Frame) -> Html:
+    """What the script reads; no ``<`` of a value may end the element it stands in."""
+    low, high = frame.y
+    read = {
+        "x": visible(curve.x),
+        "y": visible(curve.y),
+        "frame": {"left": frame.left, "top": frame.top, "width": frame.width, "height": frame.height},
+        "xs": frame.x,
+        "range": frame.y,
+        "places": [numbers.decimals((frame.x[1] - frame.x[0]) / 10), numbers.decimals((high - low) / 100)],
+        "base": [round(y, 12) for y in sampled.base],
+        "head": [round(y, 12) for y in sampled.head],
+    }
+    return Html(json.dumps(read, separators=(",", ":")).replace("<", "\\u003c"))

@@ -1,0 +1,265 @@
+import gzip
+import io
+import json
+import lzma
+import pickle
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.lockgate.releases import a_build
+
+from lockgate.errors import LockgateError
+from lockgate.releasing.manifest import (
+    BuildError,
+    BuildFile,
+    Manifest,
+    NotCanonical,
+    canonical,
+    make_manifest,
+    parse_canonical,
+    read_manifest,
+    sha256,
+)
+from lockgate.releasing.pickles import PickleFound
+
+SOME = "0" * 64
+ONE = Manifest("flight-delay", "v1.2.0", (BuildFile("model.skops", SOME, 3),), {"commit": "abc"})
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="ascii")), inner),
+    max_leaves=10,
+)
+
+
+@given(json_values)
+def test_a_value_survives_its_canonical_spelling_and_has_only_one(value: Any) -> None:
+    data = canonical(value)
+    assert parse_canonical(data, "here") == value
+    assert canonical(json.loads(data)) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a": 1}',
+        b'{"b":1,"a":2}',
+        b'{"a":1,"a":1}',
+        b'{"a":1}\n',
+        b'{"a":1.0}',
+        b'{"a":1e2}',
+        b'{"a":NaN}',
+        b'{"a":"\\u0041"}',
+        b'{"a":9007199254740992}',
+        b'{"a"',
+        b"",
+        b"\xff",
+        b"[" * 100_000,
+    ],
+)
+def test_any_other_spelling_is_refused_and_named(data: bytes) -> None:
+    with pytest.raises(NotCanonical, match=r"store/manifest\.json was altered"):
+        parse_canonical(data, "store/manifest.json")
+
+
+@pytest.mark.parametrize(
+    ("facts", "place"),
+    [
+        ({"metrics": {"auc": 0.5}}, "metrics.auc: a float"),
+        ({"rows": [1, 2**53]}, r"rows\[1\]: 9007199254740992 is too large"),
+        ({"ключ": 1}, "is not ASCII"),
+        ({"name": "\ud800"}, "name: .* UTF-8"),
+        ({"when": object()}, "when: a object"),
+    ],
+)
+def test_a_fact_with_more_than_one_spelling_is_refused_by_its_place(facts: dict[str, Any], place: str) -> None:
+    with pytest.raises(BuildError, match=place):
+        canonical(facts)
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8}\.[a-z]{3})?", fullmatch=True), st.integers(0, 2**50)),
+    st.dictionaries(st.text(st.characters(codec="ascii")), json_values),
+)
+def test_a_manifest_survives_the_round_trip(sizes: dict[str, int], facts: dict[str, Any]) -> None:
+    tops = {path.partition("/")[0] for path in sizes if "/" in path}
+    files = tuple(BuildFile(path, sha256(path.encode()), sizes[path]) for path in sorted(sizes) if path not in tops)
+    manifest = Manifest("flight-delay", "v1.2.0", files or ONE.files, facts)
+    assert read_manifest(manifest.to_bytes(), "here") == manifest
+    assert manifest.digest == sha256(manifest.to_bytes())
+
+
+def test_the_same_files_make_the_same_manifest_wherever_they_are(tmp_path: Path) -> None:
+    one = make_manifest(a_build(tmp_path / "one"), "flight-delay", "v1.2.0", {"commit": "abc"})
+    other = make_manifest(a_build(tmp_path / "else" / "where"), "flight-delay", "v1.2.0", {"commit": "abc"})
+    assert one == other
+    assert [file.path for file in one.files] == [
+        "dvc.lock",
+        "model-card.md",
+        "model.skops",
+        "wheels/flight_delay-1.0-py3-none-any.whl",
+    ]
+    card = (tmp_path / "one" / "model-card.md").read_bytes()
+    assert one.files[1] == BuildFile("model-card.md", sha256(card), len(card))
+
+
+@pytest.mark.parametrize("change", [{"version": "v1.2.1"}, {"name": "other"}, {"facts": {"commit": "abd"}}])
+def test_another_name_version_or_fact_is_another_build(change: dict[str, Any]) -> None:
+    assert replace(ONE, **change).digest != ONE.digest
+
+
+@pytest.mark.parametrize("version", ["1.2.0", "v1.2", "v01.2.0", "v1.2.0/..", "v1.2.0\n", "latest", "v1.2.0+build", ""])
+def test_what_is_no_version_is_refused(version: str, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="is no version"):
+        make_manifest(a_build(tmp_path), "flight-delay", version, {})
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "-a", "a-", "a b", "a@b", "a#b", "é"])
+def test_what_is_no_model_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="is no model's name"):
+        make_manifest(a_build(tmp_path), name, "v1.0.0", {})
+
+
+@pytest.mark.parametrize("path", ["with space.txt", ".hidden", "née.md", "a#b", "-rf"])
+def test_a_path_that_some_system_could_misread_is_refused(path: str, tmp_path: Path) -> None:
+    (a_build(tmp_path) / path).write_text("x")
+    with pytest.raises(BuildError, match="is not plain"):
+        make_manifest(tmp_path, "flight-delay", "v1.0.0", {})
+
+
+def test_links_reserved_names_and_empty_folders_are_refused(tmp_path: Path) -> None:
+    (a_build(tmp_path / "link") / "passwd").symlink_to("/etc/passwd")
+    with pytest.raises(BuildError, match="passwd is not a plain file"):
+        make_manifest(tmp_path / "link", "flight-delay", "v1.0.0", {})
+    (a_build(tmp_path / "own") / "model.sig").write_text("x")
+    with pytest.raises(BuildError, match=r"model\.sig is written by Lockgate"):
+        make_manifest(tmp_path / "own", "flight-delay", "v1.0.0", {})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BuildError, match="holds no file"):
+        make_manifest(tmp_path / "empty", "flight-delay", "v1.0.0", {})
+
+
+@pytest.mark.parametrize(
+    "paths", [("A.md", "a.md"), ("a", "a/b"), ("A", "a/b"), ("b", "a"), ("a", "a"), ("../up",), ("/root",), ("a//b",)]
+)
+def test_a_manifest_whose_files_could_fall_on_one_another_is_refused(paths: tuple[str, ...]) -> None:
+    manifest = replace(ONE, files=tuple(BuildFile(path, SOME, 1) for path in paths))
+    with pytest.raises(BuildError):
+        read_manifest(manifest.to_bytes(), "here")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": "lockgate.manifest/2"},
+        {"more": 1},
+        {"part_size": 0},
+        {"files": [{"path": "a", "sha256": "0", "size": 1}]},
+        {"files": [{"path": "a", "sha256": SOME, "size": -1}]},
+        {"files": [{"path": "a", "sha256": SOME}]},
+        {"files": "a"},
+        {"facts": []},
+        {"version": None},
+    ],
+)
+def test_a_manifest_with_impossible_fields_is_refused(change: dict[str, Any]) -> None:
+    data = canonical(json.loads(ONE.to_bytes()) | change)
+    with pytest.raises(BuildError):
+        read_manifest(data, "here")
+
+
+def test_a_long_file_lies_in_parts_named_below_it() -> None:
+    file = BuildFile("model", SOME, 25)
+    pieces = list(replace(ONE, part_size=10).pieces(file, "root"))
+    assert [(piece.path, piece.offset, piece.length) for piece in pieces] == [
+        ("root/model/00001", 0, 10),
+        ("root/model/00002", 10, 10),
+        ("root/model/00003", 20, 5),
+    ]
+    [whole] = replace(ONE, part_size=25).pieces(file, "root")
+    assert (whole.path, whole.length) == ("root/model", 25)
+
+
+class Anything:
+    def __init__(self) -> None:
+        self.data = {"weights": [1.5] * 10, "name": "model"}
+
+
+def _zipped(name: str, content: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", "{}")
+        archive.writestr(name, content)
+    return out.getvalue()
+
+
+def _array(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=True)
+    return out.getvalue()
+
+
+PICKLES = {f"protocol {n}": pickle.dumps(Anything(), n) for n in range(6)} | {
+    "gzip": gzip.compress(pickle.dumps(Anything())),
+    "zlib, as joblib does": zlib.compress(pickle.dumps(Anything())),
+    "xz": lzma.compress(pickle.dumps(Anything())),
+    "in a zip": _zipped("data.bin", pickle.dumps(Anything())),
+    "in a zip, as torch does": _zipped("archive/data.pkl", b"whatever"),
+    "array of objects": _array(np.array([{}], dtype=object)),
+    "array of objects in a zip": _zipped("a.npy", _array(np.array([{}], dtype=object))),
+    "long": pickle.dumps([Anything() for _ in range(1000)], 0),
+    "a shell command": b"cposix\nsystem\n(S'true'\ntR.",
+}
+
+
+@pytest.mark.parametrize("content", PICKLES.values(), ids=PICKLES)
+def test_a_pickle_under_an_innocent_name_is_refused(content: bytes, tmp_path: Path) -> None:
+    (a_build(tmp_path) / "notes.txt").write_bytes(content)
+    with pytest.raises(PickleFound, match=r"notes\.txt is a pickle"):
+        make_manifest(tmp_path, "flight-delay", "v1.0.0", {})
+
+
+@pytest.mark.parametrize("name", ["model.pkl", "model.PT", "a/b.joblib", "model.pickle"])
+def test_the_name_of_a_pickle_is_enough_when_written_and_when_read(name: str, tmp_path: Path) -> None:
+    (a_build(tmp_path) / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(PickleFound, match="by its name"):
+        make_manifest(tmp_path, "flight-delay", "v1.0.0", {})
+    with pytest.raises(PickleFound, match="by its name"):
+        read_manifest(replace(ONE, files=(BuildFile(name, SOME, 1),)).to_bytes(), "here")
+
+
+INNOCENT = {
+    "markdown": b"# A card\n\nN. B. this is text.\n",
+    "a dot": b".",
+    "json": b'{"a": [1, 2, 3]}\n',
+    "yaml": b"ingest:\n  cmd: python -m ingest\n  deps: [a]\n",
+    "html": b"<!doctype html><p>x",
+    "csv": b"a,b\n1,2\n",
+    "array": _array(np.arange(10.0)),
+    "zip": _zipped("weights.npy", _array(np.arange(10.0))),
+    "text": b"In the beginning\nwas the word\n.\n",
+    "python": b"import numpy\n\nx = 1\n",
+    "empty": b"",
+    "gzip": gzip.compress(b"text"),
+}
+
+
+@pytest.mark.parametrize("content", INNOCENT.values(), ids=INNOCENT)
+def test_what_is_no_pickle_is_let_in(content: bytes, tmp_path: Path) -> None:
+    (a_build(tmp_path) / "notes.txt").write_bytes(content)
+    manifest = make_manifest(tmp_path, "flight-delay", "v1.0.0", {})
+    assert "notes.txt" in manifest.digests()
+
+
+def test_a_zip_that_is_none_is_refused(tmp_path: Path) -> None:
+    (a_build(tmp_path) / "model.skops").write_bytes(b"PK\x03\x04 and then nothing")
+    with pytest.raises(LockgateError, match=r"model\.skops begins as a zip file and is none"):
+        make_manifest(tmp_path, "flight-delay", "v1.0.0", {})
