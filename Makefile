@@ -25,11 +25,11 @@ run: $(VENV)/run  ## set up what is needed, run the pipeline's changed stages, s
 
 .PHONY: test
 test: $(VENV)/dev $(WEB)/node_modules  ## every test
-	@pytest -n 2 --dist loadgroup
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 .PHONY: test-fast
 test-fast: $(VENV)/dev  ## the inner loop: no server, no browser, no whole pipeline
-	@pytest -n 2 -m "not slow" -q
+	@pytest -n 2 --dist loadfile -m "not slow" -q
 
 .PHONY: lint
 lint: $(VENV)/dev $(WEB)/node_modules  ## ruff, strict types, workflows

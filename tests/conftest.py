@@ -1,5 +1,6 @@
 """What all tests share: one flag for golden files, the Node and the Chromium that the test set-up brings along."""
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,13 @@ SLOW_MODULES = frozenset(
         "test_validate",
     }
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Have the programs that tests start listen to Ctrl-C: a job in a shell's background was started deaf to it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

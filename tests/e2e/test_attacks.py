@@ -23,7 +23,7 @@ from tests.lockgate import github
 from lockgate.publishing import artifact
 from lockgate.result import Verdict, read_result
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.slow
 
 LESS_NOISE = ("params.yaml", "noise: 1.0", "noise: 0.5")
 MISFIT = "### ⚠️ What this run left does not fit, so nothing of it is shown"

@@ -11,7 +11,7 @@ from tests import seaweed
 from tests.e2e.forge import BOT, git
 from tests.e2e.world import FORK, REPOSITORY, World, bucket
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.slow
 
 LESS_NOISE = ("params.yaml", "noise: 1.0", "noise: 0.5")
 

@@ -21,7 +21,7 @@ from tests.lockgate.serving_harness import serving
 
 from lockgate.releasing.signing import create_key_pair
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.slow
 
 STORE = f"s3://{BUCKET}/releases"
 ROOT = "releases/tiny"
