@@ -24,11 +24,13 @@ hypothesis.settings.load_profile("lockgate")
 SLOW_MODULES = frozenset(
     {
         "test_admit",
+        "test_ahead",
         "test_dvc_yaml",
         "test_merge_lock",
         "test_rebuild",
         "test_release",
         "test_release_workflows",
+        "test_run",
         "test_score",
         "test_serve",
         "test_serve_record",

@@ -1,4 +1,7 @@
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.lockgate import modelled
@@ -11,8 +14,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def changed(project: Project) -> Project:
+def changed(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A pushed model, and in a working tree without any data a change of a parameter of its first stage."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     modelled.make(project)
     project.push(runs=False)
     project.forget()
