@@ -49,7 +49,8 @@ def interruptible() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.stem in SLOW_MODULES or "chromium" in getattr(item, "fixturenames", ()):
+        served = {"chromium", "seaweed"}.intersection(getattr(item, "fixturenames", ())) or "[s3" in item.name
+        if served or item.path.stem in SLOW_MODULES:
             item.add_marker(pytest.mark.slow)
 
 

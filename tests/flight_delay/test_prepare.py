@@ -143,6 +143,7 @@ def test_the_order_holds_the_key_and_nothing_but_the_schedule() -> None:
     assert not set(ORDER) & {LABEL, *FOLLOWS_THE_DEPARTURE, *WEATHER}
 
 
+@pytest.mark.slow
 def test_shuffling_the_flights_changes_no_byte_of_any_real_row(raw: dict[str, pa.Table]) -> None:
     observed = raw["weather"].to_pandas()
     other = shuffled_rows(raw["flights"])
@@ -208,6 +209,7 @@ def shuffled_outcomes(table: pa.Table, seed: int = 0) -> pa.Table:
     return pa.Table.from_pandas(frame, schema=table.schema, preserve_index=False)
 
 
+@pytest.mark.slow
 def test_permuting_all_that_follows_the_departure_changes_no_byte_of_any_real_row(raw: dict[str, pa.Table]) -> None:
     observed = raw["weather"].to_pandas()
     other = shuffled_outcomes(raw["flights"])
