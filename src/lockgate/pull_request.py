@@ -98,7 +98,7 @@ def judge(root: Path, target: str, dvc: DvcProcess, *, fork: bool = False) -> Ar
             )
         result = _with_lock_judged(result)
         if not fork:
-            result = replace(result, notes=(*result.notes, *_quarantined(root)))
+            result = replace(result, notes=(*result.notes, *_quarantined(root, base)))
         return Artifact(result, Workspace(root).read("dvc.lock"), outputs_in_git(root))
 
 
@@ -173,12 +173,12 @@ def _is_claimed(root: Path, base: Commit) -> bool:
     return all(item.verdict == "same" for item in plans)
 
 
-def _quarantined(root: Path) -> tuple[str, ...]:
-    """Push what is new to the quarantine, if there is one; return what a reviewer should know of it."""
+def _quarantined(root: Path, base: Commit) -> tuple[str, ...]:
+    """Push what is not of ``base`` to the quarantine, if there is one; return what a reviewer should know of it."""
     if QUARANTINE not in remotes(root):
         return ()
     try:
-        quarantine.push(root)
+        quarantine.push(root, base=report.base_state(base)[0])
     except DvcError as error:
         return (f"What was made here could not be pushed, so it will be made again after the merge: {error}",)
     return ()

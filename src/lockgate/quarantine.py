@@ -22,17 +22,21 @@ examples:
 """
 
 
-def push(root: Path, name: str = QUARANTINE, *, dry_run: bool = False) -> tuple[int, int]:
+def push(root: Path, name: str = QUARANTINE, *, base: State | None = None, dry_run: bool = False) -> tuple[int, int]:
     """Push what is new; return the number of objects and their bytes. Nothing that is there is written again.
 
+    New is what the trusted remote lacks; with ``base``, all that ``base`` does not name, and no question is asked.
     Raises :class:`RemoteError` if there is no such remote, if it is the trusted one, or if it fails.
     """
     state, cache = read_state(Workspace(root)), Cache.of(root)
     with open_remotes(root, None, name) as (trusted, quarantine):
         if quarantine is None:
             raise RemoteError(f"there is no remote '{name}'", f"`dvc remote add {name} URL` declares it.")
-        here = {item for _, record in named(state) for item in _objects(cache, record)}
-        new = here - trusted.has(here)
+        here, known = (
+            {item for _, record in named(one) for item in _objects(cache, record)} if one else set()
+            for one in (state, base)
+        )
+        new = here - (known if base else trusted.has(here))
         new -= quarantine.has(new)
         files = {item: cache.path(item.digest, legacy=item.legacy) for item in new}
         if not dry_run:

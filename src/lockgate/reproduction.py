@@ -202,8 +202,10 @@ def child(events: str, wanted: str) -> None:
     for descriptor in (int(events), int(wanted)):
         os.set_inheritable(descriptor, False)  # a stage's command must not be able to speak for us
     sys.argv = [NAME]
+    gc.disable()  # while what stays for good is loaded
     import dvc.repo  # noqa: F401
 
+    gc.enable()
     _parse_once()
     asked = os.fdopen(int(wanted), "rb", buffering=0)
     line = asked.readline()
@@ -361,27 +363,28 @@ def _as_dvc(stage: Any, options: dict[str, Any]) -> Any:
 
 
 class _Inputs:
-    """Pulls what a stage reads, at once. DVC would do it by the piece, which costs half a second each; and of a tracked
-    folder it would pull one file for one stage, and the next stage, that reads the folder, would run on that."""
+    """Pulls what a stage reads, at once. DVC would do it by the piece, and read all of the pipeline's files anew for
+    each: half a second. And of a tracked folder it would pull one file for one stage, and the next stage, that reads
+    the folder, would run on that."""
 
     def __init__(self, repo: Any) -> None:
-        stages = repo.index.stages
-        held = {out.fs_path for stage in stages for out in stage.outs}
-        self.repo, self.read = repo, held & {dep.fs_path for stage in stages for dep in stage.deps}
+        self.repo = repo
 
     def complete(self, stage: Any) -> None:
-        """Pull the folders that hold a file which the stage reads, then all else that is not here."""
-        from dvc.dependency import Dependency
-        from dvc.exceptions import DvcException
-
+        """Pull the folders that hold a file which the stage reads, then the files that are not here."""
+        stages = self.repo.index.stages
+        held = {out.fs_path: out for one in stages for out in one.outs}
+        folders = held.keys() & {dep.fs_path for one in stages for dep in one.deps}
         for dep in stage.deps:
-            whole = next((folder for folder in self.read if dep.fs_path.startswith(f"{folder}{os.sep}")), None)
+            whole = next((folder for folder in folders if dep.fs_path.startswith(f"{folder}{os.sep}")), None)
             if whole and not Path(whole).exists():
                 self.repo.pull(whole)
-        missing = [dep.def_path for dep in stage.deps if type(dep) is Dependency and not dep.exists]
-        if len(missing) > 1:
-            with suppress(DvcException):  # DVC tries again, each by itself, and says of which it is true
-                self.repo.pull(missing)
+        read = [held[dep.fs_path] for dep in stage.deps if dep.fs_path in held and not dep.exists]
+        files = [out for out in read if out.hash_info and not out.hash_info.isdir and out.use_cache and not out.remote]
+        with suppress(Exception):  # whatever it is, DVC meets it again when it pulls what is still missing, and tells
+            self.repo.cloud.pull([out.hash_info for out in files])
+            for out in files:
+                out.checkout()
 
 
 def _made(cache: Cache, stage: Any) -> set[str]:

@@ -299,12 +299,18 @@ def test_what_a_stage_reads_is_pulled_at_once(project: Project, lockgate: Lockga
     project.push()
     project.forget()
     project.write("code.py", "2")
-    # what the child says of each call of DVC's pull, beside what it prints of stages
-    project.write("sitecustomize.py", "import sys\nimport dvc.repo as r\npull = r.Repo.pull\n"
-        "def told(self, targets=None, **options):\n"
-        "    print('pulling', targets, flush=True)\n"
-        "    return pull(self, targets, **options)\n"
-        "r.Repo.pull = told\n")  # fmt: skip
+    # what the child says of each call that pulls, beside what it prints of stages
+    project.write(
+        "sitecustomize.py",
+        "from dvc.data_cloud import DataCloud\n"
+        "from dvc.repo import Repo\n"
+        "pull = DataCloud.pull\n"
+        "def told(self, objs, **options):\n"
+        "    print('pulling', len(objs), flush=True)\n"
+        "    return pull(self, objs, **options)\n"
+        "DataCloud.pull = told\n"
+        "Repo.pull = lambda self, targets, **_: print('pulling', targets, flush=True)\n",
+    )
 
     done = subprocess.run(
         [sys.executable, "-m", "lockgate", "run"],
@@ -315,9 +321,8 @@ def test_what_a_stage_reads_is_pulled_at_once(project: Project, lockgate: Lockga
         check=True,
     )
 
-    assert [line for line in done.stderr.splitlines() if line.startswith("pulling")] == [
-        "pulling ['raw/a', 'raw/b', 'raw/c']"
-    ]
+    assert [line for line in done.stderr.splitlines() if line.startswith("pulling")] == ["pulling 3"]
+    assert (project.root / "out/joined").exists()
 
 
 def test_data_that_is_nowhere_fails_the_stage_that_needs_it_by_name(ran: Project, lockgate: Lockgate) -> None:

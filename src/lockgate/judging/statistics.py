@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 FOLDS = 800  # bootstrap resamples: the standard error is then itself known to 2.5 %
-RESAMPLED = 25_000  # rows in a resample at most: beyond, the error is scaled from a random part of the rows
+RESAMPLED = 16_000  # rows in a resample at most: beyond, the error is scaled from a random part of the rows
 FEWEST_ROWS = 30  # below, no interval: the normal approximation has nothing to stand on
 FEWEST_OF_A_CLASS = 10
 CALIBRATION_BINS = 10
