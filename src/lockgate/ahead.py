@@ -43,9 +43,8 @@ def bringing(root: Path, base: Snapshot | None) -> Iterator[Brought]:
     helper.start()
     yield brought
     helper.join()
-    brought.pulled = sum(
-        cache.path(d, legacy=record.legacy).stat().st_size for d in brought.digests if cache.holds(record)
-    )
+    if brought.digests and cache.holds(record):
+        brought.pulled = cache.path(record.digest, legacy=record.legacy).stat().st_size
 
 
 def _wanted(root: Path, base: Commit) -> tuple[State, Recorded, Predictions] | None:

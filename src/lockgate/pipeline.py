@@ -262,6 +262,11 @@ def read_state(snapshot: Snapshot) -> State:
     return State(snapshot, pipeline, read_lock(snapshot, pipeline))
 
 
+def name_prefix(folder: str) -> str:
+    """Return what stands before the names of the stages of ``folder``'s ``dvc.yaml``: nothing in the root."""
+    return f"{folder}/dvc.yaml:" if folder else ""
+
+
 def read_pipeline(snapshot: Snapshot) -> Pipeline:
     """Read every ``dvc.yaml`` and ``.dvc`` file of ``snapshot``; an empty pipeline if there are none.
 
@@ -281,7 +286,7 @@ def read_pipeline(snapshot: Snapshot) -> Pipeline:
         elif posixpath.basename(path) == "dvc.yaml":
             folder = posixpath.dirname(path)
             resolved = resolve(snapshot, path, read_yaml(text, path))
-            prefix = f"{path}:" if folder else ""
+            prefix = name_prefix(folder)
             stages += [_stage(path, f"{prefix}{name}", definition) for name, definition in resolved.stages.items()]
             metrics += [join(folder, metric) for metric in resolved.metrics]
             plots += resolved.plots
@@ -398,7 +403,7 @@ def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, L
         found = content.get("schema", "none") if isinstance(content, dict) else "none"
         raise BrokenLock(path, f"its schema is '{found}', only '2.0' (DVC 2 and 3) can be read", None)
     folder = posixpath.dirname(path)
-    prefix = f"{folder}/dvc.yaml:" if folder else ""
+    prefix = name_prefix(folder)
     entries = content.get("stages") or {}
     if not isinstance(entries, dict):
         raise BrokenLock(path, "'stages' is not a mapping", None)

@@ -171,6 +171,17 @@ class Policy:
 _NO_VALUE = object()
 
 
+class NoPolicy(LockgateError):  # noqa: N818 - named for what the user reads
+    """Neither base nor head has a policy."""
+
+    def __init__(self) -> None:
+        """Say what is to be written."""
+        super().__init__(
+            f"there is no {FILE}: nothing says what to judge by",
+            "Write one: the model's name, its metrics and the gates they have to pass.",
+        )
+
+
 class PolicyError(LockgateError):
     """A policy that says something unknown, incomplete or impossible."""
 

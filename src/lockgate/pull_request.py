@@ -20,6 +20,7 @@ from lockgate import git, policy, quarantine, report, run
 from lockgate.dvc import DvcError, WorkspaceFiles, fetch_tracked, read_anonymously, remotes
 from lockgate.errors import LockgateError
 from lockgate.git import Commit, Workspace
+from lockgate.output import write_whole
 from lockgate.pipeline import read_lock, read_pipeline
 from lockgate.plan import needed_pipeline, plan
 from lockgate.publishing import artifact
@@ -92,10 +93,7 @@ def judge(root: Path, target: str, dvc: DvcProcess, *, fork: bool = False) -> Ar
                 raise
             return Artifact(failure.result)
         if result is None:
-            raise LockgateError(
-                f"there is no {policy.FILE}: nothing says what to judge by",
-                "Write one: the model's name, its metrics and the gates they have to pass.",
-            )
+            raise policy.NoPolicy
         result = _with_lock_judged(result)
         if not fork:
             result = replace(result, notes=(*result.notes, *_quarantined(root, base)))
@@ -156,11 +154,11 @@ def _settings_of(root: Path, base: Commit) -> Iterator[None]:
         yield
         return
     sys.stderr.write(f"{CONFIG} is not as in the base: the base's is used.\n")
-    report.write_whole(config, (theirs or b"").decode())
+    write_whole(config, (theirs or b"").decode())
     try:
         yield
     finally:
-        report.write_whole(config, (ours or b"").decode())
+        write_whole(config, (ours or b"").decode())
 
 
 def _is_claimed(root: Path, base: Commit) -> bool:

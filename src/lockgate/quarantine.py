@@ -32,11 +32,8 @@ def push(root: Path, name: str = QUARANTINE, *, base: State | None = None, dry_r
     with open_remotes(root, None, name) as (trusted, quarantine):
         if quarantine is None:
             raise RemoteError(f"there is no remote '{name}'", f"`dvc remote add {name} URL` declares it.")
-        here, known = (
-            {item for _, record in named(one) for item in _objects(cache, record)} if one else set()
-            for one in (state, base)
-        )
-        new = here - (known if base else trusted.has(here))
+        here = _held(cache, state)
+        new = here - (_held(cache, base) if base else trusted.has(here))
         new -= quarantine.has(new)
         files = {item: cache.path(item.digest, legacy=item.legacy) for item in new}
         if not dry_run:
@@ -71,6 +68,11 @@ def main(arguments: argparse.Namespace) -> int:
     would = "would be " if arguments.dry_run else ""
     sys.stdout.write(f"{count} objects ({size:,} bytes) {would}pushed to '{arguments.remote}'.\n")
     return 0
+
+
+def _held(cache: Cache, state: State) -> set[Object]:
+    """Return the objects of ``state`` that the cache here holds."""
+    return {item for _, record in named(state) for item in _objects(cache, record)}
 
 
 def _objects(cache: Cache, record: Recorded) -> Iterator[Object]:

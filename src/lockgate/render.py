@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lockgate.errors import LockgateError
+from lockgate.output import hand_over
 from lockgate.rendering.document import Document
 from lockgate.rendering.telling import document
 from lockgate.result import Result, read_result
@@ -59,7 +60,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Show a recorded result; in colour on a terminal only."""
     result = read_result(_read(arguments.result))
     color = arguments.output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    _write(render(result, arguments.format, timings=not arguments.no_timings, color=color), arguments.output)
+    hand_over(render(result, arguments.format, timings=not arguments.no_timings, color=color), arguments.output)
     return 0
 
 
@@ -71,12 +72,3 @@ def _read(path: str) -> bytes:
     except OSError as error:
         advice = "Make it with `lockgate report --format json --output result.json`."
         raise LockgateError(f"cannot read {path}: {error.strerror}", advice) from error
-
-
-def _write(text: str, output: Path | None) -> None:
-    if output is None:
-        sys.stdout.write(text)
-        return
-    from lockgate.report import write_whole
-
-    write_whole(output, text)

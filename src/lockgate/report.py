@@ -13,12 +13,13 @@ from typing import Any, TypeVar, cast
 
 from lockgate import git
 from lockgate.dvc import CommitFiles, DvcError, Files, WorkspaceFiles
-from lockgate.errors import LockgateError, UsageError
+from lockgate.errors import UsageError
 from lockgate.git import Snapshot
 from lockgate.judging import changes
 from lockgate.judging.evidence import Findings, find, read
 from lockgate.judging.series import curve
 from lockgate.judging.verdict import verdict
+from lockgate.output import hand_over
 from lockgate.pipeline import Lock, Pipeline, PipelineError, State, read_state
 from lockgate.policy import Plot
 from lockgate.render import FORMATS, render
@@ -66,10 +67,7 @@ def main(arguments: argparse.Namespace) -> int:
         result = readable(replace(result, seeds=spreads, notes=result.notes + notes))
     color = arguments.output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     text = render(result, arguments.format, color=color)
-    if arguments.output is None:
-        sys.stdout.write(text)
-    else:
-        write_whole(arguments.output, text)
+    hand_over(text, arguments.output)
     return 0
 
 
@@ -162,21 +160,6 @@ def readable(value: T) -> T:
     elif is_dataclass(value) and not isinstance(value, type):
         found = replace(value, **{field.name: readable(getattr(value, field.name)) for field in fields(value)})
     return cast("T", found)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that at every moment it is the old one or the new one. Raises :class:`LockgateError`."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    if path.exists() and not path.is_file():  # a device or a pipe is not replaced
-        partial = path
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        if partial != path:
-            partial.replace(path)
-    except OSError as error:
-        if partial != path:
-            partial.unlink(missing_ok=True)
-        raise LockgateError(f"cannot write {path}: {error.strerror}", "Name a file in a folder that exists.") from error
 
 
 def base_state(base: Snapshot | None) -> tuple[State | None, list[str]]:

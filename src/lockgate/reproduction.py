@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Literal, Self
@@ -370,16 +371,23 @@ class _Inputs:
     def __init__(self, repo: Any) -> None:
         self.repo = repo
 
+    @cached_property
+    def _outs(self) -> dict[str, Any]:
+        """What is made or tracked, by path. Read once a run, when DVC has read it all anyway."""
+        return {out.fs_path: out for stage in self.repo.index.stages for out in stage.outs}
+
+    @cached_property
+    def _read(self) -> Set[str]:
+        """Those of the outs that a stage reads as a whole."""
+        return self._outs.keys() & {dep.fs_path for stage in self.repo.index.stages for dep in stage.deps}
+
     def complete(self, stage: Any) -> None:
         """Pull the folders that hold a file which the stage reads, then the files that are not here."""
-        stages = self.repo.index.stages
-        held = {out.fs_path: out for one in stages for out in one.outs}
-        folders = held.keys() & {dep.fs_path for one in stages for dep in one.deps}
         for dep in stage.deps:
-            whole = next((folder for folder in folders if dep.fs_path.startswith(f"{folder}{os.sep}")), None)
+            whole = next((folder for folder in self._read if dep.fs_path.startswith(f"{folder}{os.sep}")), None)
             if whole and not Path(whole).exists():
                 self.repo.pull(whole)
-        read = [held[dep.fs_path] for dep in stage.deps if dep.fs_path in held and not dep.exists]
+        read = [self._outs[dep.fs_path] for dep in stage.deps if dep.fs_path in self._outs and not dep.exists]
         files = [out for out in read if out.hash_info and not out.hash_info.isdir and out.use_cache and not out.remote]
         with suppress(Exception):  # whatever it is, DVC meets it again when it pulls what is still missing, and tells
             self.repo.cloud.pull([out.hash_info for out in files])

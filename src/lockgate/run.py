@@ -22,6 +22,7 @@ from lockgate.ahead import bringing
 from lockgate.dvc import DvcError, WorkspaceFiles
 from lockgate.errors import LockgateError
 from lockgate.git import Snapshot, Workspace, project_root, snapshot
+from lockgate.output import write_whole
 from lockgate.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock
 from lockgate.plan import StagePlan, as_json, as_text, describe, needed_pipeline, plan
 from lockgate.policy import FILE as POLICY
@@ -269,7 +270,7 @@ def _show(result: Result, arguments: argparse.Namespace) -> None:
     from lockgate.render import render
 
     if arguments.output:
-        report.write_whole(arguments.output, result.to_json())
+        write_whole(arguments.output, result.to_json())
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     sys.stdout.write(render(result, "json" if arguments.json else "text", color=color))
 
@@ -338,7 +339,7 @@ def _starting_from(root: Path, locks: dict[str, str] | None) -> Iterator[None]:
     here = [path for path in current.list("dvc.lock") if Path(path).name == "dvc.lock"]
     kept = {path: _text(current.read(path)) for path in {*here, *locks}}
     note = _note(root)
-    report.write_whole(note, json.dumps(kept))
+    write_whole(note, json.dumps(kept))
     _write_locks(root, {path: locks.get(path) for path in kept})
     try:
         yield
@@ -374,7 +375,7 @@ def _write_locks(root: Path, texts: dict[str, str | None]) -> None:
             (root / path).unlink(missing_ok=True)
         else:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            report.write_whole(root / path, text)
+            write_whole(root / path, text)
 
 
 def _text(content: bytes | None) -> str | None:

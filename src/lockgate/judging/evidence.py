@@ -190,10 +190,7 @@ def _or_reason(root: Path, state: State, path: str) -> bytes | Unreadable | None
 
 def _no_policy(text: bytes | None) -> None:
     if text is None:
-        raise LockgateError(
-            f"there is no {policy.FILE}: nothing says what to judge by",
-            "Write one: the model's name, its metrics and the gates they have to pass.",
-        )
+        raise policy.NoPolicy
     policy.read_policy(text)  # head's own error, with its place
 
 

@@ -5,6 +5,7 @@ what a run could have found out: hashes and sizes of what ``dvc.yaml`` declares,
 that git holds exactly as the head commit has them.
 """
 
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,17 @@ from typing import Any
 from lockgate.dvc import CommitFiles
 from lockgate.dvc_files import load_yaml
 from lockgate.git import Snapshot
-from lockgate.pipeline import LockedStage, Pipeline, PipelineError, Stage, State, is_address, read_lock, read_pipeline
+from lockgate.pipeline import (
+    LockedStage,
+    Pipeline,
+    PipelineError,
+    Stage,
+    State,
+    is_address,
+    name_prefix,
+    read_lock,
+    read_pipeline,
+)
 from lockgate.plan import describe, plan
 from lockgate.publishing.artifact import Artifact, Unfit
 from lockgate.result import Reason
@@ -92,8 +103,7 @@ def _checked_lock(path: str, base: Snapshot | None, state: State) -> dict[str, A
     content = _content(path, state.snapshot.read(path) or b"")
     under = state.snapshot.under if isinstance(state.snapshot, Overlay) else None
     known = [_content(path, text) for side in (under, base) if side and (text := side.read(path))]
-    folder = str(PurePosixPath(path).parent)
-    prefix = "" if folder == "." else f"{folder}/dvc.yaml:"
+    prefix = name_prefix(posixpath.dirname(path))
     for local, entry in content["stages"].items():
         name = f"{prefix}{local}"
         if name in state.pipeline.by_name:
