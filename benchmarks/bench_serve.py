@@ -33,7 +33,7 @@ from tests.lockgate.serving_builds import as_requests, flight_build
 from tests.lockgate.serving_load import post
 
 from flight_delay.request import REQUEST
-from lockgate.promote import promote
+from lockgate.releasing.promotion import promote
 from lockgate.releasing.registry import Registry
 from lockgate.store import open_store
 

@@ -19,24 +19,28 @@ DRIVERS: dict[str, set[str]] = {
         "lockgate/releasing/build.py",  # the build backend, for the wheel of the model
         "lockgate/git.py",
         "lockgate/releasing/prepare.py",  # the model's own code, in a process without rights
-        "lockgate/publish.py",  # cml
-        "lockgate/reproduction.py",  # dvc repro, watched
+        "lockgate/pull_requests/publish.py",  # cml
+        "lockgate/dvc/stages.py",  # dvc repro, watched
         "lockgate/serving/process.py",  # the model's worker
     },
     "obstore": {"lockgate/store.py"},
     "fsspec": {"flight_delay/ingest.py"},
-    "sqlalchemy": {"lockgate/score.py", "lockgate/serving/"},  # the tables of a batch; the record of scores
-    "http": {"lockgate/publishing/github.py"},
-    "urllib.request": {"lockgate/publishing/github.py"},
+    "sqlalchemy": {"lockgate/commands/score.py", "lockgate/serving/"},  # the tables of a batch; the record of scores
+    "http": {"lockgate/forge/github.py"},
+    "urllib.request": {"lockgate/forge/github.py"},
     "requests": set(),
     "httpx": set(),
     "multiprocessing": set(),
 }
 # These take values and return values: what they say can be tested, and trusted, without a world around them.
 PURE = (
-    *("errors", "history", "numbers", "result", "strict_yaml"),
-    *(f"judging/{name}" for name in ("compare", "gates", "series", "statistics", "verdict")),
-    *(name.removeprefix("lockgate/").removesuffix(".py") for name in MODULES if name.startswith("lockgate/rendering/")),
+    *("errors", "commands/history", "formatting", "result", "strict_yaml"),
+    *(f"evaluation/{name}" for name in ("compare", "gates", "metric_files", "statistics", "verdict")),
+    *(
+        name.removeprefix("lockgate/").removesuffix(".py")
+        for name in MODULES
+        if name.startswith("lockgate/rendering/") and name != "lockgate/rendering/render.py"
+    ),
 )
 PICKLING = {"pickle", "joblib", "cloudpickle", "dill", "shelve", "marshal", "_pickle", "jsonpickle"}
 WRITING = {
@@ -124,7 +128,7 @@ def to_write(call: ast.Call) -> bool:
 def test_a_module_of_values_touches_nothing(name: str) -> None:
     path = MODULES[f"lockgate/{name}.py"]
     assert [package for package in WORLD if uses(path, package)] == []
-    assert [m for m in ("git", "dvc", "store", "reproduction") if uses(path, f"lockgate.{m}")] == []
+    assert [m for m in ("git", "dvc.objects", "store", "dvc.stages") if uses(path, f"lockgate.{m}")] == []
     methods = {call.func.attr for call in calls(path) if isinstance(call.func, ast.Attribute)}
     assert methods & WRITING == set()
     assert not any(to_write(call) for call in calls(path))

@@ -12,7 +12,7 @@ from cmarkgfm.cmark import Options  # type: ignore[import-untyped]
 from playwright.sync_api import sync_playwright
 
 from lockgate.git import Commit
-from lockgate.publishing import comment
+from lockgate.pull_requests import comment
 from lockgate.result import read_result
 
 ROOT = Path(__file__).resolve().parents[2]

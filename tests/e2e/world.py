@@ -29,8 +29,8 @@ from tests.e2e import jobs
 from tests.e2e.forge import Forge, git
 from tests.e2e.jobs import Settings
 
+from lockgate.commands.setup_git import settings
 from lockgate.result import Result, read_result
-from lockgate.setup_git import settings
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

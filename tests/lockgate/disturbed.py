@@ -21,7 +21,7 @@ import model_signing.verifying
 import obstore.store  # noqa: F401 - loaded before the forks
 from tests.lockgate.releases import ACTOR, FACTS, NAME, STAGING
 
-from lockgate.promote import promote
+from lockgate.releasing.promotion import promote
 from lockgate.releasing.registry import Registry
 from lockgate.releasing.signing import KeySigner, KeyVerifier
 from lockgate.store import Store, open_store

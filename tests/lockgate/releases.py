@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockgate import policy
-from lockgate.promote import promote
 from lockgate.releasing.environments import Entry, Environment
+from lockgate.releasing.promotion import promote
 from lockgate.releasing.registry import Actor, Build, Registry
 from lockgate.releasing.signing import KeySigner, KeyVerifier, create_key_pair
 from lockgate.store import Patience, Store

@@ -16,8 +16,8 @@ import httpx
 from tests.lockgate.releases import ACTOR, STAGING, Keys
 from tests.lockgate.serving_builds import ROOT, TOY, toy_build
 
-from lockgate.promote import promote
 from lockgate.releasing.environments import Environment
+from lockgate.releasing.promotion import promote
 from lockgate.releasing.registry import Registry
 
 EXAMPLE: dict[str, Any] = TOY["example"]  # type: ignore[assignment]

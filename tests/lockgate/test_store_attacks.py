@@ -13,8 +13,8 @@ import pytest
 from tests.lockgate.releases import FACTS, NAME, PRODUCTION, STAGING, Keys, a_build, promoted, publish
 
 from lockgate.errors import LockgateError
-from lockgate.fetch import fetch
 from lockgate.releasing.environments import Entry, Environment
+from lockgate.releasing.fetch import fetch
 from lockgate.releasing.manifest import canonical, sha256
 from lockgate.releasing.registry import Refused, Registry
 from lockgate.releasing.signing import SignatureRefused

@@ -17,9 +17,9 @@ from tests.fault_proxy import Answer, Cut, Fault, FaultProxy, Plan, Request, fau
 from tests.lockgate.releases import ACTOR, FACTS, NAME, QUICK, STAGING, Keys, a_build, contents, promoted, publish
 
 from lockgate.errors import LockgateError
-from lockgate.fetch import fetch
 from lockgate.releasing import environments
 from lockgate.releasing.environments import Environment
+from lockgate.releasing.fetch import fetch
 from lockgate.releasing.manifest import make_manifest
 from lockgate.releasing.registry import Registry, ReleaseTaken
 from lockgate.store import ObjectDiffers, Patience, Store, StoreError, open_store

@@ -16,17 +16,18 @@ from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from lockgate import git, policy, report
-from lockgate.dvc import Cache, local_file
+from lockgate import git, policy
+from lockgate.dvc.objects import Cache, local_file
+from lockgate.dvc.pipeline import State
 from lockgate.errors import LockgateError
+from lockgate.evaluation import findings as evidence
+from lockgate.evaluation import gates, report
 from lockgate.git import Snapshot
-from lockgate.judging import evidence, gates
-from lockgate.pipeline import State
 from lockgate.releasing.candidate import Candidate, copy_objects, objects_of
 from lockgate.releasing.manifest import sha256
 from lockgate.releasing.model_card import About, card
 from lockgate.releasing.provenance import Source, components, read_packages, statement
-from lockgate.render import render
+from lockgate.rendering.render import render
 from lockgate.result import GateOutcome, LockStatus, Result
 
 if TYPE_CHECKING:

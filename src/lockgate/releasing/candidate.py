@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from lockgate import git, policy
-from lockgate.dvc import Cache, ObjectAltered, file_digest
+from lockgate.dvc.objects import Cache, ObjectAltered, file_digest
+from lockgate.dvc.pipeline import Recorded, State, read_state
 from lockgate.errors import LockgateError
-from lockgate.pipeline import Recorded, State, read_state
 from lockgate.policy import Policy
 
 
@@ -89,7 +89,7 @@ def objects_of(record: Recorded, cache: Cache) -> Iterable[Recorded]:
 def copy_objects(source: Cache, target: Cache, objects: Iterable[Recorded]) -> None:
     """Copy from one cache to another what it lacks; nothing with another content than its hash says comes to stand.
 
-    Raises :class:`~lockgate.dvc.ObjectAltered`.
+    Raises :class:`~lockgate.dvc.objects.ObjectAltered`.
     """
     for one in objects:
         wanted = target.path(one.digest, legacy=one.legacy)

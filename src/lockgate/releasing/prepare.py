@@ -17,9 +17,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from lockgate.dvc import Cache, local_file
+from lockgate.dvc.objects import Cache, local_file
+from lockgate.dvc.rebuild import Level, Rebuild, rebuild
 from lockgate.errors import LockgateError
-from lockgate.rebuild import Level, Rebuild, rebuild
 from lockgate.releasing.build import REQUEST, SAMPLES, as_json, make_wheel, place_contract, place_model, write
 from lockgate.releasing.candidate import Candidate, copy_objects, objects_of
 
@@ -65,8 +65,8 @@ class Prepared:
 def prepare(candidate: Candidate, level: Level, folder: Path, tell: Callable[[str], None]) -> tuple[Prepared, Rebuild]:
     """Rebuild the candidate, have its model answer samples, and leave the outcome in ``folder``.
 
-    Raises :class:`~lockgate.rebuild.LockStale`, :class:`~lockgate.rebuild.RebuildDiffers`, :class:`CodeFailed`, and
-    whatever else ends a rebuild.
+    Raises :class:`~lockgate.dvc.rebuild.LockStale`, :class:`~lockgate.dvc.rebuild.RebuildDiffers`,
+    :class:`CodeFailed`, and whatever else ends a rebuild.
     """
     objects = Cache(folder / OBJECTS)
 

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from lockgate import numbers
+from lockgate import formatting
 from lockgate.rendering.escape import Markdown, label
 from lockgate.result import Curve
 
@@ -72,9 +72,9 @@ def xychart(curve: Curve) -> Markdown | None:
     low, high = sampled.y_range()
     sides = [(sampled.base, BASE_COLOUR), (sampled.head, HEAD_COLOUR)]
     palette = ", ".join(colour for ys, colour in sides if ys)
-    y_places = numbers.decimals((high - low) / 100)
+    y_places = formatting.decimals((high - low) / 100)
     lines = "\n".join(f"  line [{', '.join(_plain(y, y_places) for y in ys)}]" for ys, _ in sides if ys)
-    x_places = numbers.decimals((sampled.high - sampled.low) / 100)
+    x_places = formatting.decimals((sampled.high - sampled.low) / 100)
     return Markdown(
         "```mermaid\n"
         "---\n"

@@ -1,8 +1,8 @@
 """The nouns of what a reader is told: a document of sections, before any format.
 
 It has no place for markup: every ``str`` in it is text to be shown, whoever wrote it, and each renderer escapes all of
-it in one way. :mod:`lockgate.rendering.telling` makes a document of a result, the renderers make it a comment, a page
-and a terminal's text.
+it in one way. :mod:`lockgate.rendering.result_document` makes a document of a result, the renderers make it a comment,
+a page and a terminal's text.
 """
 
 import re

@@ -1,6 +1,6 @@
 """What a reader is told of the figures: metrics, slices and curves, each to the digits that its interval allows."""
 
-from lockgate import numbers
+from lockgate import formatting
 from lockgate.rendering.document import (
     DASH,
     Block,
@@ -57,20 +57,20 @@ def _figures(of: MetricChange | SliceChange, reach: float | None = None) -> tupl
     """Base, head and change with its interval, to the digits that the interval allows."""
     spread = (of.high - of.low) / 2 if of.low is not None and of.high is not None else of.change
     known = of.head if of.head is not None else of.base
-    places = numbers.decimals(spread, known)
+    places = formatting.decimals(spread, known)
     base, head = (
-        Cell((DASH if value is None else numbers.fixed(value, places),), value) for value in (of.base, of.head)
+        Cell((DASH if value is None else formatting.fixed(value, places),), value) for value in (of.base, of.head)
     )
     if of.change is None:
         return base, head, Cell((DASH,))
     if not (of.change or of.low or of.high):
         return base, head, Cell(("0",), 0.0)
-    words = numbers.fixed(of.change, places, sign=True)
+    words = formatting.fixed(of.change, places, sign=True)
     if of.low is None or of.high is None:
         return base, head, Cell((words,), of.change)
     farthest = max(abs(of.low), abs(of.high))
     whisker = Whisker(of.low, of.change, of.high, max(farthest, reach or 0)) if farthest else None
-    return base, head, Cell((f"{words} {numbers.interval(of.low, of.high, places)}",), of.change, whisker)
+    return base, head, Cell((f"{words} {formatting.interval(of.low, of.high, places)}",), of.change, whisker)
 
 
 def _basis(result: Result) -> tuple[Line, ...]:
@@ -80,7 +80,7 @@ def _basis(result: Result) -> tuple[Line, ...]:
         return ((Mark("attention"), " ", Strong("Not compared row by row:"), " ", rows.refused),)
     if rows.rows_shared is None:
         return ()
-    shared = numbers.count(rows.rows_shared, "test row")
+    shared = formatting.count(rows.rows_shared, "test row")
     if rows.rows_base == rows.rows_head == rows.rows_shared:
         basis = f"Paired on the same {shared}"
     else:
@@ -100,14 +100,14 @@ def _basis(result: Result) -> tuple[Line, ...]:
 def _seeds(result: Result) -> tuple[Line, ...]:
     return tuple(
         (
-            f"Trained anew under {numbers.count(len(spread.seeds), 'seed')}, head's ",
+            f"Trained anew under {formatting.count(len(spread.seeds), 'seed')}, head's ",
             Code(spread.metric),
-            f" came out between {numbers.fixed(min(spread.values), places)}"
-            f" and {numbers.fixed(max(spread.values), places)}.",
+            f" came out between {formatting.fixed(min(spread.values), places)}"
+            f" and {formatting.fixed(max(spread.values), places)}.",
         )
         for spread in result.seeds
         if spread.values
-        for places in [numbers.decimals(max(spread.values) - min(spread.values), spread.values[0])]
+        for places in [formatting.decimals(max(spread.values) - min(spread.values), spread.values[0])]
     )
 
 
@@ -139,7 +139,7 @@ def _slice_table(caption: str, slices: tuple[SliceChange, ...], shown: int) -> T
             *((Cell((Code(one.metric),), one.metric),) if len(metrics) > 1 else ()),
             Cell((f"{one.rows:,}",), one.rows),
             *_figures(one, reach[one.metric]),
-            Cell((DASH if one.adjusted_p is None else numbers.probability(one.adjusted_p),), one.adjusted_p),
+            Cell((DASH if one.adjusted_p is None else formatting.probability(one.adjusted_p),), one.adjusted_p),
             Cell((Judged(one.judgement), *((f" ({one.note})",) if one.note else ())), one.judgement),
         )
         for one in slices[:shown]
@@ -158,7 +158,7 @@ def hurt(result: Result) -> Section | None:
     if not worse:
         return None
     table = _slice_table("The slices that got worse", worse, WORST_SHOWN)
-    aside = f"{len(worse):,} of {numbers.count(len(result.slices), 'slice')}"
+    aside = f"{len(worse):,} of {formatting.count(len(result.slices), 'slice')}"
     return Section("hurt", "Worse on slices", aside, (table, _slice_basis(worse)))
 
 
@@ -178,4 +178,4 @@ def curves(result: Result) -> Section | None:
     blocks: list[Block] = [Chart(curve) for curve in result.curves if curve.base or curve.head]
     notes = tuple((Code(curve.title), ": ", curve.note) for curve in result.curves if curve.note)
     blocks += [Bullets(notes)] if notes else []
-    return Section("curves", "Curves", numbers.count(len(result.curves), "plot"), tuple(blocks), folded=True)
+    return Section("curves", "Curves", formatting.count(len(result.curves), "plot"), tuple(blocks), folded=True)

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from math import ceil, floor
 
-from lockgate import numbers
+from lockgate import formatting
 from lockgate.rendering.curves import Points, Sampled, sample
 from lockgate.rendering.escape import Html, escaped, visible
 from lockgate.rendering.markup import tag
@@ -108,13 +108,15 @@ def _axes(curve: Curve, frame: Frame) -> list[Html]:
 def ticks(low: float, high: float) -> list[float]:
     """Return three to seven round figures from ``low`` to ``high``: steps of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / 5
-    power = 10.0 ** (numbers.exponent(rough))
+    power = 10.0 ** (formatting.exponent(rough))
     step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * 0.999)
     return [round(n * step, 12) for n in range(ceil(low / step - 1e-6), floor(high / step + 1e-6) + 1)]
 
 
 def _tick(value: float, span: tuple[float, float]) -> str:
-    return numbers.fixed(value, numbers.decimals((span[1] - span[0]) / 5, value) - 1 if span[1] - span[0] < 50 else 0)
+    return formatting.fixed(
+        value, formatting.decimals((span[1] - span[0]) / 5, value) - 1 if span[1] - span[0] < 50 else 0
+    )
 
 
 def _text(words: str, x: str, y: str, anchor: str, dy: str | None = None) -> Html:
@@ -141,7 +143,7 @@ def _data(curve: Curve, sampled: Sampled, frame: Frame) -> Html:
         "frame": {"left": frame.left, "top": frame.top, "width": frame.width, "height": frame.height},
         "xs": frame.x,
         "range": frame.y,
-        "places": [numbers.decimals((frame.x[1] - frame.x[0]) / 10), numbers.decimals((high - low) / 100)],
+        "places": [formatting.decimals((frame.x[1] - frame.x[0]) / 10), formatting.decimals((high - low) / 100)],
         "base": [round(y, 12) for y in sampled.base],
         "head": [round(y, 12) for y in sampled.head],
     }

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import LockgateError
-from lockgate.releasing.access import Ref
+from lockgate.releasing.options import Ref
 from lockgate.releasing.signing import KeyVerifier, Verifier
 from lockgate.serving.inputs import File, Input, InputRefused, Piece, requests_of
 from lockgate.serving.outputs import Job, Output, scores_of

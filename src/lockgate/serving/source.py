@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockgate.errors import LockgateError
-from lockgate.fetch import FolderTaken, check_folder, fetch
-from lockgate.releasing.access import Ref, resolve
 from lockgate.releasing.environments import LAST, Entry, Environment
+from lockgate.releasing.fetch import FolderTaken, check_folder, fetch
+from lockgate.releasing.options import Ref, resolve
 from lockgate.releasing.registry import Build, Refused, Registry
 from lockgate.releasing.signing import Verifier
 from lockgate.store import ObjectDiffers, Patience, Store, open_store

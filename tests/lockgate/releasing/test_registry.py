@@ -14,10 +14,10 @@ from tests.lockgate.releases import ACTOR, FACTS, NAME, Keys, a_build, contents,
 from lockgate.errors import LockgateError
 from lockgate.releasing import environments
 from lockgate.releasing.environments import Entry, Environment, before, missing_tags
+from lockgate.releasing.garbage import find_garbage, remove
 from lockgate.releasing.registry import Actor, NoSuchRelease, Refused, Registry, ReleaseTaken
 from lockgate.releasing.signing import SignatureRefused
 from lockgate.store import Store
-from lockgate.store_gc import find_garbage, remove
 
 pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")
 

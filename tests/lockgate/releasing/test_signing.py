@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sigstore.errors import VerificationError
 from tests.lockgate.releases import Keys, a_build, publish
 
-from lockgate.fetch import fetch
+from lockgate.releasing.fetch import fetch
 from lockgate.releasing.registry import Registry
 from lockgate.releasing.signing import (
     IdentityVerifier,

@@ -11,10 +11,10 @@ from tests.lockgate.github import elements
 from tests.lockgate.poison import poisoned
 from tests.lockgate.rendering.test_escape import NASTY, PAYLOADS
 
-from lockgate.render import render
 from lockgate.rendering.document import Bullets, Paragraph, Table
 from lockgate.rendering.html_chart import ticks
-from lockgate.rendering.telling import document
+from lockgate.rendering.render import render
+from lockgate.rendering.result_document import document
 from lockgate.result import Curve, Result
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from tests.lockgate.github import read, set_off, to_html
 from tests.lockgate.poison import poisoned
 from tests.lockgate.rendering.test_escape import NASTY
 
-from lockgate.render import render
 from lockgate.rendering.escape import text
 from lockgate.rendering.markdown import LIMIT, SHRINK_ORDER
-from lockgate.rendering.telling import document
+from lockgate.rendering.render import render
+from lockgate.rendering.result_document import document
 from lockgate.result import Curve, Result, Verdict
 
 if TYPE_CHECKING:

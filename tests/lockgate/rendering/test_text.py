@@ -8,8 +8,8 @@ from tests.lockgate import samples
 from tests.lockgate.poison import poisoned
 from tests.lockgate.rendering.test_escape import NASTY
 
-from lockgate.render import render
 from lockgate.rendering.escape import visible
+from lockgate.rendering.render import render
 from lockgate.rendering.text import WIDTH, width
 from lockgate.result import LockStatus
 

@@ -1,0 +1,81 @@
+"""``lockgate admit``: after a merge, bring into the trusted remote all that the merged lock names.
+
+The trusted remote is DVC's default one; only this command, run for the default branch, writes to it. What pull requests
+made lies in the remote named ``quarantine``, to which they can write anything: an object is fetched from there, hashed,
+and copied only if it is what the lock names. What is missing or altered there is rebuilt, in a clean place, from
+inputs that are trusted already. Nothing else is taken from the quarantine: the run cache is written from the lock.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from lockgate.dvc.admission import ABSENT, Admission, AdmitError, admit, complaint
+from lockgate.dvc.remotes import QUARANTINE
+from lockgate.git import project_root
+
+SCHEMA = "lockgate.admit/1"
+EXAMPLES = """\
+examples:
+  lockgate admit                 what main.yml does after each merge
+  lockgate admit --dry-run       fetch and hash, but copy and rebuild nothing
+  lockgate admit --no-rebuild    refuse what is neither trusted nor whole in the quarantine
+  lockgate admit --json | jq -r '.outputs[] | select(.status == "refused").path'
+
+trusted: was there. admitted: hashed and copied. rebuilt: made again, same hash. refused: nothing has the locked hash.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``lockgate admit``."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("revision", metavar="REV", nargs="?", default="HEAD", help="what was merged (default: HEAD)")
+    parser.add_argument("--trusted", metavar="REMOTE", help="the remote to bring it into (default: DVC's default one)")
+    parser.add_argument("--quarantine", metavar="REMOTE", default=QUARANTINE, help=f"default: {QUARANTINE}")
+    parser.add_argument("--no-rebuild", action="store_true", help="refuse what would have to be made again")
+    parser.add_argument("--dry-run", action="store_true", help="fetch and hash, but copy and rebuild nothing")
+    parser.add_argument("--json", action="store_true", help="machine-readable, for scripts")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Admit and print what became of each output. An error (exit code 1) if one is not in the trusted remote then."""
+    rows = admit(
+        project_root(),
+        arguments.revision,
+        trusted=arguments.trusted,
+        quarantine=arguments.quarantine,
+        may_rebuild=not arguments.no_rebuild,
+        dry_run=arguments.dry_run,
+    )
+    sys.stdout.write(as_json(rows, dry_run=arguments.dry_run) if arguments.json else as_text(rows))
+    bad = [row for row in rows if row.status in ABSENT]
+    if bad and not (arguments.dry_run and all(row.stage for row in bad)):  # a real run would rebuild these
+        raise AdmitError(
+            "; ".join(complaint(row) for row in bad),
+            "Find out how the lock came to be; run the stage (`lockgate run`) and merge the lock that comes out.",
+        )
+    return 0
+
+
+def as_json(rows: Sequence[Admission], *, dry_run: bool = False) -> str:
+    """Return the outcome as JSON text."""
+    content = {"schema": SCHEMA, "dry_run": dry_run, "outputs": [asdict(row) for row in rows]}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_text(rows: Sequence[Admission]) -> str:
+    """Return the outcome as a table for a terminal."""
+    head = ("output", "stage", "dvc.lock", "status", "objects", "")
+    cells = [
+        (row.path, row.stage or "(source data)", row.digest[:12], row.status, str(row.objects or "-"), _note(row))
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in (head, *cells)]
+    return "\n".join(lines) + "\n"
+
+
+def _note(row: Admission) -> str:
+    return f"{row.where} has {row.found} for {row.expected}" if row.found else ""

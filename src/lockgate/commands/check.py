@@ -1,0 +1,53 @@
+"""``lockgate check``: the policy's gates alone. Exit code 0 if all hold, 1 if one does not."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+from lockgate import git
+from lockgate.dvc.pipeline import read_state
+from lockgate.evaluation.findings import find
+from lockgate.evaluation.report import add_revisions, base_state, readable, revisions
+from lockgate.result import GateOutcome
+
+SCHEMA = "lockgate.check/1"
+EXAMPLES = """\
+examples:
+  lockgate check                         do the gates hold in this working tree?
+  lockgate check --base main --head HEAD --json
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``lockgate check``."""
+    parser.epilog = EXAMPLES
+    add_revisions(parser)
+    parser.add_argument("--json", action="store_true", help="machine-readable, for scripts")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print one line a gate, and return 1 if a gate does not hold or head's policy cannot be read."""
+    root = git.project_root()
+    base, head = revisions(root, arguments.base, arguments.head)
+    findings = find(root, base_state(base)[0], read_state(head), intervals=not arguments.no_intervals)
+    gates = readable(findings.gates)
+    broken = readable(findings.policies.broken)
+    passed = not broken and all(gate.passed for gate in gates)
+    sys.stdout.write(as_json(gates, broken, passed=passed) if arguments.json else as_text(gates, broken))
+    return 0 if passed else 1
+
+
+def as_json(gates: tuple[GateOutcome, ...], broken: str, *, passed: bool) -> str:
+    """Return the outcomes as JSON text; ``broken`` is why head's policy cannot be used, if so."""
+    content = {"schema": SCHEMA, "passed": passed, "broken": broken, "gates": [asdict(gate) for gate in gates]}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_text(gates: tuple[GateOutcome, ...], broken: str) -> str:
+    """Return the outcomes as lines for a terminal, what fails last."""
+    lines = [broken] if broken else []
+    for gate in sorted(gates, key=lambda gate: not gate.passed):
+        said = "; ".join(part for part in (gate.measured, gate.reason) if part)
+        lines.append(f"{'holds' if gate.passed else 'FAILS'}  {gate.rule}{': ' + said if said else ''}")
+    return "\n".join(lines or ["The policy has no gates."]) + "\n"

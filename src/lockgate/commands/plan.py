@@ -1,0 +1,47 @@
+"""``lockgate plan``: which stages would run and why, from hashes alone.
+
+Nothing is pulled and nothing is run. A stage that **will** run has a cause of its own that no other stage can take
+away. A stage that **may** run has none, but reads what such a stage writes, or something that cannot be known here.
+The measure of it is what ``dvc repro --pull --allow-missing`` does: it runs every "will", and nothing but "will" and
+"may". A stage whose outputs come from the run cache counts as run there, and so it does here.
+
+Files that are missing while the lock knows their hash are no cause, so the plan of a fresh clone is right.
+"""
+
+import argparse
+import sys
+
+from lockgate.dvc.objects import WorkspaceFiles
+from lockgate.dvc.pipeline import (
+    read_lock,
+)
+from lockgate.dvc.plan import as_json, as_text, needed_pipeline, plan
+from lockgate.git import Workspace, project_root, snapshot
+
+EXAMPLES = """\
+examples:
+  lockgate plan                what `lockgate run` would do in this working tree, and why
+  lockgate plan --base main    the same, starting from main's dvc.lock: what a pull request's check will do
+  lockgate plan --json | jq -r '.stages[] | select(.verdict == "will").name'
+
+will: a cause of its own. may: reads what another stage may rewrite. same: nothing to do.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``lockgate plan``."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("--base", metavar="REV", help="start from the dvc.lock of this revision (default: your own)")
+    parser.add_argument("--json", action="store_true", help="machine-readable, for scripts")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the plan of the working tree. Exit code 0, whatever it is."""
+    root = project_root()
+    current, files = Workspace(root), WorkspaceFiles(root)
+    pipeline = needed_pipeline(current)
+    base = snapshot(root, arguments.base) if arguments.base else current
+    plans = plan(pipeline, read_lock(base, pipeline), files, current)
+    files.remember()
+    sys.stdout.write(as_json(plans, base) if arguments.json else as_text(plans))
+    return 0

@@ -1,0 +1,92 @@
+"""``lockgate promote RELEASE ENVIRONMENT``: verify a release once more, ask the environment's gates, append to its log.
+
+With ``--tag NAME#ENVIRONMENT#N`` alone, git's annotated tag says all of it: the release is the one of its commit, the
+reason its message. The tag is recorded, and one tag promotes once.
+
+What the gates look at is in the release's signed manifest, as ``lockgate release`` recorded it:
+``facts.rebuild.level`` (``full``, ``train`` or ``none``) and ``facts.gates``, a list of ``{rule, measured, passed}``;
+an outcome with ``environment`` counts for that environment alone.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from lockgate import git, policy
+from lockgate.errors import LockgateError, UsageError
+from lockgate.releasing import tags
+from lockgate.releasing.options import (
+    StderrProgress,
+    actor_of,
+    add_reader_options,
+    add_summary_option,
+    add_writer_options,
+    parse_ref,
+    registry_of,
+    signer_of,
+    summarised,
+)
+from lockgate.releasing.promotion import Asked, asked_by_tag, promote, rules_of, tell
+from lockgate.releasing.registry import Actor, Build
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("release", metavar="RELEASE", nargs="?", help="the version: v1.2.0 or NAME@v1.2.0")
+    parser.add_argument("environment", metavar="ENVIRONMENT", nargs="?", help="where it is to run, one of the policy's")
+    parser.add_argument("--reason", default="", help="why, for whoever reads the log (default: the tag's message)")
+    parser.add_argument("--tag", default="", help="git's tag that asks for this; alone, it says all of it")
+    parser.add_argument("--policy", type=Path, default=Path(policy.FILE), metavar="FILE", help="default: %(default)s")
+    add_summary_option(parser)
+    add_reader_options(parser)
+    add_writer_options(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Promote a release, or say that there is nothing to do."""
+    with summarised(arguments, f"Promotion {arguments.tag or arguments.release}") as say:
+        asked = _asked(arguments)
+        rules = rules_of(arguments.policy, asked.environment)
+        registry = registry_of(arguments, asked.name)
+        if asked.commit is not None:
+            _check_commit(registry.release(asked.version), asked)
+        entry, appended = promote(
+            registry,
+            asked.version,
+            rules,
+            None if arguments.dry_run else signer_of(arguments),
+            Actor.now(actor_of(arguments)),
+            reason=asked.reason,
+            tag=asked.tag,
+            dry_run=arguments.dry_run,
+            progress=StderrProgress(),
+        )
+        say(tell(entry, appended, f"{asked.environment} would run {asked.version}", as_json_=arguments.json))
+    return 0
+
+
+def _asked(arguments: argparse.Namespace) -> Asked:
+    """Return what the command line asks for. Raises :class:`UsageError`."""
+    if arguments.release is None:
+        if not arguments.tag:
+            raise UsageError("what is to be promoted is not said", "Write RELEASE and ENVIRONMENT, or --tag.")
+        asked = asked_by_tag(git.project_root(), arguments.tag)
+        return replace(asked, reason=arguments.reason or asked.reason)
+    if arguments.environment is None:
+        raise UsageError(f"where {arguments.release} is to run is not said", "Write RELEASE and ENVIRONMENT.")
+    ref = parse_ref(arguments.release)
+    if ref.version is None:
+        raise UsageError(f"'{arguments.release}' is no version", "Write v1.2.0 or NAME@v1.2.0.")
+    if arguments.tag and tags.parse(arguments.tag).environment != arguments.environment:
+        raise UsageError(f"the tag '{arguments.tag}' does not ask for {arguments.environment}", tags.GRAMMAR)
+    return Asked(ref.name, ref.version, arguments.environment, arguments.reason, arguments.tag)
+
+
+def _check_commit(build: Build, asked: Asked) -> None:
+    """Refuse a release that was made of another commit than the tag that asks is at."""
+    made_of = build.manifest.facts.get("commit")
+    if made_of != asked.commit:
+        raise LockgateError(
+            f"the tag '{asked.tag}' is at {str(asked.commit)[:12]}, {asked.version} was made of {str(made_of)[:12]}",
+            "One of the tags was moved. A promotion is tagged at the commit of its release.",
+        )

@@ -1,0 +1,52 @@
+"""``lockgate publish``: what is done about a pull request once its check has run, with the right to write.
+
+It runs code of the default branch alone. Which pull request it is about, and which commit, comes from the event that
+started it; the head commit is fetched as data and never checked out. The artifact of the check
+(:mod:`lockgate.pull_requests.artifact`) may have been made by the author: it is bounded, validated against what git
+says of the two commits, and shown escaped.
+
+Safe to run again: the comment is updated in place, the commit with the lock is the same commit each time.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from lockgate import git
+from lockgate.errors import LockgateError
+from lockgate.forge.github import GitHub
+from lockgate.pull_requests.publish import Publisher, find_pull_request, read_run
+
+EXAMPLES = """\
+examples:
+  lockgate publish             in a workflow started by `workflow_run`: its event says what to publish
+  lockgate publish --dry-run   print the comment, write nothing
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``lockgate publish``."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("--dry-run", action="store_true", help="print the comment, write nothing anywhere")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Publish what the run of the event left. Exit code 0 whatever its verdict is."""
+    root = git.project_root()
+    run = read_run(Path(_variable("GITHUB_EVENT_PATH")).read_bytes())
+    github = GitHub(_variable("GITHUB_API_URL"), _variable("GITHUB_REPOSITORY"), _variable("GITHUB_TOKEN"))
+    pull = find_pull_request(github, run)
+    if isinstance(pull, str):
+        sys.stderr.write(f"nothing to publish: {pull}\n")
+        return 0
+    publisher = Publisher(root, github, run, pull, _variable("GITHUB_SERVER_URL"), dry_run=arguments.dry_run)
+    sys.stdout.write(publisher.publish() + "\n")
+    return 0
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise LockgateError(f"{name} is not set", "`lockgate publish` belongs into a workflow, which sets it.")
+    return value

@@ -1,0 +1,115 @@
+"""``lockgate release NAME@vX.Y.Z``: rebuild a tagged commit, make the build, sign it, bring it to the store, for ever.
+
+The half that runs the model's code (:mod:`lockgate.releasing.prepare`) can be run apart, where nothing may be written:
+``--prepare FOLDER`` there, ``--prepared FOLDER`` here. The same commit gives the same build, digest for digest, whoever
+makes it: after a crash at any point the same command goes on where it was.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lockgate import git
+from lockgate.dvc.rebuild import LEVELS, as_text, interrupted
+from lockgate.dvc.stages import stoppable
+from lockgate.files import progress
+from lockgate.formatting import count, duration, size
+from lockgate.releasing.candidate import Candidate
+from lockgate.releasing.manifest import MANIFEST, SIGNATURE
+from lockgate.releasing.options import (
+    add_reader_options,
+    add_summary_option,
+    add_writer_options,
+    summarised,
+)
+from lockgate.releasing.prepare import prepare
+from lockgate.releasing.registry import as_json
+from lockgate.releasing.release import Outcome, empty, release, wanted
+
+EXAMPLES = """\
+examples:
+  lockgate release flight-delay@v1.0.0 --dry-run             everything but writing to the store
+  lockgate release flight-delay@v1.0.0                       to the folder .lockgate/store
+  lockgate release flight-delay@v1.0.0 --store s3://bucket/prefix
+  lockgate release flight-delay@v1.0.0 --prepare handover    only what runs the model's code, in one place
+  lockgate release flight-delay@v1.0.0 --prepared handover   the rest, in another
+
+The tag is an annotated one of git, on the default branch: git tag -a flight-delay@v1.0.0 -m 'why'
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("tag", metavar="NAME@vX.Y.Z", help="git's annotated tag that asks for the release")
+    parser.add_argument("--rebuild", choices=LEVELS, help="how far back to start (default: full)")
+    half = parser.add_mutually_exclusive_group()
+    half.add_argument(
+        "--prepare", type=Path, metavar="FOLDER", help="only run the model's code, leave the outcome there"
+    )
+    half.add_argument("--prepared", type=Path, metavar="FOLDER", help="run none of it; take the outcome from there")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="leave the files of the build there, too")
+    add_summary_option(parser)
+    add_reader_options(parser)
+    add_writer_options(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Release what the tag asks for, or say that there is nothing to do."""
+    with summarised(arguments, f"Release {arguments.tag}") as tell:
+        root = git.project_root()
+        candidate = wanted(root, arguments.tag)
+        if arguments.prepare is not None:
+            tell(_prepare(candidate, arguments))
+            return 0
+        outcome = release(candidate, arguments)
+        tell(as_json(_facts(outcome)) if arguments.json else _text(outcome, verbose=arguments.dry_run))
+    return 0
+
+
+def _prepare(candidate: Candidate, arguments: argparse.Namespace) -> str:
+    empty(arguments.prepare)
+    with stoppable(interrupted()):
+        _, done = prepare(candidate, arguments.rebuild or "full", arguments.prepare.absolute(), progress)
+    return as_text(done)
+
+
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    candidate, manifest = outcome.candidate, outcome.manifest
+    return {
+        "release": f"{candidate.name}@{candidate.version}",
+        "commit": candidate.commit,
+        "build": manifest.digest,
+        "files": [asdict(file) for file in manifest.files],
+        "rebuild": manifest.facts.get("rebuild"),
+        "store": outcome.store,
+        "released": outcome.done == "made",
+        "dry_run": outcome.done == "dry",
+    }
+
+
+def _text(outcome: Outcome, *, verbose: bool) -> str:
+    candidate, manifest = outcome.candidate, outcome.manifest
+    release, root = f"{candidate.name}@{candidate.version}", f"{outcome.store}/{candidate.name}"
+    total = sum(file.size for file in manifest.files)
+    rebuild = manifest.facts["rebuild"]
+    came_out = f"{count(rebuild['outputs'], 'output')} came out as dvc.lock says"
+    lines = [
+        f"{release} of {candidate.commit[:12]}",
+        f"  build    {manifest.digest}: {count(len(manifest.files), 'file')}, {size(total)}",
+        f"  rebuild  {rebuild['level']}: {came_out if rebuild['outputs'] else 'nothing was run again'}",
+    ]
+    if verbose:
+        lines += [f"  {file.size:>12,}  {root}/builds/{manifest.digest}/{file.path}" for file in manifest.files]
+        lines += [f"{'':14}  {root}/builds/{manifest.digest}/{name}" for name in (MANIFEST, SIGNATURE)]
+        lines += [
+            f"{'':14}  {root}/claims/{manifest.digest}.json",
+            f"{'':14}  {root}/releases/{candidate.version}.json",
+        ]
+    said = {
+        "made": f"released in {duration(outcome.seconds)}: {root}/releases/{candidate.version}.json",
+        "there": f"nothing to do: it is released, and every byte of it is what was signed ({outcome.store})",
+        "dry": "dry run: these would be written, nothing was",
+    }
+    return "\n".join([*lines, said[outcome.done]]) + "\n"

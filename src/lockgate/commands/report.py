@@ -1,0 +1,54 @@
+"""``lockgate report``: what changed between two revisions, and whether it is noise.
+
+Derived from what git and DVC recorded of the two revisions, so that it is the same wherever it is made. Nothing is run
+(but with ``--seeds``); of DVC's files only those that the policy names are read, fetched one by one where need be.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from lockgate import git
+from lockgate.errors import UsageError
+from lockgate.evaluation.report import add_revisions, build, readable, revisions
+from lockgate.files import hand_over, progress
+from lockgate.rendering.render import FORMATS, render
+
+EXAMPLES = """\
+examples:
+  lockgate report                                this working tree against the default branch
+  lockgate report --base v1.2.0 --head v1.3.0    two revisions
+  lockgate report --format md --output report.md
+  lockgate report --seeds 5                      reruns training to show how much of a change is luck of the seed
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``lockgate report``."""
+    parser.epilog = EXAMPLES
+    add_revisions(parser)
+    parser.add_argument("--format", choices=FORMATS, default="text", help="how to show it (default: text)")
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help="write to FILE instead of stdout, whole or not at all"
+    )
+    parser.add_argument("--seeds", metavar="N", type=int, default=0, help="rerun under N seeds: shows training noise")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Show the report. Exit code 0 whatever the verdict is: ``lockgate check`` asks the gates."""
+    if arguments.seeds < 0 or arguments.seeds == 1:
+        raise UsageError(f"--seeds {arguments.seeds}: one seed shows no spread", "Ask for 2 seeds or more.")
+    root = git.project_root()
+    base, head = revisions(root, arguments.base, arguments.head)
+    result = build(root, base, head, intervals=not arguments.no_intervals)
+    if arguments.seeds:
+        from lockgate.evaluation.seeds import spread
+
+        spreads, notes = spread(root, head, arguments.seeds, tell=progress)
+        result = readable(replace(result, seeds=spreads, notes=result.notes + notes))
+    color = arguments.output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    text = render(result, arguments.format, color=color)
+    hand_over(text, arguments.output)
+    return 0

@@ -1,0 +1,47 @@
+"""``lockgate rollback ENVIRONMENT``: have the environment run what it ran before, verified again, as a new entry."""
+
+import argparse
+import sys
+
+from lockgate.errors import UsageError
+from lockgate.releasing.options import (
+    StderrProgress,
+    actor_of,
+    add_reader_options,
+    add_writer_options,
+    parse_ref,
+    registry_of,
+    signer_of,
+)
+from lockgate.releasing.promotion import tell
+from lockgate.releasing.registry import Actor
+from lockgate.releasing.rollback import rollback
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("environment", metavar="ENVIRONMENT", help="production, or NAME#production")
+    parser.add_argument("--to", metavar="VERSION", help="go back to this one; default: what ran before")
+    parser.add_argument("--reason", default="", help="why, for whoever reads the log")
+    add_reader_options(parser)
+    add_writer_options(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Roll an environment back."""
+    ref = parse_ref(arguments.environment)
+    if ref.environment is None:
+        raise UsageError(f"'{arguments.environment}' is no environment", "A version is named with --to.")
+    entry, appended, version = rollback(
+        registry_of(arguments, ref.name),
+        ref.environment,
+        signer_of(arguments),
+        Actor.now(actor_of(arguments)),
+        to=arguments.to,
+        reason=arguments.reason,
+        dry_run=arguments.dry_run,
+        progress=StderrProgress(),
+    )
+    would = f"{ref.environment} would go back to {version}"
+    sys.stdout.write(tell(entry, appended, would, as_json_=arguments.json))
+    return 0

@@ -1,0 +1,98 @@
+"""``lockgate run``: run what changed, watched, then show the result.
+
+With ``--base`` it starts from that revision's locks, as a pull request's check does: the author's own lock is kept
+aside and compared with what came out. It is put back if the run does not end well, by the next run if need be.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from lockgate.dvc.plan import as_json, as_text
+from lockgate.dvc.stages import DvcProcess, stoppable
+from lockgate.errors import LockgateError
+from lockgate.evaluation.run import Interrupted, Planned, StageFailed, alone, has_policy, put_back, run
+from lockgate.files import write_whole
+from lockgate.formatting import size
+from lockgate.git import Workspace, project_root
+from lockgate.policy import FILE as POLICY
+from lockgate.result import Execution, Result
+
+EXAMPLES = """\
+examples:
+  lockgate run                                   run what changed here, then show the result
+  lockgate run --dry-run                         only say what would run: `lockgate plan`
+  lockgate run --complete                        also have every output here: pulled, or made again
+  lockgate run --base main --output result.json  as a pull request's check does: from main's lock, result kept
+
+Stopped or failed, it can simply be started again: what is done is not done twice.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``lockgate run``."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("--base", metavar="REV", help="start from this revision's dvc.lock and compare with it")
+    parser.add_argument(
+        "--complete",
+        action="store_true",
+        help="have every output here at the end: pull what is missing, run what the remote lacks",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would run and why, run nothing")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of text")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="also write the result to FILE, as JSON")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run, then show the result. Exit code 1 (an error) if a stage failed or the run was stopped."""
+    root = project_root()
+    if arguments.dry_run:
+        with alone(root):
+            put_back(root)
+            planned = Planned.of(root, arguments.base)
+        from_ = planned.base or Workspace(root)
+        sys.stdout.write(as_json(planned.plans, from_) if arguments.json else as_text(planned.plans))
+        return 0
+    if (arguments.json or arguments.output) and not has_policy(root, arguments.base):
+        raise LockgateError(
+            f"there is no {POLICY}, so there is no result to write", "`lockgate run` without --json or --output works."
+        )
+    with stoppable(Interrupted(None, "")), DvcProcess(root) as dvc:
+        try:
+            result, execution = run(root, arguments.base, dvc, complete=arguments.complete)
+        except StageFailed as failure:
+            if failure.result and (arguments.json or arguments.output):
+                _show(failure.result, arguments)
+            else:
+                sys.stdout.write(as_summary(failure.execution))
+            raise
+        if result:
+            _show(result, arguments)
+        else:
+            sys.stdout.write(as_summary(execution))
+            sys.stderr.write(f"With a {POLICY} that names the metrics this would end with a report on them.\n")
+    return 0
+
+
+def as_summary(execution: Execution) -> str:
+    """Return what each stage did, for a project without a policy."""
+    words = {"ran": "ran", "restored": "taken from the run cache", "untouched": "up to date"}
+    width = max((len(run.name) for run in execution.stages), default=0)
+    lines = [
+        f"{run.name:{width}}  {words.get(run.status, run.status)}"
+        + (f"  {run.seconds:.1f} s" if run.status in ("ran", "restored", "failed") else "")
+        + (f"  {size(run.pulled)} pulled" if run.pulled else "")
+        for run in execution.stages
+    ]
+    total = f"{execution.seconds:.1f} s, {size(execution.pulled)} of {size(execution.tracked)} pulled"
+    return "\n".join([*lines, total]) + "\n"
+
+
+def _show(result: Result, arguments: argparse.Namespace) -> None:
+    from lockgate.rendering.render import render
+
+    if arguments.output:
+        write_whole(arguments.output, result.to_json())
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    sys.stdout.write(render(result, "json" if arguments.json else "text", color=color))

@@ -1,0 +1,91 @@
+"""``lockgate score REF INPUT OUTPUT``: score a file, folder or query; safe to interrupt and run again."""
+
+import argparse
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from lockgate.errors import LockgateError, UsageError
+from lockgate.releasing.options import add_reader_options, parse_ref
+from lockgate.releasing.registry import as_json
+from lockgate.serving.options import ServiceMissing, add_cache_option, source_of
+from lockgate.serving.source import Found, Source
+
+if TYPE_CHECKING:
+    from lockgate.serving.batch import Count
+
+ROWS = 65_536
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("ref", metavar="REF", help="a version (v1.2.0, NAME@v1.2.0) or an environment (production)")
+    parser.add_argument("input", metavar="INPUT", help="a .parquet or .csv file, a folder of them, or a database's URL")
+    parser.add_argument("output", metavar="OUTPUT", help="a folder (made if need be), or a database's URL")
+    parser.add_argument(
+        "--key", default="", metavar="COLUMNS", help="what names a row: COLUMN,COLUMN (files: file,row)"
+    )
+    parser.add_argument("--query", metavar="SQL", help="what to read from a database")
+    parser.add_argument("--table", metavar="NAME", help="where to write in a database")
+    parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="of a piece (%(default)s)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N", help="of the model (%(default)s)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="score on the workers of this Dask cluster")
+    parser.add_argument("--time", metavar="ISO", help="write this as the time of scoring (default: now)")
+    add_reader_options(parser)
+    add_cache_option(parser)
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Score what is not scored yet."""
+    try:
+        import sqlalchemy
+    except ImportError as error:
+        raise ServiceMissing(str(error.name)) from None
+    source = source_of(arguments, parse_ref(arguments.ref))
+    found = source.newest()
+    try:
+        done = _score(arguments, source, found)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise LockgateError(f"the database refused: {str(getattr(error, 'orig', error)).splitlines()[0]}") from None
+    facts = {"release": found.release, "build": found.digest, "scored": done.scored, "there_before": done.there}
+    text = f"{done.scored:,} rows scored with {found.release}, {done.there:,} were there before\n"
+    sys.stdout.write(as_json(facts) if arguments.json else text)
+    return 0
+
+
+def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Count":
+    from lockgate.serving.batch import Errand, Trust, score_here, score_there
+    from lockgate.serving.inputs import File, inputs_of
+    from lockgate.serving.outputs import Job, ParquetOutput, output_of
+    from lockgate.serving.process import unpack
+
+    key = tuple(name for name in arguments.key.split(",") if name)
+    inputs = inputs_of(arguments.input, arguments.query, key)
+    output = output_of(arguments.output, arguments.table)
+    when = arguments.time or datetime.now(UTC).isoformat(timespec="seconds")
+    job = Job(found.release, found.digest, key or ("file", "row"), arguments.rows)
+    shown = _Progress()
+    if not arguments.scheduler:
+        loadable = unpack(found.release, source.bring(found))
+        try:
+            return score_here(inputs, loadable, job, output, when, processes=arguments.processes, progress=shown)
+        finally:
+            loadable.discard()
+    files = [one for one in inputs if isinstance(one, File)]
+    if len(files) != len(inputs) or not isinstance(output, ParquetOutput):
+        raise UsageError("a cluster scores files into a folder that all its workers reach")
+    output.prepare(job)
+    version, trust = found.build.release.version, Trust.of(source.verifier)
+    errand = Errand(source.url, source.name, version, trust, str(source.cache), job, output, when)
+    return score_there(arguments.scheduler, files, errand, shown)
+
+
+class _Progress:
+    """A line that changes on a terminal."""
+
+    def __call__(self, count: "Count") -> None:
+        """Show how many rows are done."""
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{count.scored + count.there:,} rows")
+            sys.stderr.flush()

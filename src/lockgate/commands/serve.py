@@ -1,0 +1,96 @@
+"""``lockgate serve REF``: answer requests over HTTP with what a version or an environment names, verified, for ever."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lockgate.releasing.options import add_reader_options, parse_ref
+from lockgate.serving.source import Source
+
+if TYPE_CHECKING:
+    from lockgate.serving.record import Recorder
+
+from lockgate.serving.options import ServiceMissing, add_cache_option, source_of
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("ref", metavar="REF", help="an environment (production), which is followed, or a version")
+    add_reader_options(parser)
+    add_cache_option(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="0: any that is free (%(default)s)")
+    parser.add_argument("--poll", type=float, default=5.0, metavar="SECONDS", help="look for promotions (%(default)s)")
+    record = parser.add_argument_group("record of scores")
+    record.add_argument(
+        "--record",
+        metavar="WHERE",
+        default=os.environ.get("LOCKGATE_RECORD"),
+        help="a folder for Parquet files, or a database's URL (default: $LOCKGATE_RECORD)",
+    )
+    record.add_argument(
+        "--record-every", type=float, default=5.0, metavar="SECONDS", help="deliver this often (%(default)s)"
+    )
+    record.add_argument("--record-limit", type=int, default=2**28, metavar="BYTES", help="may wait (%(default)s)")
+    record.add_argument("--record-full", choices=("shed", "wait"), default="shed", help="then: refuse, or wait first")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--max-body", type=int, default=4 * 2**20, metavar="BYTES", help="of a call (%(default)s)")
+    limits.add_argument("--max-rows", type=int, default=5_000, metavar="N", help="requests in a call (%(default)s)")
+    limits.add_argument("--body-seconds", type=float, default=10.0, metavar="S", help="to send a body (%(default)s)")
+    limits.add_argument("--max-connections", type=int, default=4_000, metavar="N", help="open at once (%(default)s)")
+    limits.add_argument(
+        "--max-held", type=int, default=64 * 2**20, metavar="BYTES", help="of all calls at once (%(default)s)"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+        import uvloop
+    except ImportError as error:
+        raise ServiceMissing(str(error.name)) from None
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    source = source_of(arguments, parse_ref(arguments.ref))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(arguments, source))
+    return 0
+
+
+async def _serve(arguments: argparse.Namespace, source: Source) -> None:
+    from lockgate.serving.app import Front, make_app
+    from lockgate.serving.server import serve
+    from lockgate.serving.service import Limits, Service
+
+    limits = Limits(arguments.max_body, arguments.max_rows, arguments.body_seconds, arguments.max_held)
+    recorder = _recorder(arguments, source.cache)
+    service = Service(source, limits, recorder, make_app)
+    try:
+        await service.begin()
+        watching = asyncio.create_task(service.watch(arguments.poll))
+        await serve(Front(service), arguments.host, arguments.port, arguments.max_connections)
+        watching.cancel()
+    finally:
+        await service.close()
+        if recorder is not None:
+            await asyncio.to_thread(recorder.close)
+
+
+def _recorder(arguments: argparse.Namespace, cache: Path) -> "Recorder | None":
+    from lockgate.serving.record import Recorder, sink_of
+
+    if not arguments.record:
+        return None
+    return Recorder(
+        sink_of(arguments.record),
+        cache / "journal",
+        limit=arguments.record_limit,
+        policy=arguments.record_full,
+        every=arguments.record_every,
+    )

@@ -1,0 +1,1 @@
+"""Reading and running DVC: pipelines, plans, stages, objects, remotes."""

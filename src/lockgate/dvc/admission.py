@@ -1,0 +1,284 @@
+"""``lockgate admit``: after a merge, bring into the trusted remote all that the merged lock names.
+
+The trusted remote is DVC's default one; only this command, run for the default branch, writes to it. What pull requests
+made lies in the remote named ``quarantine``, to which they can write anything: an object is fetched from there, hashed,
+and copied only if it is what the lock names. What is missing or altered there is rebuilt, in a clean place, from
+inputs that are trusted already. Nothing else is taken from the quarantine: the run cache is written from the lock.
+"""
+
+import json
+import posixpath
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from lockgate.dvc.checkout import clean_place, fetch_sources
+from lockgate.dvc.documents import load_yaml
+from lockgate.dvc.objects import Cache, WorkspaceFiles
+from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
+from lockgate.dvc.quarantine import named
+from lockgate.dvc.rebuild import rebuild
+from lockgate.dvc.remotes import QUARANTINE, Object, Remote, in_parallel, open_remotes
+from lockgate.dvc.stages import DvcProcess, Progress
+from lockgate.errors import LockgateError
+from lockgate.files import progress
+from lockgate.git import Commit, resolve
+
+LIST_LIMIT = 1 << 30
+"""Bytes of the list of a folder's files; a million files need about 0.1 GB."""
+
+Status = Literal["trusted", "admitted", "rebuilt", "refused", "missing"]
+ABSENT: tuple[Status, ...] = ("refused", "missing")
+
+
+class AdmitError(LockgateError):
+    """What was merged cannot be admitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What became of one output, or of source data (``stage`` is ``None``).
+
+    ``missing`` ones are neither trusted nor whole in the quarantine, and not rebuilt (yet). ``objects`` were copied, of
+    a folder several. ``found`` is a digest met in the place of ``expected`` (of a folder, in that of one of its files),
+    ``where`` it was met.
+    """
+
+    path: str
+    stage: str | None
+    digest: str
+    status: Status
+    objects: int = 0
+    expected: str | None = None
+    found: str | None = None
+    where: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where objects are taken from: the quarantine, or the cache in which they were rebuilt."""
+
+    name: str
+    remote: Remote | None = None
+    cache: Cache | None = None
+
+    def get(self, item: Object, target: Path, limit: int | None) -> str:
+        """Copy an object and return the digest of what came. Raises ``FileNotFoundError``."""
+        if self.remote is not None:
+            return self.remote.get(item, target, limit)
+        if self.cache is None:
+            raise FileNotFoundError
+        target.write_bytes(self.cache.path(item.digest, legacy=item.legacy).read_bytes())
+        return item.digest  # of our own making
+
+
+def admit(
+    root: Path,
+    revision: str,
+    *,
+    trusted: str | None = None,
+    quarantine: str = QUARANTINE,
+    may_rebuild: bool = True,
+    dry_run: bool = False,
+) -> tuple[Admission, ...]:
+    """Admit what the lock of ``revision`` names; return what became of each output, source data first.
+
+    Raises :class:`lockgate.dvc.rebuild.LockStale` naming the stage if the lock does not belong to the code,
+    :class:`AdmitError` if a stage that must be rebuilt fails, and what remotes raise. A refused output is no error.
+    """
+    commit = resolve(root, revision)
+    rebuild(root, commit, "none")  # which only asks whether the lock belongs to the code
+    with Commit(root, revision, commit) as snapshot, open_remotes(root, trusted, quarantine) as (safe, unsafe):
+        state = read_state(snapshot)
+        with TemporaryDirectory(prefix="lockgate-admit-") as folder:
+            admitter = _Admitter(safe, Path(folder), dry_run=dry_run)
+            source = Source(quarantine, remote=unsafe)
+            rows = [admitter.admit(stage, record, source) for stage, record in named(state)]
+            absent = {row.stage for row in rows if row.status in ABSENT}
+            stages = tuple(stage for stage in state.pipeline.stages if stage.name in absent)
+            if stages and may_rebuild and not dry_run and None not in absent:
+                rows = _rebuilt(root, commit, state, stages, admitter, rows)
+            if not dry_run:
+                _write_run_cache(state, safe, rows, Path(folder))
+    return tuple(rows)
+
+
+def complaint(row: Admission) -> str:
+    """Return why an object was not admitted, as a clause."""
+    of = f"stage '{row.stage}'" if row.stage else "source data"
+    if row.found:
+        return f"'{row.path}' ({of}): expected {row.expected}, {row.where} has {row.found}"
+    return f"'{row.path}' ({of}): {row.digest} is neither in the trusted remote nor in the quarantine"
+
+
+class _Admitter:
+    """Brings records into the trusted remote, one at a time, through files in ``folder``."""
+
+    def __init__(self, trusted: Remote, folder: Path, *, dry_run: bool) -> None:
+        self.trusted, self.folder, self.dry_run = trusted, folder, dry_run
+
+    def admit(self, stage: str | None, record: Recorded, source: Source) -> Admission:
+        """Bring what a record names into the trusted remote: of a folder its files first, the list of them last."""
+        row = Admission(record.path, stage, record.digest, "missing")
+        item = Object.of(record)
+        if not item.is_valid:
+            return replace(row, status="refused", expected="an MD5", found=record.digest or "nothing", where="dvc.lock")
+        try:
+            copied = self._copy_folder(item, record, source) if record.is_folder else self._copy(item, record, source)
+        except FileNotFoundError:
+            return row
+        except _Altered as altered:
+            return replace(row, status="refused", expected=altered.expected, found=altered.found, where=altered.where)
+        status: Status = "trusted" if not copied else "admitted"
+        return replace(row, status=status, objects=copied)
+
+    def _copy(self, item: Object, record: Recorded, source: Source) -> int:
+        if self.trusted.has([item]):
+            return 0
+        with self._fetched(item, source, record.size) as file:
+            return self._create(item, file)
+
+    def _copy_folder(self, item: Object, record: Recorded, source: Source) -> int:
+        is_known = bool(self.trusted.has([item]))
+        origin = Source(self.trusted.name, remote=self.trusted) if is_known else source
+        with self._fetched(item, origin, LIST_LIMIT) as file:
+            members = _members(file.read_bytes(), item, origin)
+            absent = sorted(members - self.trusted.has(members))
+
+            def copy(member: Object) -> int:
+                with self._fetched(member, source, record.size) as content:
+                    return self._create(member, content)
+
+            copied = sum(in_parallel(copy, absent))
+            return copied if is_known else copied + self._create(item, file)
+
+    def _create(self, item: Object, file: Path) -> int:
+        return 1 if self.dry_run else int(self.trusted.create(item, file))
+
+    @contextmanager
+    def _fetched(self, item: Object, source: Source, limit: int | None) -> Iterator[Path]:
+        """Give a copy of an object whose bytes are what its name says. Raises :class:`_Altered` if they are not."""
+        target = self.folder / f"{item.digest}{'.legacy' if item.legacy else ''}"
+        try:
+            if (found := source.get(item, target, limit)) != item.digest:
+                raise _Altered(item.digest, found, source.name)
+            yield target
+        finally:
+            target.unlink(missing_ok=True)
+
+
+class _Altered(Exception):  # noqa: N818 - never leaves this module
+    def __init__(self, expected: str, found: str, where: str) -> None:
+        self.expected, self.found, self.where = expected, found, where
+
+
+def _members(text: bytes, item: Object, source: Source) -> set[Object]:
+    """Return the files that a folder's list names. What is no such list, or leads out of its folder, is refused."""
+    try:
+        found = {posixpath.normpath(entry["relpath"]): Object(entry["md5"], item.legacy) for entry in json.loads(text)}
+        wrong = [path for path, member in found.items() if path.split("/")[0] in ("", ".", "..") or not member.is_valid]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _Altered(item.digest, "something that is no list of files", source.name) from error
+    if wrong:
+        raise _Altered(item.digest, f"a list of files with '{wrong[0]}' in it", source.name)
+    return set(found.values())
+
+
+# --- what has to be made again
+
+
+def _rebuilt(
+    root: Path, commit: str, state: State, stages: tuple[Stage, ...], admitter: _Admitter, rows: list[Admission]
+) -> list[Admission]:
+    """Run ``stages`` in a clean place and admit their outputs, if all that a stage makes has the locked hash."""
+    with clean_place(root, commit, keep=False, tell=progress) as copy:
+        fetch_sources(root, copy, state, stages)
+        _run(copy, stages)
+        files, source = WorkspaceFiles(copy), Source("the rebuild", cache=Cache.of(copy))
+        judged = {row.path: row for row in rows}
+        for stage in stages:
+            records = state.lock.stages[stage.name].outs
+            made = {path: files.digest(path, legacy=record.legacy) or "nothing" for path, record in records.items()}
+            altered = [path for path, digest in made.items() if digest != records[path].digest]
+            for row in (row for row in rows if row.stage == stage.name):
+                if altered:
+                    path = row.path if row.path in altered else altered[0]
+                    judged[row.path] = replace(
+                        row,
+                        status="refused",
+                        expected=records[path].digest,
+                        found=made[path],
+                        where=f"the rebuild of {path}",
+                    )
+                elif row.status in ABSENT:
+                    again = admitter.admit(row.stage, records[row.path], source)
+                    judged[row.path] = replace(row, status="rebuilt", objects=again.objects)
+    return list(judged.values())
+
+
+def _run(copy: Path, stages: tuple[Stage, ...]) -> None:
+    failed: list[Progress] = []
+
+    def follow(step: Progress) -> None:
+        if step.event == "failed":
+            failed.append(step)
+        elif step.event == "began":
+            progress(f"{step.stage}: rebuilt, for it is neither in the trusted remote nor whole in the quarantine")
+
+    with DvcProcess(copy) as dvc:
+        code = dvc.reproduce(
+            everywhere=False, afresh=[stage.name for stage in stages], on_progress=follow, on_output=progress
+        )
+    if failed or code != 0:
+        name, why = (failed[0].stage, failed[0].error) if failed else (stages[-1].name, f"DVC ended with code {code}")
+        raise AdmitError(
+            f"stage '{name}' had to be rebuilt, for its outputs are in no remote, and failed: {why}",
+            "Bring the outputs there (`lockgate quarantine`), or correct the stage.",
+        )
+
+
+# --- the run cache
+
+
+def _write_run_cache(state: State, trusted: Remote, rows: Sequence[Admission], folder: Path) -> None:
+    """Write a run-cache entry for each stage whose outputs are all in the trusted remote, from the lock itself.
+
+    Small outputs that git keeps are part of what the run cache gives back, so they become objects too.
+    """
+    from dvc.utils import dict_sha256
+    from dvc.utils.serialize import dumps_yaml
+
+    bad = {row.stage for row in rows if row.status in ABSENT}
+    for stage in state.pipeline.stages:
+        entry = _lock_entry(state, stage)
+        if stage.name in bad or not _is_cacheable(stage, entry):
+            continue
+        uncached = [state.lock.stages[stage.name].outs[out.path] for out in stage.outs if not out.cached]
+        texts = {Object.of(record): state.snapshot.read(record.path) for record in uncached}
+        if None in texts.values():  # a folder
+            continue
+        file = folder / "entry"
+        for item, text in texts.items():
+            file.write_bytes(text or b"")
+            trusted.create(item, file)
+        file.write_text(dumps_yaml(entry))
+        without = ["size", "nfiles"]
+        key = dict_sha256({**entry, "outs": [out["path"] for out in entry["outs"]]}, exclude=without)
+        trusted.create_run(key, dict_sha256(entry, exclude=without), file)
+
+
+def _lock_entry(state: State, stage: Stage) -> dict[str, Any]:
+    lock = posixpath.join(posixpath.dirname(stage.file), "dvc.lock")
+    entry: dict[str, Any] = load_yaml(state.snapshot.read(lock) or b"", lock)["stages"][stage.local_name]
+    return entry
+
+
+def _is_cacheable(stage: Stage, entry: dict[str, Any]) -> bool:
+    """Say whether DVC itself would keep this stage in the run cache (``dvc.stage.cache``)."""
+    inside = not any(is_address(path) or path.startswith(("/", "../")) for path in (out.path for out in stage.outs))
+    local = not any(is_address(dep) for dep in stage.deps)
+    reads = bool(entry.get("deps") or entry.get("params"))
+    return reads and inside and local and not stage.always_changed and not any(out.persist for out in stage.outs)

@@ -1,0 +1,376 @@
+"""What lockgate asks of DVC's files: digests, the cache, the remote. (Running stages: :mod:`lockgate.dvc.stages`.)
+
+Digests are computed as DVC computes them (MD5 of a file's bytes; of a folder, MD5 of the sorted list of its files), so
+that planning hardly needs DVC, whose import costs more than the planning. Fetching is done by DVC's Python API.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from lockgate.dvc.pipeline import Recorded, State, is_address
+from lockgate.errors import LockgateError
+from lockgate.git import Snapshot
+
+REMEMBERED_FROM = 4 << 20
+"""Digests of files from this size (bytes) on are remembered between calls, by size, time and inode."""
+
+
+class DvcError(LockgateError):
+    """DVC, its cache or its remote failed."""
+
+
+class ObjectMissing(DvcError):  # noqa: N818 - named for what the user reads
+    """An output is neither here, nor in the cache, nor in the remote."""
+
+    def __init__(self, path: str, digest: str, why: str) -> None:
+        """Name the output, its digest and what DVC said."""
+        super().__init__(
+            f"'{path}' ({digest}) is neither in the working tree nor in the cache, and cannot be fetched: {why}",
+            "Where it still exists, `dvc push` brings it to the remote; otherwise `lockgate run` makes it again.",
+        )
+
+
+class ObjectAltered(DvcError):  # noqa: N818
+    """The remote gave other bytes than the lock records."""
+
+    def __init__(self, path: str, digest: str) -> None:
+        """Name the output and the digest it should have."""
+        super().__init__(
+            f"'{path}' came from the remote with other bytes than the lock records ({digest}); they were thrown away",
+            "Find out who wrote to the remote; set `verify = true` on it, and `dvc push` a good copy.",
+        )
+
+
+class Files(Protocol):
+    """What is known of a snapshot's files without pulling anything."""
+
+    def digest(self, path: str, *, legacy: bool = False) -> str | None:
+        """Return DVC's digest of a file or folder (then ending in ``.dir``), ``None`` if it does not exist here."""
+
+    def in_cache(self, record: Recorded) -> bool:
+        """Say whether the cache on this machine holds the content that ``record`` names."""
+
+    def listing(self, record: Recorded) -> Mapping[str, str] | None:
+        """Return relative path → digest of a recorded folder's files, ``None`` if that is not known here."""
+
+
+@dataclass
+class WorkspaceFiles:
+    """The files of the working tree. Digests of big files are kept in ``.dvc/tmp/lockgate`` until they change."""
+
+    root: Path
+    _found: dict[tuple[str, bool], str | None] = field(default_factory=dict, repr=False)
+    _new: dict[str, list[Any]] = field(default_factory=dict, repr=False)
+
+    def digest(self, path: str, *, legacy: bool = False) -> str | None:
+        """Return DVC's digest of what is at ``path`` now, ``None`` if nothing is."""
+        if (path, legacy) not in self._found:
+            full = self.root / path
+            try:
+                value = self._folder(full, legacy=legacy) if full.is_dir() else self._file(full, legacy=legacy)
+            except FileNotFoundError:
+                value = None
+            self._found[path, legacy] = value
+        return self._found[path, legacy]
+
+    def in_cache(self, record: Recorded) -> bool:
+        """Say whether the cache holds the file, or the folder with all its files."""
+        return Cache.of(self.root).holds(record)
+
+    def listing(self, record: Recorded) -> Mapping[str, str] | None:
+        """Return the files of a folder if the cache holds the list of them."""
+        try:
+            return Cache.of(self.root).entries(record)
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def remember(self) -> None:
+        """Write the digests of big files down for the next call. A folder that cannot be written to is no error."""
+        if self._new:
+            with suppress(OSError):
+                self._notes.parent.mkdir(parents=True, exist_ok=True)
+                partial = self._notes.with_suffix(f".{os.getpid()}")
+                partial.write_text(json.dumps({**self._remembered, **self._new}))
+                partial.replace(self._notes)
+
+    @property
+    def _notes(self) -> Path:
+        return self.root / ".dvc" / "tmp" / "lockgate" / "digests.json"
+
+    @cached_property
+    def _remembered(self) -> dict[str, list[Any]]:
+        try:
+            notes = json.loads(self._notes.read_text())
+        except (OSError, ValueError):
+            return {}
+        return notes if isinstance(notes, dict) else {}
+
+    def _file(self, path: Path, *, legacy: bool) -> str:
+        status = path.stat()
+        if status.st_size < REMEMBERED_FROM:
+            return file_digest(path, legacy=legacy)
+        key = f"{os.path.relpath(path, self.root)}{'*' if legacy else ''}"
+        state = [status.st_size, status.st_mtime_ns, status.st_ino]
+        noted = self._remembered.get(key)
+        if isinstance(noted, list) and noted[:3] == state:
+            return str(noted[3])
+        value = file_digest(path, legacy=legacy)
+        if time.time_ns() - status.st_mtime_ns > 2_000_000_000:  # younger ones could change within one tick
+            self._new[key] = [*state, value]
+        return value
+
+    def _folder(self, path: Path, *, legacy: bool) -> str:
+        entries = {}
+        for folder, names in self._walk(path):
+            for name in names:
+                file = Path(folder, name)
+                entries[file.relative_to(path).as_posix()] = self._file(file, legacy=legacy)
+        return folder_digest(entries)
+
+    def _walk(self, path: Path) -> Iterator[tuple[str, list[str]]]:
+        """Walk a folder as DVC does: links to folders are not followed, ignored files are left out."""
+        if not self._ignores(path):
+            for folder, folders, names in os.walk(path):
+                folders[:] = [
+                    f for f in folders if f not in (".git", ".hg", ".dvc") and not Path(folder, f, ".dvc").is_dir()
+                ]
+                yield folder, [name for name in names if name != ".git"]
+            return
+        from dvc.fs import localfs
+        from dvc.ignore import DvcIgnoreFilter
+
+        for folder, _, names in DvcIgnoreFilter(localfs, str(self.root)).walk(localfs, str(path)):
+            yield folder, names
+
+    def _ignores(self, path: Path) -> bool:
+        """Say whether a ``.dvcignore`` above ``path`` has any pattern."""
+        if not path.is_relative_to(self.root):
+            return False
+        folders = [self.root, *(self.root / p for p in path.relative_to(self.root).parents)]
+        for file in {folder / ".dvcignore" for folder in folders}:
+            with suppress(OSError):
+                if any(line.strip() and not line.startswith("#") for line in file.read_text().splitlines()):
+                    return True
+        return False
+
+
+@dataclass
+class CommitFiles:
+    """The files that git itself holds of a commit; what DVC tracks is absent, as in a fresh clone."""
+
+    snapshot: Snapshot
+    _found: dict[str, str | None] = field(default_factory=dict, repr=False)
+
+    def digest(self, path: str, *, legacy: bool = False) -> str | None:
+        """Return DVC's digest of a file, or of a folder of files, in the commit."""
+        if path not in self._found:
+            self._found[path] = self._digest(path, legacy=legacy)
+        return self._found[path]
+
+    def in_cache(self, record: Recorded) -> bool:  # noqa: ARG002 - part of the protocol
+        """Say no: of a commit nothing is asked of this machine."""
+        return False
+
+    def listing(self, record: Recorded) -> None:
+        """Return nothing, for the same reason."""
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return self.snapshot.list()
+
+    def _digest(self, path: str, *, legacy: bool) -> str | None:
+        content = self.snapshot.read(path)
+        if content is not None:
+            return content_digest(content, legacy=legacy)
+        inside = [name for name in self._names if name.startswith(f"{path}/" if path else "")]
+        entries = {name.removeprefix(f"{path}/"): self.snapshot.read(name) for name in inside}
+        if not entries:
+            return None
+        return folder_digest({name: content_digest(text or b"", legacy=legacy) for name, text in entries.items()})
+
+
+def file_digest(path: Path, *, legacy: bool = False) -> str:
+    """Return DVC's digest of a file's bytes; ``legacy`` ignores the sort of line ends, as DVC before 3 did."""
+    if legacy:
+        from dvc_data.hashfile.hash import file_md5
+
+        return str(file_md5(str(path), name="md5-dos2unix"))
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def content_digest(content: bytes, *, legacy: bool = False) -> str:
+    """Return DVC's digest of ``content``."""
+    if legacy:
+        from io import BytesIO
+
+        from dvc_data.hashfile.hash import fobj_md5
+
+        return str(fobj_md5(BytesIO(content), name="md5-dos2unix"))
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def folder_digest(entries: dict[str, str]) -> str:
+    """Return DVC's digest of a folder, from the digest of each file in it by relative path."""
+    listing = [{"md5": entries[name], "relpath": name} for name in sorted(entries)]
+    return content_digest(json.dumps(listing, sort_keys=True).encode()) + ".dir"
+
+
+@dataclass(frozen=True)
+class Cache:
+    """DVC's cache on this machine: ``folder`` is what ``dvc cache dir`` prints."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, root: Path) -> "Cache":
+        """Return the cache of the project, wherever its configuration puts it."""
+        from dvc.config import Config
+
+        configured = Config(str(root / ".dvc"))["cache"].get("dir")
+        return cls(root / ".dvc" / configured if configured else root / ".dvc" / "cache")
+
+    def path(self, digest: str, *, legacy: bool = False) -> Path:
+        """Return where the object of ``digest`` is, if it is there."""
+        return self.folder / ("" if legacy else "files/md5") / digest[:2] / digest[2:]
+
+    def entries(self, record: Recorded) -> dict[str, str]:
+        """Return relative path → digest of the files of a folder. Raises ``FileNotFoundError`` if it is not here."""
+        listing = json.loads(self.path(record.digest, legacy=record.legacy).read_bytes())
+        return {str(item["relpath"]): str(item["md5"]) for item in listing}
+
+    def holds(self, record: Recorded) -> bool:
+        """Say whether the content is here, of a folder all of it."""
+        if not self.path(record.digest, legacy=record.legacy).is_file():
+            return False
+        digests = self.entries(record).values() if record.is_folder else ()
+        return all(self.path(digest, legacy=record.legacy).is_file() for digest in digests)
+
+
+def local_file(root: Path, state: State, path: str) -> Path | None:
+    """Return a file on this machine with the content that ``path`` has in ``state``; ``None`` if it has none there.
+
+    Of the working tree it is the file itself, if it exists. Otherwise what DVC tracks comes from the cache, and into
+    the cache from the remote, this one file only. What git holds of a commit has no such file: use the snapshot's
+    ``read``. Raises :class:`ObjectMissing` and :class:`ObjectAltered`.
+    """
+    if state.snapshot.commit is None and (root / path).is_file():
+        return root / path
+    record = state.pipeline.recorded(state.lock, path)
+    if record is None or not record.digest or is_address(path):
+        return None
+    cache = Cache.of(root)
+    if record.path == path:
+        _ensure(root, cache, record)
+        return cache.path(record.digest, legacy=record.legacy)
+    if not record.is_folder:
+        return None
+    _ensure(root, cache, record)
+    digest = cache.entries(record).get(path.removeprefix(f"{record.path}/"))
+    if digest is None:
+        return None
+    _ensure(root, cache, Recorded(path, digest, legacy=record.legacy))
+    return cache.path(digest, legacy=record.legacy)
+
+
+def read_file(root: Path, state: State, path: str) -> bytes | None:
+    """Return the bytes that ``path`` has in ``state``, wherever they are kept: git, working tree, cache or remote.
+
+    ``None`` if there is no such file. Raises as :func:`local_file` does.
+    """
+    content = state.snapshot.read(path)
+    if content is None and (file := local_file(root, state, path)):
+        content = file.read_bytes()
+    return content
+
+
+def _ensure(root: Path, cache: Cache, record: Recorded) -> None:
+    """Bring one object (of a folder: its list) into the cache, and check what came."""
+    target = cache.path(record.digest, legacy=record.legacy)
+    if target.is_file():
+        return
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_objects.errors import ObjectFormatError
+
+    name = "md5-dos2unix" if record.legacy else "md5"
+    try:
+        with _quiet(), Repo(str(root)) as repo:
+            odb = repo.cloud.get_remote_odb(None, "fetch", hash_name=name)
+            source = odb.get(HashInfo(name, record.digest).value)
+            local = repo.cache.legacy if record.legacy else repo.cache.local
+            local.add(source.path, source.fs, record.digest)
+    except (DvcException, ObjectFormatError, OSError) as error:
+        raise ObjectMissing(record.path, record.digest, words(error)) from error
+    if not target.is_file():
+        raise ObjectMissing(record.path, record.digest, "the remote does not have it")
+    if file_digest(target, legacy=record.legacy) != record.digest.removesuffix(".dir"):
+        target.unlink()
+        raise ObjectAltered(record.path, record.digest)
+
+
+def remotes(root: Path) -> dict[str, str]:
+    """Return the address of each remote by its name; the default one also under the empty name."""
+    from dvc.config import Config
+
+    config = Config(str(root / ".dvc"))
+    found = {str(name): str(remote["url"]) for name, remote in config["remote"].items()}
+    return {**found, "": found[config["core"]["remote"]]} if config["core"].get("remote") in found else found
+
+
+def read_anonymously(root: Path) -> None:
+    """Have this clone read its S3 remotes without credentials, as anybody may."""
+    from dvc.config import Config
+
+    with Config(str(root / ".dvc")).edit("local") as local:
+        for name, address in remotes(root).items():
+            if name and address.startswith("s3://"):
+                local["remote"].setdefault(name, {})["allow_anonymous_login"] = True
+
+
+def fetch_tracked(root: Path, files: Sequence[str], remote: str) -> None:
+    """Bring the data of ``.dvc`` files into the cache from one remote. Raises :class:`DvcError`."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with _quiet(), Repo(str(root)) as repo:
+            repo.fetch(targets=[str(root / file) for file in files], remote=remote)
+    except DvcException as error:
+        advice = f"`dvc push -r {remote} {' '.join(files)}` where the data is; then run this check again."
+        raise DvcError(
+            f"{', '.join(files)}: the data is not in the remote '{remote}': {words(error)}", advice
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep DVC's own log and progress bars off the terminal."""
+    import logging
+
+    logger, before = logging.getLogger("dvc"), logging.getLogger("dvc").level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def words(error: BaseException | None) -> str:
+    """Return what an error and its causes say, on one line."""
+    said: list[str] = []
+    while error is not None:
+        text = " ".join(str(error).split())
+        if text and not any(text in earlier for earlier in said):
+            said.append(text)
+        error = error.__cause__
+    return ": ".join(said) or "no reason given"

@@ -1,0 +1,506 @@
+"""A DVC pipeline as facts: what ``dvc.yaml``, ``.dvc`` files, ``dvc.lock`` and params files of one snapshot say.
+
+Nothing is run, pulled or looked at but these files, so the same code reads a commit and the working tree. YAML is read
+by DVC's own parser, templates (``vars``, ``${…}``, ``foreach``, ``matrix``) by DVC's own resolver: one reading, DVC's.
+All paths are relative to the project's folder, with ``/`` between the parts.
+"""
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from heapq import heapify, heappop, heappush
+from typing import Any, Literal
+
+from lockgate.dvc.documents import (
+    MISSING,
+    BrokenFile,
+    PipelineError,
+    is_address,
+    join,
+    load_yaml,
+    param,
+    read_params,
+    read_yaml,
+    resolve,
+)
+from lockgate.git import Snapshot
+
+__all__ = [
+    "MISSING",
+    "BrokenFile",
+    "BrokenLock",
+    "Cycle",
+    "Lock",
+    "LockedStage",
+    "Output",
+    "Params",
+    "Pipeline",
+    "PipelineError",
+    "Recorded",
+    "Role",
+    "Stage",
+    "State",
+    "Tracked",
+    "is_address",
+    "param",
+    "read_lock",
+    "read_params",
+    "read_pipeline",
+    "read_state",
+    "with_parents",
+]
+
+Role = Literal["code", "data", "environment"]
+
+ENVIRONMENT_FILE = re.compile(
+    r".*\.lock|pyproject\.toml|setup\.(cfg|py)|(.*[-_])?requirements([-_.].*)?\.(txt|in)|environment\.ya?ml"
+    r"|Pipfile|Dockerfile|\.python-version|renv\.lock|DESCRIPTION"
+)
+DATA_FILE = re.compile(
+    r".*\.(csv|tsv|parquet|feather|arrow|orc|avro|json|jsonl|ndjson|npy|npz|h5|hdf5|pkl|joblib|skops|onnx|pt|safetensors"
+    r"|xlsx?|sqlite|db|zip|gz|bz2|xz|zst|tar|txt|png|jpe?g|wav|mp3)",
+    re.IGNORECASE,
+)
+
+
+class BrokenLock(PipelineError):  # noqa: N818
+    """A lock that was cut short, is in conflict, or misses what every lock of DVC has."""
+
+    def __init__(self, path: str, problem: str, stage: str | None) -> None:
+        """Name the lock, what is wrong with it, and the stage whose entry it is in, where known."""
+        where = f" (stage '{stage}')" if stage else ""
+        super().__init__(
+            f"{path}{where}: {problem}",
+            f"Take a whole lock (`git checkout HEAD -- {path}`), or delete the stage's entry: lockgate then runs it.",
+        )
+
+
+class Cycle(PipelineError):  # noqa: N818
+    """Stages that wait for one another."""
+
+    def __init__(self, stages: list[str]) -> None:
+        """Name the stages of the cycle, the first one again at the end."""
+        super().__init__(
+            "the pipeline has a cycle: " + " → ".join(stages), "Break it: one of them must not need the next."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A path that a stage writes. ``cached`` files are kept by DVC, the others by git; ``persist`` survives a run.
+
+    ``pushed`` ones are meant to be in the remote.
+    """
+
+    path: str
+    cached: bool = True
+    kind: Literal["output", "metric", "plot"] = "output"
+    persist: bool = False
+    pushed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """What a stage reads of one params file: these keys (``a.b.c``), or all of it if there are none."""
+
+    file: str
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A DVC stage, templates resolved. ``file`` is its ``dvc.yaml``; ``cmd`` is one command or several in order."""
+
+    name: str
+    file: str
+    cmd: str | tuple[str, ...]
+    deps: tuple[str, ...] = ()
+    params: tuple[Params, ...] = ()
+    outs: tuple[Output, ...] = ()
+    wdir: str = ""
+    frozen: bool = False
+    always_changed: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command as one text, a line for each."""
+        return self.cmd if isinstance(self.cmd, str) else "\n".join(self.cmd)
+
+    @property
+    def local_name(self) -> str:
+        """The name inside its own ``dvc.yaml``."""
+        return self.name.rpartition(":")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A file or folder as a lock or ``.dvc`` file records it.
+
+    ``digest`` is DVC's (a folder's ends in ``.dir``), ``size`` in bytes, ``files`` the number of files in a folder;
+    ``legacy`` marks digests of DVC before 3, which ignore the sort of line ends.
+    """
+
+    path: str
+    digest: str
+    size: int | None = None
+    files: int | None = None
+    legacy: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether this is a folder."""
+        return self.digest.endswith(".dir")
+
+
+@dataclass(frozen=True, slots=True)
+class LockedStage:
+    """A stage's entry in the lock: what it last ran with and what came out. Keys are paths; params are per file."""
+
+    name: str
+    cmd: str | tuple[str, ...]
+    deps: Mapping[str, Recorded]
+    params: Mapping[str, Mapping[str, Any]]
+    outs: Mapping[str, Recorded]
+
+
+@dataclass(frozen=True)
+class Lock:
+    """All lock entries of a snapshot, by stage name; empty where there is no lock."""
+
+    stages: Mapping[str, LockedStage] = field(default_factory=dict)
+
+    def tracked_bytes(self) -> int:
+        """Return the size in bytes of all outputs named, each content once."""
+        sizes = {out.digest: out.size or 0 for stage in self.stages.values() for out in stage.outs.values()}
+        return sum(sizes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """Data added with ``dvc add`` or ``dvc import``: its ``.dvc`` file and what it records.
+
+    ``pushed`` data is meant to be in the remote; what comes from another repository is fetched from there.
+    """
+
+    file: str
+    outs: tuple[Recorded, ...]
+    pushed: bool = True
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """All stages in an order in which they can run, the tracked data, and the top level of ``dvc.yaml``.
+
+    ``upstream`` names, for each stage, the stages whose outputs it reads. ``metrics`` and ``plots`` are paths (a plot
+    may be an id of DVC's), those of the stages included; ``artifacts`` are as written.
+    """
+
+    stages: tuple[Stage, ...] = ()
+    tracked: tuple[Tracked, ...] = ()
+    upstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ()
+    plots: tuple[str, ...] = ()
+    artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Stage]:
+        """Stages by name."""
+        return {stage.name: stage for stage in self.stages}
+
+    @cached_property
+    def producers(self) -> Mapping[str, Stage]:
+        """The stage that writes each output."""
+        return {out.path: stage for stage in self.stages for out in stage.outs}
+
+    @cached_property
+    def data(self) -> Mapping[str, Recorded]:
+        """What the ``.dvc`` files record, by path."""
+        return {out.path: out for item in self.tracked for out in item.outs}
+
+    @cached_property
+    def _writers(self) -> "_Writers":
+        return _Writers(self.stages)
+
+    def writers(self, path: str) -> tuple[str, ...]:
+        """Return the stages that write ``path``, something inside it, or a folder around it."""
+        return tuple(dict.fromkeys(self._writers.of(path)))
+
+    def role(self, path: str) -> Role:
+        """Say what a dependency is to the pipeline: made or tracked by DVC is data; of the rest the name decides."""
+        if any(p in self.producers or p in self.data for p in with_parents(path)):
+            return "data"
+        name = posixpath.basename(path)
+        if ENVIRONMENT_FILE.fullmatch(name):
+            return "environment"
+        return "data" if DATA_FILE.fullmatch(name) else "code"
+
+    def recorded(self, lock: Lock, path: str) -> Recorded | None:
+        """Return what is recorded of an output or tracked file, or of the folder that holds it; ``None`` if nothing."""
+        for candidate in with_parents(path):
+            if candidate in self.data:
+                return self.data[candidate]
+            if stage := self.producers.get(candidate):
+                entry = lock.stages.get(stage.name)
+                return entry.outs.get(candidate) if entry else None
+        return None
+
+
+@dataclass(frozen=True)
+class State:
+    """A snapshot with its pipeline and lock read."""
+
+    snapshot: Snapshot
+    pipeline: Pipeline
+    lock: Lock
+
+
+def read_state(snapshot: Snapshot) -> State:
+    """Read everything the pipeline files of ``snapshot`` say. Raises :class:`PipelineError`."""
+    pipeline = read_pipeline(snapshot)
+    return State(snapshot, pipeline, read_lock(snapshot, pipeline))
+
+
+def name_prefix(folder: str) -> str:
+    """Return what stands before the names of the stages of ``folder``'s ``dvc.yaml``: nothing in the root."""
+    return f"{folder}/dvc.yaml:" if folder else ""
+
+
+def read_pipeline(snapshot: Snapshot) -> Pipeline:
+    """Read every ``dvc.yaml`` and ``.dvc`` file of ``snapshot``; an empty pipeline if there are none.
+
+    Raises :class:`BrokenFile` (with line and column where the YAML is at fault) and :class:`Cycle`.
+    """
+    stages: list[Stage] = []
+    metrics: list[str] = []
+    plots: list[str] = []
+    artifacts: dict[str, Mapping[str, Any]] = {}
+    tracked: list[Tracked] = []
+    for path in _not_ignored(snapshot, snapshot.list("dvc.yaml", ".dvc")):
+        text = snapshot.read(path)
+        if text is None:
+            continue
+        if path.endswith(".dvc"):
+            tracked.append(_tracked(path, read_yaml(text, path)))
+        elif posixpath.basename(path) == "dvc.yaml":
+            folder = posixpath.dirname(path)
+            resolved = resolve(snapshot, path, read_yaml(text, path))
+            prefix = name_prefix(folder)
+            stages += [_stage(path, f"{prefix}{name}", definition) for name, definition in resolved.stages.items()]
+            metrics += [join(folder, metric) for metric in resolved.metrics]
+            plots += resolved.plots
+            artifacts.update(resolved.artifacts)
+    metrics += [out.path for stage in stages for out in stage.outs if out.kind == "metric"]
+    plots += [out.path for stage in stages for out in stage.outs if out.kind == "plot"]
+    upstream = _upstream(stages, _Writers(stages))
+    return Pipeline(
+        tuple(_in_order(stages, upstream)),
+        tuple(tracked),
+        upstream,
+        tuple(dict.fromkeys(metrics)),
+        tuple(dict.fromkeys(plots)),
+        artifacts,
+    )
+
+
+def read_lock(snapshot: Snapshot, pipeline: Pipeline) -> Lock:
+    """Read the lock beside every ``dvc.yaml``. ``pipeline`` says in which folder a stage's paths are meant.
+
+    Raises :class:`BrokenLock`: conflict markers, cut short, an entry without command or hashes, an unknown schema.
+    """
+    stages: dict[str, LockedStage] = {}
+    for path in _not_ignored(snapshot, snapshot.list("dvc.lock")):
+        text = snapshot.read(path)
+        if text and posixpath.basename(path) == "dvc.lock":
+            stages.update(_locked(path, text, pipeline))
+    return Lock(stages)
+
+
+def _not_ignored(snapshot: Snapshot, paths: Iterable[str]) -> list[str]:
+    """Return the paths that the root's ``.dvcignore`` leaves to DVC."""
+    lines = (snapshot.read(".dvcignore") or b"").decode(errors="replace").splitlines()
+    patterns = [line for line in lines if line.strip() and not line.startswith("#")]
+    if not patterns:
+        return list(paths)
+    from pathspec import PathSpec  # what DVC reads it with
+
+    ignored = PathSpec.from_lines("gitignore", patterns)
+    return [path for path in paths if not ignored.match_file(path)]
+
+
+def with_parents(path: str) -> Iterator[str]:
+    """Yield ``path`` and each folder above it, nearest first."""
+    while path:
+        yield path
+        path = posixpath.dirname(path) if posixpath.dirname(path) != path else ""
+
+
+def _stage(path: str, name: str, definition: Mapping[str, Any]) -> Stage:
+    wdir = join(posixpath.dirname(path), definition.get("wdir") or ".")
+    outs = [
+        Output(join(wdir, out), flags.get("cache", True), kind, flags.get("persist", False), flags.get("push", True))
+        for key, kind in _OUTPUT_KINDS
+        for item in definition.get(key, [])
+        for out, flags in ([(item, {})] if isinstance(item, str) else item.items())
+    ]
+    params: dict[str, list[str] | None] = {}
+    for item in definition.get("params", []):
+        for file, keys in [("params.yaml", [item])] if isinstance(item, str) else item.items():
+            target = join(wdir, file)
+            known = params.get(target, [])
+            params[target] = None if not keys or known is None else [*known, *keys]
+    cmd = definition["cmd"]
+    return Stage(
+        name,
+        path,
+        cmd if isinstance(cmd, str) else tuple(cmd),
+        tuple(join(wdir, dep) for dep in definition.get("deps", [])),
+        tuple(Params(file, tuple(dict.fromkeys(keys or ()))) for file, keys in params.items()),
+        tuple(outs),
+        wdir,
+        bool(definition.get("frozen", False)),
+        bool(definition.get("always_changed", False)),
+    )
+
+
+_OUTPUT_KINDS: tuple[tuple[str, Literal["output", "metric", "plot"]], ...] = (
+    ("outs", "output"),
+    ("metrics", "metric"),
+    ("plots", "plot"),
+)
+
+
+def _tracked(path: str, content: Mapping[str, Any]) -> Tracked:
+    folder = join(posixpath.dirname(path), content.get("wdir") or ".")
+    outs = content.get("outs") or []
+    if not isinstance(outs, list) or not all(isinstance(o, dict) and isinstance(o.get("path"), str) for o in outs):
+        raise BrokenFile(path, "'outs' is not a list of entries with a 'path'")
+    elsewhere = any(isinstance(dep, dict) and "repo" in dep for dep in content.get("deps") or [])
+    pushed = not elsewhere and all(out.get("push", True) for out in outs)
+    return Tracked(path, tuple(_recorded(folder, out) for out in outs), pushed)
+
+
+def _recorded(folder: str, item: Mapping[str, Any]) -> Recorded:
+    digest = next((str(item[key]) for key in ("md5", "etag", "checksum") if item.get(key)), "")
+    legacy = "hash" not in item and "md5" in item
+    return Recorded(join(folder, item["path"]), digest, item.get("size"), item.get("nfiles"), legacy)
+
+
+def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, LockedStage]]:
+    if marker := re.search(rb"^(<{7}|>{7})( |$)", text, re.MULTILINE):
+        raise BrokenLock(path, "it has conflict markers of git in it", _entry_before(text[: marker.start()]))
+    if not text.endswith(b"\n"):
+        raise BrokenLock(path, "it was cut short: its last line has no end", _entry_before(text))
+    try:
+        content = load_yaml(text, path)
+    except BrokenFile as error:
+        line = re.search(r", line (\d+)", str(error))
+        before = b"\n".join(text.splitlines()[: int(line[1])]) if line else text
+        problem = str(error).removeprefix(path).lstrip(",: ")
+        raise BrokenLock(path, problem, _entry_before(before)) from error
+    if not isinstance(content, dict) or content.get("schema") != "2.0":
+        found = content.get("schema", "none") if isinstance(content, dict) else "none"
+        raise BrokenLock(path, f"its schema is '{found}', only '2.0' (DVC 2 and 3) can be read", None)
+    folder = posixpath.dirname(path)
+    prefix = name_prefix(folder)
+    entries = content.get("stages") or {}
+    if not isinstance(entries, dict):
+        raise BrokenLock(path, "'stages' is not a mapping", None)
+    for local, entry in entries.items():
+        stage = pipeline.by_name.get(f"{prefix}{local}")
+        found = _entry(path, f"{prefix}{local}", entry, stage.wdir if stage else folder)
+        if stage and (stage.deps or stage.params or stage.outs) and not (found.deps or found.params or found.outs):
+            raise BrokenLock(path, "its entry is incomplete: it has nothing but 'cmd'", found.name)
+        yield found.name, found
+
+
+def _entry(path: str, name: str, entry: Any, wdir: str) -> LockedStage:
+    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list) or not entry["cmd"]:
+        raise BrokenLock(path, "its entry is incomplete: no 'cmd'", name)
+    files: dict[str, dict[str, Recorded]] = {"deps": {}, "outs": {}}
+    for key, found in files.items():
+        items = entry.get(key, [])
+        if not isinstance(items, list):
+            raise BrokenLock(path, f"its entry is incomplete: '{key}' is not a list", name)
+        for item in items:
+            if not isinstance(item, dict) or not isinstance(item.get("path"), str):
+                raise BrokenLock(path, f"its entry is incomplete: a '{key}' entry has no 'path'", name)
+            record = _recorded(wdir, item)
+            if not record.digest and not item.keys() & {"files", "cloud", "dataset"}:
+                raise BrokenLock(path, f"its entry is incomplete: '{item['path']}' has no hash", name)
+            found[record.path] = record
+    params = entry.get("params", {})
+    if not isinstance(params, dict) or not all(isinstance(values, dict) for values in params.values()):
+        raise BrokenLock(path, "its entry is incomplete: 'params' is not a mapping of files to values", name)
+    cmd = entry["cmd"]
+    return LockedStage(
+        name,
+        cmd if isinstance(cmd, str) else tuple(cmd),
+        files["deps"],
+        {join(wdir, file): values for file, values in params.items()},
+        files["outs"],
+    )
+
+
+def _entry_before(text: bytes) -> str | None:
+    """Return the last stage whose entry begins in ``text``, the head of a lock that may not parse."""
+    names = re.findall(rb"^  ([^\s#:][^:\n]*):", text, re.MULTILINE)
+    return names[-1].decode(errors="replace").strip("'\"") if names else None
+
+
+class _Writers:
+    """Which stages write a path, something inside it, or a folder around it. Refuses outputs that overlap."""
+
+    def __init__(self, stages: Iterable[Stage]) -> None:
+        self.owners: dict[str, str] = {}
+        self.inside: dict[str, list[str]] = {}
+        for stage in stages:
+            for out in stage.outs:
+                if owner := self.owners.get(out.path):
+                    problem = f"two stages write '{out.path}': {owner} and {stage.name}"
+                    raise PipelineError(problem, "Give one of them another output.")
+                self.owners[out.path] = stage.name
+        for path, owner in self.owners.items():
+            for folder in list(with_parents(path))[1:]:
+                if folder in self.owners:
+                    problem = f"'{path}' ({owner}) is inside '{folder}' ({self.owners[folder]})"
+                    raise PipelineError(problem, "Outputs must not overlap.")
+                self.inside.setdefault(folder, []).append(owner)
+
+    def of(self, path: str) -> Iterator[str]:
+        """Yield names of stages, some more than once."""
+        yield from (self.owners[candidate] for candidate in with_parents(path) if candidate in self.owners)
+        yield from self.inside.get(path, ()) if path else self.owners.values()
+
+
+def _upstream(stages: Iterable[Stage], writers: _Writers) -> dict[str, tuple[str, ...]]:
+    """Return for each stage the stages whose outputs it reads."""
+    return {
+        stage.name: tuple(
+            dict.fromkeys(
+                name for path in (*stage.deps, *(item.file for item in stage.params)) for name in writers.of(path)
+            )
+        )
+        for stage in stages
+    }
+
+
+def _in_order(stages: list[Stage], upstream: Mapping[str, tuple[str, ...]]) -> Iterator[Stage]:
+    """Yield each stage after those it reads from, otherwise in the order of the file. Raises :class:`Cycle`."""
+    from graphlib import CycleError, TopologicalSorter
+
+    place = {stage.name: number for number, stage in enumerate(stages)}
+    sorter = TopologicalSorter(upstream)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise Cycle(error.args[1]) from error
+    ready = [place[name] for name in sorter.get_ready()]
+    heapify(ready)
+    while ready:
+        stage = stages[heappop(ready)]
+        yield stage
+        sorter.done(stage.name)
+        for name in sorter.get_ready():
+            heappush(ready, place[name])

@@ -1,0 +1,273 @@
+"""``lockgate plan``: which stages would run and why, from hashes alone.
+
+Nothing is pulled and nothing is run. A stage that **will** run has a cause of its own that no other stage can take
+away. A stage that **may** run has none, but reads what such a stage writes, or something that cannot be known here.
+The measure of it is what ``dvc repro --pull --allow-missing`` does: it runs every "will", and nothing but "will" and
+"may". A stage whose outputs come from the run cache counts as run there, and so it does here.
+
+Files that are missing while the lock knows their hash are no cause, so the plan of a fresh clone is right.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lockgate.dvc.objects import Files, folder_digest
+from lockgate.dvc.pipeline import (
+    MISSING,
+    Lock,
+    LockedStage,
+    Pipeline,
+    PipelineError,
+    Recorded,
+    Stage,
+    is_address,
+    param,
+    read_params,
+    read_pipeline,
+)
+from lockgate.git import Snapshot
+from lockgate.result import Reason
+
+SCHEMA = "lockgate.plan/1"
+
+Verdict = Literal["will", "may", "same"]
+Cause = tuple[Reason, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """What would happen to one stage, and each cause that is known."""
+
+    name: str
+    verdict: Verdict
+    reasons: tuple[Reason, ...] = ()
+
+
+def plan(pipeline: Pipeline, lock: Lock, files: Files, current: Snapshot) -> tuple[StagePlan, ...]:
+    """Compare the files of ``current`` (``files`` knows their digests) with ``lock``, stage by stage, in order."""
+    pulled: frozenset[str] = frozenset()
+    while True:
+        planner = _Planner(pipeline, lock, files, current, pulled)
+        for stage in pipeline.stages:
+            planner.add(stage)
+        if (needed := planner.to_pull()) <= pulled:
+            return tuple(planner.plans.values())
+        pulled |= needed
+
+
+def needed_pipeline(current: Snapshot) -> Pipeline:
+    """Return the pipeline. Raises :class:`PipelineError` if there is no stage in it."""
+    pipeline = read_pipeline(current)
+    if not pipeline.stages:
+        raise PipelineError("there is no stage here: no dvc.yaml declares one", "`dvc stage add --help` begins one.")
+    return pipeline
+
+
+def as_json(plans: tuple[StagePlan, ...], base: Snapshot) -> str:
+    """Return the plan as JSON text."""
+    stages = [asdict(item) for item in plans]
+    content = {"schema": SCHEMA, "base": {"label": base.label, "commit": base.commit}, "stages": stages}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_text(plans: tuple[StagePlan, ...]) -> str:
+    """Return the plan as a few lines for a terminal."""
+    will = [item for item in plans if item.verdict == "will"]
+    may = [item for item in plans if item.verdict == "may"]
+    same = [item.name for item in plans if item.verdict == "same"]
+    if not will and not may:
+        return f"Nothing to run: all {len(plans)} stages are as dvc.lock has them.\n"
+    width = max(len(item.name) for item in (*will, *may))
+    lines = [f"{len(will)} of {len(plans)} stages will run" + (f", {len(may)} more may" if may else "") + "."]
+    for item in (*will, *may):
+        shown = [describe(reason) for reason in item.reasons[:4]]
+        more = len(item.reasons) - len(shown)
+        lines.append(f"  {item.verdict:4}  {item.name:{width}}  {'; '.join(shown)}{f'; {more} more' if more else ''}")
+    if same:
+        lines.append(f"  same  {', '.join(same)}")
+    return "\n".join(lines) + "\n"
+
+
+def describe(reason: Reason) -> str:
+    """Return a reason in words: ``train.lr 0.1 → 0.05``, ``src/train.py changed``, ``depends on prepare``."""
+    before, after = reason.before, reason.after
+    if reason.kind == "parameter":
+        return f"{reason.subject} {'(none)' if before is None else before} → {'(none)' if after is None else after}"
+    change = "is new" if before is None else "is gone" if after is None else "changed"
+    words = {
+        "upstream": f"depends on {reason.subject}",
+        "command": "its command changed",
+        "new": "new stage",
+        "always": "runs always",
+        "lock": f"dvc.lock does not know {reason.subject}",
+        "cache": f"{reason.subject} is not here, and what may be pulled of it is not known",
+    }
+    return words.get(reason.kind, f"{reason.kind} {reason.subject} {change}")
+
+
+def json_text(value: Any) -> str:
+    """Return a parameter's value as JSON text; dates and the like as strings."""
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def value_changes(key: str, before: Any, after: Any) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield ``key``, before and after (JSON text) of each leaf that differs; ``MISSING`` values become ``None``."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in dict.fromkeys([*before, *after]):
+            inner = f"{key}.{name}" if key else str(name)
+            yield from value_changes(inner, before.get(name, MISSING), after.get(name, MISSING))
+    elif _differ(before, after):
+        yield key, None if before is MISSING else json_text(before), None if after is MISSING else json_text(after)
+
+
+class _Planner:
+    """Collects the plans of stages in pipeline order. A cause is a reason and whether it alone makes the stage run.
+
+    ``pulled`` are paths that stages found to be active in an earlier pass will pull: DVC pulls a single file of a
+    folder, and the next stage that reads the folder finds it there, incomplete, or complete at last.
+    """
+
+    def __init__(self, pipeline: Pipeline, lock: Lock, files: Files, current: Snapshot, pulled: frozenset[str]) -> None:
+        self.pipeline, self.lock, self.files, self.current, self.pulled = pipeline, lock, files, current, pulled
+        self.plans: dict[str, StagePlan] = {}
+
+    def to_pull(self) -> frozenset[str]:
+        """Return what is missing of the dependencies of all stages that will or may run."""
+        active = (stage for stage in self.pipeline.stages if self._active(stage.name))
+        return frozenset(dep for stage in active for dep in stage.deps if self.files.digest(dep) is None)
+
+    def add(self, stage: Stage) -> None:
+        """Plan one stage whose upstream stages are planned already."""
+        entry = self.lock.stages.get(stage.name)
+        causes = [*self._definition(stage, entry)]
+        upstream = []
+        if not stage.frozen:
+            causes += [*self._params(stage, entry), *self._deps(stage, entry)]
+            upstream = [Reason("upstream", name) for name in self.pipeline.upstream[stage.name] if self._active(name)]
+        causes += self._outputs(stage, entry)
+        reasons = [*(r for r, sure in causes if sure), *(r for r, sure in causes if not sure), *upstream]
+        verdict: Verdict = "will" if any(sure for _, sure in causes) else "may" if reasons else "same"
+        if entry is None and reasons:
+            reasons = [Reason("new", stage.name), *upstream]
+        self.plans[stage.name] = StagePlan(stage.name, verdict, tuple(reasons))
+
+    def _active(self, name: str) -> bool:
+        return self.plans[name].verdict != "same"
+
+    def _rewritten(self, path: str) -> bool:
+        """Say whether a stage that will or may run writes ``path``, or something in or around it."""
+        return any(self._active(name) for name in self.pipeline.writers(path))
+
+    def _definition(self, stage: Stage, entry: LockedStage | None) -> Iterator[Cause]:
+        if entry and entry.cmd != stage.cmd:
+            before = entry.cmd if isinstance(entry.cmd, str) else "\n".join(entry.cmd)
+            yield Reason("command", stage.name, before, stage.command), True
+        nothing = not (stage.deps or stage.params or stage.outs)
+        if not stage.frozen and (stage.always_changed or nothing):
+            yield Reason("always", stage.name), True
+
+    def _params(self, stage: Stage, entry: LockedStage | None) -> Iterator[Cause]:
+        for item in stage.params:
+            sure = not self._rewritten(item.file)
+            values = read_params(self.current, item.file)
+            if values is None:  # DVC takes it for data not pulled yet, unless it tracks the file itself
+                yield Reason("parameter", item.file), sure and self._tracked_as(item.file)
+                continue
+            known = entry.params.get(item.file) if entry else None
+            for key in item.keys or dict.fromkeys([*values, *(known or ())]):
+                before = MISSING if known is None else known.get(key, MISSING)
+                after = param(values, key) if item.keys else values.get(key, MISSING)
+                changes = list(value_changes(key, before, after))
+                if before is MISSING and after is MISSING:
+                    changes = [(key, None, None)]
+                for name, old, new in changes:
+                    yield Reason("parameter", name, old, new), sure
+            if known is None and not item.keys and not values:
+                yield Reason("lock", item.file), sure
+
+    def _deps(self, stage: Stage, entry: LockedStage | None) -> Iterator[Cause]:
+        for path in stage.deps:
+            record = entry.deps.get(path) if entry else None
+            if is_address(path):
+                yield Reason("data", path, record.digest if record else None), False
+            elif not self._rewritten(path):
+                yield from self._dep(path, record)
+            elif record is None:  # otherwise a stage upstream that runs is a cause of its own
+                yield Reason("lock", path), self._will_be_there(path)
+
+    def _dep(self, path: str, record: Recorded | None) -> Iterator[Cause]:
+        found = self.files.digest(path, legacy=record is not None and record.legacy)
+        if found is None:
+            yield from self._missing(path, record or Recorded(path, ""))
+        elif record is None or found != record.digest:
+            yield (
+                Reason(self.pipeline.role(path), path, record.digest if record else None, found),
+                not self._partly(path),
+            )
+
+    def _missing(self, path: str, record: Recorded) -> Iterator[Cause]:
+        """Compare what the lock recorded of a dependency that is not here with what would be pulled for it."""
+        kind, before = self.pipeline.role(path), record.digest or None
+        owner = self.pipeline.recorded(self.lock, path)
+        if owner is None:
+            if not self.pipeline.writers(path):  # gone, or kept where neither git nor DVC looks: DVC passes over it
+                yield Reason(kind, path, before), False
+        elif owner.path == path:
+            if (owner.digest, owner.legacy) != (record.digest, record.legacy):
+                yield Reason(kind, path, before, owner.digest), not self._partly(path)
+            elif self._partly(path):
+                yield Reason("cache", path), False
+        elif (entries := self.files.listing(owner)) is not None:
+            inside = _digest_inside(entries, path.removeprefix(f"{owner.path}/"))
+            if inside != before:
+                yield Reason(kind, path, before, inside), False
+        elif owner.path in self.pipeline.data:
+            yield Reason("cache", path), False
+
+    def _will_be_there(self, path: str) -> bool:
+        """Say whether a path that stages rewrite exists in any case once they are done."""
+        known = self.pipeline.recorded(self.lock, path)
+        return (
+            self.files.digest(path) is not None
+            or (known is not None and known.path == path)
+            or all(self.plans[name].verdict == "will" for name in self.pipeline.writers(path))
+        )
+
+    def _partly(self, path: str) -> bool:
+        """Say whether something inside ``path`` may be pulled for another stage."""
+        return any(other.startswith(f"{path}/") for other in self.pulled)
+
+    def _outputs(self, stage: Stage, entry: LockedStage | None) -> Iterator[Cause]:
+        for out in stage.outs:
+            record = entry.outs.get(out.path) if entry else None
+            found = self.files.digest(out.path, legacy=record is not None and record.legacy)
+            if record is None:  # DVC passes over it while the file does not exist; `lockgate run` does not
+                yield Reason("lock", out.path), found is not None
+            elif found is not None and found != record.digest and (not out.cached or self.files.in_cache(record)):
+                yield Reason("output", out.path, record.digest, found), True
+
+    def _tracked_as(self, path: str) -> bool:
+        return path in self.pipeline.producers or path in self.pipeline.data
+
+
+def _digest_inside(entries: Mapping[str, str], path: str) -> str | None:
+    """Return the digest of a file or subfolder of a folder with these files; ``None`` if there is none."""
+    if path in entries:
+        return entries[path]
+    inner = {name.removeprefix(f"{path}/"): digest for name, digest in entries.items() if name.startswith(f"{path}/")}
+    return folder_digest(inner) if inner else None
+
+
+def _differ(before: Any, after: Any) -> bool:
+    """Compare as DVC does: a Python tuple in a params file is the list that the lock made of it."""
+    return bool(before != (list(after) if isinstance(after, tuple) else after))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, str | int | float | None) else str(value)

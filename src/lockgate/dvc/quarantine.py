@@ -1,0 +1,60 @@
+"""``lockgate quarantine``: push what was made here, and is not trusted yet, to the quarantine remote.
+
+For the runs of pull requests from branches of the repository itself, and for whoever adds data: their credentials may
+write there and nowhere else. It pushes objects that the lock and the ``.dvc`` files of the working tree name and that
+are in the cache here but not in the trusted remote. ``lockgate admit`` brings them from there once they are merged.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lockgate.dvc.objects import Cache
+from lockgate.dvc.pipeline import Recorded, State, is_address, read_state
+from lockgate.dvc.remotes import QUARANTINE, Object, RemoteError, in_parallel, open_remotes
+from lockgate.git import Workspace
+
+
+def push(root: Path, name: str = QUARANTINE, *, base: State | None = None, dry_run: bool = False) -> tuple[int, int]:
+    """Push what is new; return the number of objects and their bytes. Nothing that is there is written again.
+
+    New is what the trusted remote lacks; with ``base``, all that ``base`` does not name, and no question is asked.
+    Raises :class:`RemoteError` if there is no such remote, if it is the trusted one, or if it fails.
+    """
+    state, cache = read_state(Workspace(root)), Cache.of(root)
+    with open_remotes(root, None, name) as (trusted, quarantine):
+        if quarantine is None:
+            raise RemoteError(f"there is no remote '{name}'", f"`dvc remote add {name} URL` declares it.")
+        here = _held(cache, state)
+        new = here - (_held(cache, base) if base else trusted.has(here))
+        new -= quarantine.has(new)
+        files = {item: cache.path(item.digest, legacy=item.legacy) for item in new}
+        if not dry_run:
+            # a list of a folder's files goes last: where it is, they are
+            for is_list in (False, True):
+                some = [item for item in sorted(new) if item.digest.endswith(".dir") is is_list]
+                in_parallel(lambda item: quarantine.create(item, files[item]), some)
+        return len(new), sum(file.stat().st_size for file in files.values())
+
+
+def named(state: State) -> Iterator[tuple[str | None, Recorded]]:
+    """Yield all that is meant to be in a remote, with its stage: source data (no stage), then outputs in order."""
+    for item in state.pipeline.tracked:
+        yield from ((None, record) for record in item.outs if item.pushed)
+    for stage in state.pipeline.stages:
+        entry = state.lock.stages.get(stage.name)
+        for out in stage.outs:
+            if entry and out.cached and out.pushed and not is_address(out.path) and out.path in entry.outs:
+                yield stage.name, entry.outs[out.path]
+
+
+def _held(cache: Cache, state: State) -> set[Object]:
+    """Return the objects of ``state`` that the cache here holds."""
+    return {item for _, record in named(state) for item in _objects(cache, record)}
+
+
+def _objects(cache: Cache, record: Recorded) -> Iterator[Object]:
+    """Yield the objects of a record that the cache here holds as a whole; nothing if it does not."""
+    if Object.of(record).is_valid and cache.holds(record):
+        yield Object.of(record)
+        if record.is_folder:
+            yield from (Object(digest, record.legacy) for digest in cache.entries(record).values())

@@ -1,0 +1,319 @@
+"""``lockgate rebuild``: run a commit's pipeline again in a clean place and compare every hash with its ``dvc.lock``.
+
+What ``dvc repro`` believes is not believed here. The commit is cloned to a new folder with a cache of its own, the
+outputs that git holds are removed, and each stage is run whatever any lock, run cache or remote says of it. Source data
+that no stage makes (``dvc add``, ``dvc import``) is fetched and must have the hash of its ``.dvc`` file.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from lockgate import git
+from lockgate.dvc.checkout import clean_place, fetch_sources
+from lockgate.dvc.objects import CommitFiles, DvcError, WorkspaceFiles
+from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
+from lockgate.dvc.plan import describe, needed_pipeline, plan
+from lockgate.dvc.stages import DvcProcess, Progress
+from lockgate.errors import LockgateError
+from lockgate.policy import FILE as POLICY
+from lockgate.result import Reason
+
+Level = Literal["full", "train", "none"]
+LEVELS: tuple[Level, ...] = ("full", "train", "none")
+
+
+class RebuildError(LockgateError):
+    """A commit that cannot be rebuilt as it stands."""
+
+
+class LockStale(RebuildError):  # noqa: N818 - named for what the user reads
+    """The lock is not the lock of this code, data and parameters."""
+
+    def __init__(self, commit: str, stage: str, why: str) -> None:
+        """Name the first stage it does not fit, and the cause."""
+        super().__init__(
+            f"dvc.lock of {commit[:7]} does not belong to its code: stage '{stage}' would run again ({why})",
+            "Run `lockgate run`, commit dvc.lock and the reports with the change, and rebuild that commit.",
+        )
+
+
+class RebuildDiffers(RebuildError):  # noqa: N818
+    """The same source gave other bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """An output beside what the lock says of it. Digests are DVC's, sizes bytes.
+
+    ``stage`` is the stage that writes it, ``None`` for source data that no stage makes. ``fetched`` outputs were
+    started from: what came had the locked hash. ``rebuilt`` is ``None`` where it was neither made nor fetched.
+    """
+
+    path: str
+    stage: str | None
+    locked: str
+    locked_size: int | None
+    rebuilt: str | None = None
+    rebuilt_size: int | None = None
+    fetched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """What a rebuild showed, ``outputs`` in pipeline order. ``differing`` are those that came out with other bytes."""
+
+    commit: str
+    level: Level
+    outputs: tuple[Compared, ...]
+    seconds: float = 0.0
+
+    @property
+    def differing(self) -> tuple[Compared, ...]:
+        """Return the outputs that came out with other bytes: those of the stage that differs first come first."""
+        return tuple(out for out in self.outputs if out.rebuilt is not None and out.rebuilt != out.locked)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differing
+
+    def difference(self) -> RebuildDiffers:
+        """Return the error that names the first stage that differs, its outputs and their sizes."""
+        stage = self.differing[0].stage
+        outs = [
+            f"{out.path} ({_digest(out.locked)}, {_bytes(out.locked_size)} in dvc.lock; "
+            f"{_digest(out.rebuilt)}, {_bytes(out.rebuilt_size)} rebuilt)"
+            for out in self.differing
+            if out.stage == stage
+        ]
+        return RebuildDiffers(
+            f"the rebuild of {self.commit[:7]} differs, first in stage '{stage}': {'; '.join(outs)}",
+            "Either the lock was made with other packages or inputs than it records, or the stage depends on something "
+            f"undeclared (clock, order, processor). `lockgate rebuild {self.commit[:7]} --keep` leaves the files.",
+        )
+
+
+def rebuild(
+    root: Path,
+    revision: str,
+    level: Level,
+    *,
+    keep: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+    take: Callable[[Path], None] = lambda _: None,
+) -> Rebuild:
+    """Rebuild ``revision`` in a clean place up to ``level`` and compare; ``tell`` gets progress, a line at a time.
+
+    ``full`` runs every stage, ``train`` the stage of the model and what follows it (everything else is fetched),
+    ``none`` runs nothing. Raises :class:`LockStale` where the lock does not belong to the code, whatever the level;
+    :class:`RebuildError` where a stage fails or cannot be rebuilt; what git, DVC and the pipeline's files may raise. A
+    difference is no error: ask :attr:`Rebuild.ok`. If nothing differs, ``take`` is given the place while it stands. It
+    is removed on every way out, unless ``keep``.
+    """
+    started = time.monotonic()
+    commit = git.resolve(root, revision)
+    with git.Commit(root, revision, commit) as snapshot:
+        needed_pipeline(snapshot)
+        state = read_state(snapshot)
+        _check_lock(state, commit)
+        stages = _stages(state, level)
+        if not stages:
+            return Rebuild(commit, level, _rows(state, {}))
+        with clean_place(root, commit, keep=keep, tell=tell) as copy:
+            sources = fetch_sources(root, copy, state, stages)
+            _run(copy, stages, tell)
+            rows = _rows(state, sources, {out.path for stage in stages for out in stage.outs}, WorkspaceFiles(copy))
+            done = Rebuild(commit, level, rows, time.monotonic() - started)
+            if done.ok:
+                take(copy)
+    return done
+
+
+def as_text(done: Rebuild) -> str:
+    """Return the comparison as a table for a terminal, ending with the verdict."""
+    if done.level == "none":
+        return f"dvc.lock of {done.commit[:7]} belongs to its code. Nothing was run.\n"
+    head = ("output", "stage", "size", "dvc.lock", "rebuilt", "same?")
+    rows = [
+        (
+            out.path,
+            out.stage or "(source data)",
+            _size(out),
+            _digest(out.locked),
+            _digest(out.rebuilt),
+            "not run" if out.rebuilt is None else "fetched" if out.fetched else "yes" if _same(out) else "NO",
+        )
+        for out in done.outputs
+    ]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.rjust(width) if column == 2 else cell.ljust(width) for column, (cell, width) in enumerate(cells))
+        for cells in (zip(row, widths, strict=True) for row in (head, *rows))
+    ]
+    return "\n".join(line.rstrip() for line in [*lines, "", _verdict(done)]) + "\n"
+
+
+def _verdict(done: Rebuild) -> str:
+    made = [out for out in done.outputs if out.rebuilt is not None and not out.fetched]
+    fetched = sum(out.fetched for out in done.outputs)
+    start = "from its source" if done.level == "full" else "from the locked inputs of the model's stage"
+    same = f"{sum(_same(out) for out in made)} of {len(made)} outputs are the same, byte for byte"
+    note = f"; {fetched} fetched to start from, hashes verified" if fetched else ""
+    return f"{done.commit[:7]} rebuilt {start} in {done.seconds:.0f} s: {same}{note}."
+
+
+def _same(out: Compared) -> bool:
+    return out.rebuilt == out.locked
+
+
+def _size(out: Compared) -> str:
+    before, after = (f"{size:,}" if size is not None else "?" for size in (out.locked_size, out.rebuilt_size))
+    return before if out.rebuilt is None or before == after else f"{before} → {after}"
+
+
+def _digest(digest: str | None) -> str:
+    """Return what is enough of a digest to tell two apart."""
+    return "-" if digest is None else digest[:12]
+
+
+def _bytes(size: int | None) -> str:
+    return "size unknown" if size is None else f"{size:,} bytes"
+
+
+def _check_lock(state: State, commit: str) -> None:
+    """Refuse a lock that is absent or would not stand ``dvc repro``."""
+    if not state.lock.stages:
+        raise RebuildError(
+            f"{commit[:7]} has no dvc.lock: there is nothing to compare a rebuild with",
+            "Run `lockgate run` and commit dvc.lock.",
+        )
+    for item in plan(state.pipeline, state.lock, CommitFiles(state.snapshot), state.snapshot):
+        if causes := [cause for cause in item.reasons if _speaks_of_lock(state, cause)]:
+            raise LockStale(commit, item.name, "; ".join(describe(cause) for cause in causes[:3]))
+
+
+def _speaks_of_lock(state: State, cause: Reason) -> bool:
+    """Say whether a reason to run is one that ``dvc repro`` would have had before the commit, with all data there."""
+    holds_data = any(path.startswith(f"{cause.subject}/") for path in (*state.pipeline.data, *state.pipeline.producers))
+    unknown = is_address(cause.subject) or (cause.kind in ("code", "data") and holds_data)
+    return cause.kind not in ("always", "upstream", "cache") and not unknown
+
+
+def _stages(state: State, level: Level) -> tuple[Stage, ...]:
+    """Return the stages to run, in order. Refuses those that cannot be run in another place."""
+    chosen: set[str] = set()
+    if level == "full":
+        chosen = set(state.pipeline.by_name)
+    elif level == "train":
+        chosen = {_model_stage(state).name}
+        for stage in state.pipeline.stages:
+            if chosen.intersection(state.pipeline.upstream[stage.name]):
+                chosen.add(stage.name)
+    stages = tuple(stage for stage in state.pipeline.stages if stage.name in chosen)
+    for stage in stages:
+        outside = [out.path for out in stage.outs if is_address(out.path) or out.path.startswith(("/", "../"))]
+        if outside:
+            raise RebuildError(
+                f"stage '{stage.name}' writes '{outside[0]}', outside the repository: a rebuild would write over it",
+                "Let the stage write inside the repository.",
+            )
+        if stage.frozen:
+            raise RebuildError(
+                f"stage '{stage.name}' is frozen: DVC does not run it, so it cannot be rebuilt",
+                f"`dvc unfreeze {stage.name}`, then `lockgate run`.",
+            )
+    return stages
+
+
+def _model_stage(state: State) -> Stage:
+    """Return the stage that writes the model: the policy's ``model``, else the only artifact of type ``model``."""
+    from lockgate.policy import read_policy
+
+    text = state.snapshot.read(POLICY)
+    models = {name: item for name, item in state.pipeline.artifacts.items() if item.get("type") == "model"}
+    if text is not None:
+        name = read_policy(text).model
+        models = {name: state.pipeline.artifacts.get(name, {})}
+    if len(models) != 1:
+        raise RebuildError(
+            f"which stage makes the model? dvc.yaml declares {len(models)} artifacts of type model",
+            f"Name one as `model:` in {POLICY}, or rebuild with --level full.",
+        )
+    ((name, artifact),) = models.items()
+    path = str(artifact.get("path", ""))
+    makers = state.pipeline.writers(path) if path else ()
+    if len(makers) != 1:
+        raise RebuildError(
+            f"no stage makes the model '{name}': dvc.yaml declares {repr(path) if path else 'no path'} as its artifact",
+            f"Correct `artifacts:` of dvc.yaml or `model:` of {POLICY}, or rebuild with --level full.",
+        )
+    return state.pipeline.by_name[makers[0]]
+
+
+# --- doing it
+
+
+def _run(copy: Path, stages: tuple[Stage, ...], tell: Callable[[str], None]) -> None:
+    """Run the stages, whatever is known of them. Raises :class:`RebuildError` naming the one that failed."""
+    failed: list[Progress] = []
+    started = time.monotonic()
+    number = {stage.name: place for place, stage in enumerate(stages, 1)}
+
+    def follow(step: Progress) -> None:
+        if step.event == "failed":
+            failed.append(step)
+        elif step.stage:
+            what = f"ran, {step.seconds:.1f} s" if step.event == "ended" else "runs"
+            tell(f"[{number[step.stage]}/{len(stages)} {time.monotonic() - started:.0f} s] {step.stage}: {what}")
+
+    with DvcProcess(copy) as dvc:
+        code = dvc.reproduce(everywhere=False, afresh=list(number), on_progress=follow, on_output=tell)
+    if failed and failed[0].stage:
+        raise RebuildError(
+            f"stage '{failed[0].stage}' failed in the clean place: {failed[0].error}",
+            "It may need a file that is not committed, or one that it does not declare; --keep leaves the place.",
+        )
+    if code != 0:
+        raise DvcError(f"DVC ended with code {code}{f': {failed[0].error}' if failed else ''}")
+
+
+def _rows(
+    state: State, sources: Mapping[str, Recorded], made: Collection[str] = (), files: WorkspaceFiles | None = None
+) -> tuple[Compared, ...]:
+    """Return source data, then every output of every stage, beside what was ``made`` or fetched (``sources``) of it."""
+    outs = {
+        path: (stage.name, state.lock.stages[stage.name].outs[path]) for path, stage in state.pipeline.producers.items()
+    }
+    rows = [(None, record) for path, record in sources.items() if path not in outs]
+    in_order = [outs[out.path] for stage in state.pipeline.stages for out in stage.outs]
+    return tuple(_row(stage, record, sources, made, files) for stage, record in [*rows, *in_order])
+
+
+def _row(
+    stage: str | None,
+    record: Recorded,
+    sources: Mapping[str, Recorded],
+    made: Collection[str],
+    files: WorkspaceFiles | None,
+) -> Compared:
+    row = Compared(record.path, stage, record.digest, record.size)
+    if record.path in sources:
+        return replace(row, rebuilt=record.digest, rebuilt_size=record.size, fetched=True)
+    if record.path not in made or files is None:
+        return row
+    path = files.root / record.path
+    inside = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in inside)
+    digest = files.digest(record.path, legacy=record.legacy)
+    return replace(row, rebuilt=digest or "absent", rebuilt_size=size)  # a later stage may have removed it
+
+
+# --- this process
+
+
+def interrupted() -> RebuildError:
+    """Return what to say of a rebuild that was stopped."""
+    return RebuildError("interrupted; nothing is left behind", "A rebuild starts from the beginning.")

@@ -1,0 +1,427 @@
+"""``dvc repro --pull --allow-missing``, watched: what each stage did, how long it took and what was pulled for it.
+
+DVC runs in a process group of its own that ends with us, however we end. It tells us of its stages through a pipe that
+the commands of the stages do not have, so that nothing they print can pass for DVC's word.
+"""
+
+import gc
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any, Literal, Self
+
+from lockgate.dvc.objects import Cache, words
+from lockgate.dvc.pipeline import Recorded
+from lockgate.errors import LockgateError
+
+NAME = "lockgate run"
+"""What DVC notes down, in place of a command line, for the files that a run of ours has in use."""
+
+GRACE = 5.0
+"""Seconds an interrupted stage has to end by itself before it is killed."""
+
+Event = Literal["began", "ended", "failed"]
+Status = Literal["ran", "restored", "untouched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of a reproduction. ``status`` and ``seconds`` are of an ended stage, ``pulled`` in bytes; ``error`` is
+    what DVC said of a failed one. ``stage`` is empty for what belongs to no stage."""
+
+    event: Event
+    stage: str
+    status: Status | None = None
+    seconds: float = 0.0
+    pulled: int = 0
+    error: str = ""
+
+
+class DvcProcess:
+    """A process that imports DVC, which takes longer than planning does, and then reproduces once, if asked.
+
+    It leads a group of its own, which dies with this process, even if that is killed. Leaving the context ends the
+    group: it is interrupted, and if that does not help, killed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Start it in ``root``."""
+        self._events, said = os.pipe()
+        wanted, self._wanted = os.pipe()
+        program = (
+            "import sys; sys.path.insert(0, sys.argv[1])\nfrom lockgate.dvc.stages import child; child(*sys.argv[2:])"
+        )
+        source = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", program, source, str(said), str(wanted)],
+            cwd=root,
+            env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(said, wanted),
+            start_new_session=True,
+        )
+        os.close(said)
+        os.close(wanted)
+        self._asked = False
+
+    def reproduce(
+        self,
+        *,
+        everywhere: bool,
+        on_progress: Callable[[Progress], None],
+        on_output: Callable[[str], None],
+        complete: bool = False,
+        afresh: Sequence[str] = (),
+        beside: Sequence[str] = (),
+    ) -> int:
+        """Do what ``dvc repro --pull --allow-missing`` does and return its exit code; 0 is success.
+
+        With ``complete`` it does what ``dvc repro --pull`` does: at the end every output is there, pulled if the remote
+        has it, made again if not.
+
+        One thing is done better: a stage that declares an output or dependency which its lock entry does not know runs
+        (bare DVC passes over it while the file does not exist). ``everywhere`` includes the ``dvc.yaml`` files of
+        subfolders. With ``afresh`` these stages run instead, in this order and whatever is known of them, as with
+        ``dvc repro --single-item --force``: nothing is pulled or restored. The objects with the digests ``beside`` are
+        brought by somebody else meanwhile, for no stage. ``on_progress`` is told of each stage, ``on_output`` gets each
+        line that DVC or a stage prints. Both are called in the thread of the caller.
+        """
+        options: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": not complete, "pull": True}
+        if afresh:
+            options = {"targets": list(afresh), "single_item": True, "force": True}
+        self._asked = True
+        with suppress(BrokenPipeError):  # it ended: why, it says
+            os.write(self._wanted, json.dumps([options, list(beside)]).encode() + b"\n")
+        with os.fdopen(os.dup(self._events), "rb", buffering=0) as stream:
+            _listen(self._process, stream, on_progress, on_output)
+        return self._process.wait()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End whatever is still there."""
+        _end_group(self._process, ask=self._asked)
+        os.close(self._wanted)
+        os.close(self._events)
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+@contextmanager
+def stoppable(interrupted: LockgateError) -> Iterator[None]:
+    """Take SIGTERM as Ctrl-C is taken, and both as the expected end that ``interrupted`` tells of."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        raise interrupted from stopped
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _listen(
+    process: "subprocess.Popen[bytes]",
+    events: IO[bytes],
+    on_progress: Callable[[Progress], None],
+    on_output: Callable[[str], None],
+) -> None:
+    """Pass on what the child says until it ends. Events go first: what a stage prints comes after its beginning."""
+    assert process.stdout is not None  # noqa: S101 - it was asked for
+    heard, printed = _Lines(events), _Lines(process.stdout)
+    with selectors.DefaultSelector() as selector:
+        selector.register(events, selectors.EVENT_READ)
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not heard.ended:
+            ready = {key.fileobj for key, _ in selector.select()}
+            for line in heard.read() if events in ready else ():
+                on_progress(Progress(**json.loads(line)))
+            for line in printed.read() if process.stdout in ready else ():
+                on_output(line)
+            if printed.ended and process.stdout in selector.get_map():
+                selector.unregister(process.stdout)
+    process.wait()
+    _end_group(process)  # what a stage left behind may hold the output open
+    while not printed.ended:
+        for line in printed.read():
+            on_output(line)
+
+
+class _Lines:
+    """A stream's bytes as lines of text, as far as they have come."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.rest, self.ended = stream, b"", False
+
+    def read(self) -> list[str]:
+        """Wait for some bytes and return the lines that are complete (at the end: what is left)."""
+        chunk = os.read(self.stream.fileno(), 1 << 16)
+        self.ended = not chunk
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
+        if self.ended and self.rest:
+            lines, self.rest = [*lines, self.rest], b""
+        return [line.decode(errors="replace") for line in lines]
+
+
+def _end_group(process: "subprocess.Popen[bytes]", *, ask: bool = True) -> None:
+    """End every process of the child's group: ask first, and after :data:`GRACE` seconds do not ask."""
+    with suppress(ProcessLookupError, PermissionError):
+        if ask and process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def child(events: str, wanted: str) -> None:
+    """Import DVC, and reproduce with its Python API in this process, the leader of its group, once we are asked to.
+
+    ``events`` and ``wanted`` are file descriptors. What is wanted comes as a line of JSON: the options of
+    ``Repo.reproduce``, and digests (see :meth:`DvcProcess.reproduce`).
+    """
+    for descriptor in (int(events), int(wanted)):
+        os.set_inheritable(descriptor, False)  # a stage's command must not be able to speak for us
+    sys.argv = [NAME]
+    gc.disable()  # while what stays for good is loaded
+    import dvc.repo  # noqa: F401
+
+    gc.enable()
+    _parse_once()
+    asked = os.fdopen(int(wanted), "rb", buffering=0)
+    line = asked.readline()
+    if not line:
+        return
+    options, beside = json.loads(line)
+    threading.Thread(target=_die_with_parent, args=(asked,), daemon=True).start()
+    with os.fdopen(int(events), "w", buffering=1) as stream:
+        code = _reproduce(options, lambda step: stream.write(json.dumps(asdict(step)) + "\n"), frozenset(beside))
+    gc.freeze()  # or Python would look through all that DVC imported before it ends: half a second
+    sys.exit(code)
+
+
+def _parse_once() -> None:
+    """Have each YAML text parsed once: DVC reads ``dvc.yaml`` and ``dvc.lock`` anew for every stage and every pull,
+    which is most of what it costs beside the stages."""
+    from copy import deepcopy
+
+    from ruamel.yaml import YAML
+
+    parse, known = YAML.load, {}
+
+    def load(self: YAML, stream: Any) -> Any:
+        if not isinstance(stream, str) or self.typ != ["safe"]:
+            return parse(self, stream)
+        if stream not in known:
+            known[stream] = parse(self, stream)
+        return deepcopy(known[stream])
+
+    YAML.load = load  # type: ignore[method-assign]
+
+
+def _die_with_parent(lifeline: IO[bytes]) -> None:
+    lifeline.read(1)  # returns when the other end is closed, by a killed process too
+    os.killpg(0, signal.SIGKILL)
+
+
+def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object], beside: Set[str]) -> int:
+    import logging
+
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    for handler in logging.getLogger("dvc").handlers:  # warnings, and the commands that are run
+        handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name == "dvc.stage.run")
+        if not wanted.get("allow_missing"):  # what the remote lacks is made again: no news
+            handler.addFilter(lambda record: not record.getMessage().startswith("Some of the cache files"))
+    watched = None
+    try:
+        with Repo() as repo:
+            _release(repo)
+            watched = _Watched(repo, tell, beside)
+            # With no remote there is nothing to pull from, and DVC would call that a failure of the stage.
+            wanted["pull"] = wanted.get("pull", False) and bool(repo.config["core"].get("remote"))
+            repo.reproduce(**wanted, repro_fn=watched.reproduce)
+    except DvcException as error:
+        if watched is None or not watched.failed:
+            tell(Progress("failed", "", error=words(error)))
+        return 1
+    except Exception as error:  # noqa: BLE001 - a store's own errors reach us through DVC as they are
+        traceback.print_exc()
+        tell(Progress("failed", "", error=words(error)))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _release(repo: Any) -> None:
+    """Forget what earlier runs of ours had in use when they were killed.
+
+    DVC does so itself when the process is gone, but takes one that nobody has waited for as alive, for ever. Only one
+    run of ours is at work in a project, and this is it.
+    """
+    from dvc.lock import make_lock
+
+    notes = Path(repo.tmp_dir, "rwlock")
+    guard = make_lock(
+        f"{notes}.lock", tmp_dir=repo.tmp_dir, hardlink_lock=repo.config["core"].get("hardlink_lock", False)
+    )
+    with guard, suppress(FileNotFoundError):
+        try:
+            held = json.loads(notes.read_text())
+        except ValueError:  # cut short by a kill: it tells nothing, and DVC would refuse to go on
+            notes.unlink()
+            return
+        read = {path: [one for one in users if one["cmd"] != NAME] for path, users in held.get("read", {}).items()}
+        write = {path: user for path, user in held.get("write", {}).items() if user["cmd"] != NAME}
+        partial = notes.with_name(f"rwlock.{os.getpid()}")
+        partial.write_text(json.dumps({"write": write, "read": {path: users for path, users in read.items() if users}}))
+        partial.replace(notes)
+
+
+class _Watched:
+    """Reproduces stages as ``dvc repro`` does, and tells of each."""
+
+    def __init__(self, repo: Any, tell: Callable[[Progress], object], beside: Set[str]) -> None:
+        self.tell, self.cache, self.failed = tell, Cache(Path(repo.cache.local_cache_dir)), False
+        self.growth, self.inputs = _Growth(self.cache, beside), _Inputs(repo)
+        self.restored: set[str] = set()
+        self._restore, repo.stage_cache.restore = repo.stage_cache.restore, self.restore
+        self._pull, repo.stage_cache.pull = repo.stage_cache.pull, self.pull_run_cache
+
+    def reproduce(self, stage: Any, **options: Any) -> Any:
+        """Reproduce one stage; DVC calls this for each, in order."""
+        if not stage.cmd:
+            return _as_dvc(stage, options)
+        self.tell(Progress("began", stage.addressing))
+        started = time.monotonic()
+        try:
+            if _is_changed(stage, options.get("upstream")):
+                if options.get("pull"):
+                    self.inputs.complete(stage)
+                options["allow_missing"] = False  # or outputs that were not written were recorded without a hash
+            result = _as_dvc(stage, options)
+        except Exception as error:
+            self.failed = True
+            self.tell(Progress("failed", stage.addressing, seconds=time.monotonic() - started, error=words(error)))
+            raise
+        status: Status = "untouched" if result is None else "restored" if stage.addressing in self.restored else "ran"
+        made = _made(self.cache, stage) if status == "ran" else set()
+        pulled = self.growth.since(made)
+        self.tell(Progress("ended", stage.addressing, status, time.monotonic() - started, pulled))
+        return result
+
+    def pull_run_cache(self, *arguments: Any, **options: Any) -> Any:
+        """Stand in for DVC's, and tell how much it was."""
+        copied = self._pull(*arguments, **options)
+        files = (self.cache.folder / "runs" / key[:2] / key / value for key, value in copied)
+        self.tell(Progress("ended", "", pulled=sum(file.stat().st_size for file in files)))
+        return copied
+
+    def restore(self, stage: Any, **options: Any) -> None:
+        """Stand in for DVC's, and remember which stages need not run for it."""
+        self._restore(stage, **options)
+        self.restored.add(stage.addressing)
+
+
+def _is_changed(stage: Any, upstream: Any) -> bool:
+    """Say whether DVC will run a stage. One whose lock entry does not know all that it declares is made to run."""
+    from dvc.dependency import Dependency
+
+    declared = [item for item in (*stage.outs, *stage.deps) if not item.IS_DEPENDENCY or type(item) is Dependency]
+    if not stage.frozen and any(not item.hash_info for item in declared):
+        stage.cmd_changed = True
+    return bool(stage.changed(True, upstream))
+
+
+def _as_dvc(stage: Any, options: dict[str, Any]) -> Any:
+    """Do what ``dvc repro`` does with a stage: the lock is written after each."""
+    result = stage.reproduce(**options)
+    if result is not None:
+        stage.dump(update_pipeline=False)
+    return result
+
+
+class _Inputs:
+    """Pulls what a stage reads, at once. DVC would do it by the piece, and read all of the pipeline's files anew for
+    each: half a second. And of a tracked folder it would pull one file for one stage, and the next stage, that reads
+    the folder, would run on that."""
+
+    def __init__(self, repo: Any) -> None:
+        self.repo = repo
+
+    @cached_property
+    def _outs(self) -> dict[str, Any]:
+        """What is made or tracked, by path. Read once a run, when DVC has read it all anyway."""
+        return {out.fs_path: out for stage in self.repo.index.stages for out in stage.outs}
+
+    @cached_property
+    def _read(self) -> Set[str]:
+        """Those of the outs that a stage reads as a whole."""
+        return self._outs.keys() & {dep.fs_path for stage in self.repo.index.stages for dep in stage.deps}
+
+    def complete(self, stage: Any) -> None:
+        """Pull the folders that hold a file which the stage reads, then the files that are not here."""
+        for dep in stage.deps:
+            whole = next((folder for folder in self._read if dep.fs_path.startswith(f"{folder}{os.sep}")), None)
+            if whole and not Path(whole).exists():
+                self.repo.pull(whole)
+        read = [self._outs[dep.fs_path] for dep in stage.deps if dep.fs_path in self._outs and not dep.exists]
+        files = [out for out in read if out.hash_info and not out.hash_info.isdir and out.use_cache and not out.remote]
+        with suppress(Exception):  # whatever it is, DVC meets it again when it pulls what is still missing, and tells
+            self.repo.cloud.pull([out.hash_info for out in files])
+            for out in files:
+                out.checkout()
+
+
+def _made(cache: Cache, stage: Any) -> set[str]:
+    """Return the digests of all that a stage has just written."""
+    records = [Recorded("", out.hash_info.value) for out in stage.outs if out.hash_info]
+    digests = {record.digest for record in records}
+    for record in records:
+        if record.is_folder:
+            with suppress(FileNotFoundError):
+                digests.update(cache.entries(record).values())
+    return digests
+
+
+class _Growth:
+    """What has come into the cache since the last look."""
+
+    def __init__(self, cache: Cache, beside: Set[str]) -> None:
+        self.cache, self.known = cache, {*self._objects(cache), *beside}
+
+    def since(self, made: set[str]) -> int:
+        """Return the bytes of new objects that were not ``made`` here: what was pulled."""
+        found = self._objects(self.cache)
+        new = found.keys() - self.known
+        self.known |= new
+        return sum(found[digest].stat().st_size for digest in new - made)
+
+    @staticmethod
+    def _objects(cache: Cache) -> dict[str, os.DirEntry[str]]:
+        found = {}
+        for folder in [*cache.folder.glob("files/md5/??"), *cache.folder.glob("[0-9a-f][0-9a-f]")]:
+            found.update({folder.name + entry.name: entry for entry in os.scandir(folder)})
+        return found

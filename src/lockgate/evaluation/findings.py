@@ -1,0 +1,270 @@
+"""What two revisions offer for judgement, and what the policy says to it: metrics, slices, data checks, gates.
+
+Files come from git, the working tree, DVC's cache or (only those that are named by the policy) its remote. What cannot
+be had is told in words; a broken revision never stops the judgement of the other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lockgate import git, policy
+from lockgate.dvc.objects import DvcError, WorkspaceFiles, content_digest, local_file, read_file
+from lockgate.dvc.pipeline import Stage, State
+from lockgate.errors import LockgateError
+from lockgate.evaluation import compare, gates
+from lockgate.evaluation.compare import Judged, Side
+from lockgate.evaluation.metric_files import Unreadable, document
+from lockgate.policy import Policy
+from lockgate.result import CheckFailure, DataChecks, FileChange, GateOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOfBoth:
+    """The policy that judges, which is base's wherever base has one; what head changes about it, and the doubts.
+
+    ``broken`` is why head's own policy cannot be used, which no head may pass with.
+    """
+
+    policy: Policy
+    change: FileChange | None
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+    broken: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The judgement: by which policy, what was compared, and one outcome a gate."""
+
+    policies: PolicyOfBoth
+    judged: Judged
+    checks: DataChecks | None
+    gates: tuple[GateOutcome, ...]
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that judged."""
+        return self.policies.policy
+
+
+def find(
+    root: Path, base: State | None, head: State, *, intervals: bool = True, more: tuple[policy.Gate, ...] = ()
+) -> Findings:
+    """Judge ``head`` against ``base`` (``None``: a first commit), by the policy's gates and then by ``more``. Raises
+    :class:`LockgateError` if there is no policy at all, or none that can be read."""
+    policies = read_policies(base, head)
+    judging = replace(policies.policy, gates=policies.policy.gates + more)
+    sides = [side(root, state, judging) if state else None for state in (base, head)]
+    assert sides[1] is not None  # noqa: S101  head is given
+    judged = compare.compare(judging, sides[0], sides[1], intervals=intervals)
+    checks = data_checks(root, head, judging.validation) if judging.validation else None
+    model_bytes, no_model = model_size(root, head, judging.model)
+    evidence = gates.Evidence(
+        has_base=base is not None,
+        metrics=judged.metrics,
+        slices=judged.slices,
+        comparison=judged.comparison,
+        checks=checks,
+        model_bytes=model_bytes,
+        no_model=no_model,
+        unsliced="base has no predictions to compare with" if sides[0] and sides[0].absent else "",
+    )
+    return Findings(policies, judged, checks, gates.evaluate(judging, evidence))
+
+
+def read_policies(base: State | None, head: State) -> PolicyOfBoth:
+    """Return the policy that judges. Metrics, predictions and plots that only head's policy names are shown too, but
+    no definition or gate of base's is replaced by head's."""
+    texts = [state.snapshot.read(policy.FILE) if state else None for state in (base, head)]
+    problems: list[str] = []
+    read: list[Policy | None] = []
+    for name, text in zip(("base", "head"), texts, strict=True):
+        try:
+            read.append(None if text is None else policy.read_policy(text))
+            problems.append("")
+        except LockgateError as error:
+            read.append(None)
+            problems.append(f"{error} (in {name})")
+    before, after = read
+    if before is None and after is None:
+        if base is None or texts[0] is None:
+            _no_policy(texts[1])
+        raise LockgateError(problems[0] or problems[1], f"Correct {policy.FILE} in base and head.")
+    change = _file_change(texts[0], texts[1])
+    doubts = [f"{problems[0]}: head's own policy judges."] if problems[0] else []
+    if before is None or after is None:
+        if base is not None and texts[0] is None:
+            doubts.append("Base has no policy: head's own judges it.")
+        if texts[1] is None:
+            doubts.append("Head removes the policy.")
+        only = before or after
+        assert only is not None  # noqa: S101  one of them was read
+        return PolicyOfBoth(only, change, (), tuple(doubts), problems[1])
+    notes = gates.policy_changes(before, after)
+    weaker = ("The policy changes; base's policy judges.",) if notes else ()
+    return PolicyOfBoth(_widened(before, after), change, notes, weaker, "")
+
+
+def side(root: Path, state: State, judging: Policy) -> Side:
+    """Return what ``state`` offers to a comparison by the policy ``judging``."""
+    files = {metric.file: _or_reason(root, state, metric.file) for metric in judging.metrics}
+    if judging.predictions is None:
+        return Side(files)
+    path = judging.predictions.file
+    try:
+        kept = as_recorded(root, state, path)
+        found = local_file(root, kept, path) or kept.snapshot.read(path)
+    except DvcError as error:
+        return Side(files, None, str(error))
+    return Side(files, found, "", absent=found is None)
+
+
+def read(root: Path, state: State, path: str) -> bytes | None:
+    """Return the bytes of a file as ``state`` has it, ``None`` if it has none. Raises :class:`DvcError`.
+
+    What a stage leaves to git is git's (or the working tree's) alone: DVC may still hold an old run's copy of it.
+    """
+    stage = state.pipeline.producers.get(path)
+    if stage is not None and not _is_cached(stage, path):
+        return state.snapshot.read(path)
+    return read_file(root, as_recorded(root, state, path), path)
+
+
+def as_recorded(root: Path, state: State, path: str) -> State:
+    """Return the state to read ``path`` from: the working tree's own, unless its file is not the one that its lock
+    records. Then the recorded one counts (in the cache or the remote), as it would in a fresh clone."""
+    stage = state.pipeline.producers.get(path)
+    record = state.pipeline.recorded(state.lock, path)
+    if state.snapshot.commit or stage is None or record is None or not _is_cached(stage, path):
+        return state
+    if WorkspaceFiles(root).digest(path, legacy=record.legacy) in (record.digest, None) or git.head(root) is None:
+        return state
+    return replace(state, snapshot=git.snapshot(root, "HEAD"))
+
+
+def _is_cached(stage: Stage, path: str) -> bool:
+    return next(out.cached for out in stage.outs if out.path == path)
+
+
+def data_checks(root: Path, state: State, path: str) -> DataChecks:
+    """Sum up the validation file of ``state``; a file that is not there or not of the agreed form gives a note."""
+    data = _or_reason(root, state, path)
+    try:
+        if isinstance(data, Unreadable):
+            raise data
+        if data is None:
+            raise Unreadable(f"there is no {path}")
+        tables = _tables(document(data, path), path)
+    except Unreadable as reason:
+        return DataChecks(0, 0, (), str(reason))
+    failed = [failure for _, failures in tables for failure in failures]
+    order = sorted(failed, key=lambda one: (one.severity != "critical", one.table, one.column, one.rule))
+    return DataChecks(len(tables), sum(count for count, _ in tables), tuple(order))
+
+
+def model_size(root: Path, state: State, name: str) -> tuple[int | None, str]:
+    """Return the bytes of the artifact ``name`` of ``dvc.yaml``, or ``None`` and the reason."""
+    path = state.pipeline.artifacts.get(name, {}).get("path")
+    if not isinstance(path, str):
+        return None, f"dvc.yaml declares no artifact '{name}' with a path"
+    record = state.pipeline.recorded(state.lock, path)
+    if record is not None and record.path == path and record.size is not None:
+        return record.size, ""
+    try:
+        data = _or_reason(root, state, path)
+    except IsADirectoryError:
+        return None, f"'{path}' is a folder of unknown size"
+    if data is None or isinstance(data, Unreadable):
+        return None, str(data) if data else f"there is no '{path}'"
+    return len(data), ""
+
+
+def _or_reason(root: Path, state: State, path: str) -> bytes | Unreadable | None:
+    try:
+        return read(root, state, path)
+    except DvcError as error:
+        return Unreadable(str(error))
+
+
+def _no_policy(text: bytes | None) -> None:
+    if text is None:
+        raise policy.NoPolicy
+    policy.read_policy(text)  # head's own error, with its place
+
+
+def _file_change(before: bytes | None, after: bytes | None) -> FileChange | None:
+    if before == after:
+        return None
+    return FileChange(
+        policy.FILE,
+        "policy",
+        "added" if before is None else "removed" if after is None else "changed",
+        size_before=None if before is None else len(before),
+        size_after=None if after is None else len(after),
+        digest_before=None if before is None else content_digest(before),
+        digest_after=None if after is None else content_digest(after),
+    )
+
+
+def _widened(base: Policy, head: Policy) -> Policy:
+    names = {metric.name for metric in base.metrics}
+    new = tuple(metric for metric in head.metrics if metric.name not in names)
+    return replace(
+        base,
+        metrics=base.metrics + new,
+        predictions=base.predictions or head.predictions,
+        validation=base.validation or head.validation,
+        plots=head.plots,
+        seed=head.seed,
+    )
+
+
+# --- the validation file
+
+
+def _tables(value: Any, path: str) -> list[tuple[int, list[CheckFailure]]]:
+    """Return for each table its number of expectations and those that failed. Raises :class:`Unreadable`."""
+    take = _Taker(path)
+    found = []
+    tables = take(value, "tables", list)
+    take(value, "success", bool)
+    for table in tables:
+        name = take(table, "table", str)
+        count = take(table, "expectations", int)
+        results = [_result(take, name, result) for result in take(table, "results", list)]
+        if count < len(results):
+            raise Unreadable(f"{path} is not of the agreed form: '{name}' has more results than expectations")
+        found.append((count, [failure for failure in results if failure is not None]))
+    return found
+
+
+def _result(take: "_Taker", table: str, result: Any) -> CheckFailure | None:
+    severity = take(result, "severity", str)
+    if severity not in ("critical", "warning"):
+        raise Unreadable(f"{take.path} is not of the agreed form: severity '{severity}'")
+    examples = tuple(str(example) for example in take(result, "examples", list))
+    failure = CheckFailure(
+        table,
+        take(result, "column", str),
+        take(result, "rule", str),
+        "critical" if severity == "critical" else "warning",
+        take(result, "failures", int),
+        examples,
+    )
+    return None if take(result, "success", bool) else failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Taker:
+    path: str
+
+    def __call__(self, value: Any, key: str, kind: type | Callable[..., Any]) -> Any:
+        """Return ``value[key]`` if it has the type ``kind``. Raises :class:`Unreadable` naming the key."""
+        found = value.get(key) if isinstance(value, dict) else None
+        if key == "column" and found is None and isinstance(value, dict):
+            return ""  # an expectation on a whole table
+        if type(found) is not kind:
+            raise Unreadable(f"{self.path} is not of the agreed form: '{key}' is missing or no {kind.__name__}")
+        return found

@@ -1,0 +1,244 @@
+"""Two files of per-row predictions, joined on their key: which rows base and head share, and whether that is sound.
+
+Only the columns that are needed are read, one at a time for both sides, and a key is a number per row, so that five
+million rows take a few hundred megabytes.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from lockgate.formatting import count
+from lockgate.policy import Predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Labels = NDArray[np.bool_]
+    Indices = NDArray[np.int64]
+
+MOST_SLICES = 1000  # values of a slice column; a column with more is a key, not a way to slice
+
+
+class Refused(Exception):  # noqa: N818  an answer, not an error of the program
+    """Base and head cannot be compared row by row. ``str()`` is the reason in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One side: label and score of each row, in the file's order."""
+
+    label: "Labels"
+    score: "Floats"
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The shared rows (as positions in :attr:`Shared.label`) that have ``value`` in ``column``."""
+
+    column: str
+    value: str
+    rows: "Indices"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The rows that both sides have, in base's order: one label, two scores, and the slices of base's columns."""
+
+    base: Scored
+    head: Scored
+    label: "Labels"
+    score_base: "Floats"
+    score_head: "Floats"
+    slices: tuple[Slice, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class File:
+    """A predictions file: Parquet, or CSV by its ending. ``side`` is ``base`` or ``head``, for the messages."""
+
+    side: str
+    name: str
+    source: Path | bytes
+
+    def column(self, name: str) -> Any:
+        """Return one column as a pyarrow ``ChunkedArray``. Raises :class:`Refused`."""
+        return self.columns((name,)).column(0)
+
+    def columns(self, names: tuple[str, ...]) -> Any:
+        """Return some columns as a pyarrow ``Table``, in the order of ``names``. Raises :class:`Refused`."""
+        import pyarrow as pa
+
+        source = BytesIO(self.source) if isinstance(self.source, bytes) else str(self.source)
+        try:
+            if PurePosixPath(self.name).suffix.lower() == ".csv":
+                from pyarrow import csv
+
+                every = csv.read_csv(source)
+                missing = [name for name in names if name not in every.column_names]
+                table = every if missing else every.select(list(names))
+            else:
+                from pyarrow import parquet
+
+                opened = parquet.ParquetFile(source)
+                missing = [name for name in names if name not in opened.schema_arrow.names]
+                table = opened.read(columns=[] if missing else list(names))
+        except (pa.ArrowException, OSError) as error:
+            raise Refused(f"{self} cannot be read: {str(error).splitlines()[0]}") from error
+        if missing:
+            raise Refused(f"{self} has no column '{missing[0]}'")
+        return table.select(list(names))
+
+    def __str__(self) -> str:
+        """Say which file it is, as a message does."""
+        return f"{self.name} of {self.side}"
+
+
+def read_scored(what: Predictions, file: File) -> Scored:
+    """Return label and score of every row. Raises :class:`Refused` for no rows, labels that are not two classes
+    written 0 and 1, and scores that are no numbers."""
+    import numpy as np
+    import pyarrow as pa
+
+    table = file.columns((what.label, what.score))
+    if table.num_rows == 0:
+        raise Refused(f"{file} has no rows")
+    label, score = table.column(0), table.column(1)
+    try:
+        labels = label.cast(pa.float64() if not pa.types.is_boolean(label.type) else pa.int8()).to_numpy()
+        scores = np.asarray(score.cast(pa.float64()).to_numpy(), dtype=np.float64)
+    except pa.ArrowException as error:
+        raise Refused(f"'{what.label}' or '{what.score}' of {file} holds what is no number") from error
+    if not np.isin(labels, (0, 1)).all():
+        raise Refused(f"'{what.label}' of {file} has values other than 0 and 1")
+    wrong = int((~np.isfinite(scores)).sum())
+    if wrong:
+        raise Refused(f"{wrong:,} of {len(scores):,} scores of {file} are missing, NaN or infinite")
+    return Scored(labels.astype(np.bool_), scores)
+
+
+def join(what: Predictions, base: File, head: File, scored: tuple[Scored, Scored]) -> Shared:
+    """Return the rows that base and head share.
+
+    Raises :class:`Refused` where a key is missing or stands twice, where no row is shared, and where a shared row has
+    another label on the other side: then one of the two was not scored against what happened.
+    """
+    import numpy as np
+
+    key_base, key_head = _keys(what, base, head)
+    order_base, order_head = np.argsort(key_base, kind="stable"), np.argsort(key_head, kind="stable")
+    _refuse_duplicates(what, base, key_base, order_base)
+    _refuse_duplicates(what, head, key_head, order_head)
+    ranked = key_base[order_base]
+    place = np.minimum(np.searchsorted(ranked, key_head), len(ranked) - 1)
+    rows_head = np.flatnonzero(ranked[place] == key_head)
+    rows_base = order_base[place[rows_head]]
+    if not len(rows_base):
+        raise Refused(f"{base} and {head} share no row: no value of {', '.join(what.key)} occurs in both")
+    in_base_order = np.argsort(rows_base, kind="stable")
+    rows_base, rows_head = rows_base[in_base_order], rows_head[in_base_order]
+    label = scored[0].label[rows_base]
+    other = int((label != scored[1].label[rows_head]).sum())
+    if other:
+        raise Refused(f"'{what.label}' differs between base and head on {other:,} of {len(label):,} shared rows")
+    slices, notes = _slices(what, base, rows_base)
+    return Shared(
+        scored[0], scored[1], label, scored[0].score[rows_base], scored[1].score[rows_head], slices, tuple(notes)
+    )
+
+
+def _keys(what: Predictions, base: File, head: File) -> "tuple[Indices, Indices]":
+    """Number the rows of both sides so that two rows have the same number exactly if all key columns are equal."""
+    import numpy as np
+
+    keys: Indices | None = None
+    spread = 1
+    rows = 0
+    for name in what.key:
+        of_base, of_head = base.column(name), head.column(name)
+        for file, column in ((base, of_base), (head, of_head)):
+            if column.null_count:
+                raise Refused(f"'{name}' of {file}, part of the key, is empty in {count(column.null_count, 'row')}")
+        codes, values = _codes(name, of_base, of_head)
+        rows = len(of_base)
+        if keys is None:
+            keys = codes
+        else:
+            if spread * values >= 2**62:
+                distinct, keys = np.unique(keys, return_inverse=True)
+                spread = len(distinct)
+            keys = keys * values + codes
+        spread *= values
+    assert keys is not None  # noqa: S101  the policy names at least one key column
+    return keys[:rows], keys[rows:]
+
+
+def _codes(name: str, base: Any, head: Any) -> "tuple[Indices, int]":
+    """Number the values of one column, base's rows before head's; return the numbers and how many values there are."""
+    import numpy as np
+    import pyarrow as pa
+
+    base, head = _plain(base), _plain(head)
+    if base.type != head.type:
+        try:
+            head = head.cast(base.type)
+        except pa.ArrowException as error:
+            raise Refused(f"'{name}' is {base.type} in base and {head.type} in head") from error
+    both = pa.chunked_array([*base.chunks, *head.chunks], type=base.type).dictionary_encode().unify_dictionaries()
+    codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in both.chunks])
+    return codes.astype(np.int64), max(1, len(both.chunk(0).dictionary))
+
+
+def _plain(column: Any) -> Any:
+    import pyarrow as pa
+
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _refuse_duplicates(what: Predictions, file: File, keys: "Indices", order: "Indices") -> None:
+    import numpy as np
+
+    ranked = keys[order]
+    double = np.flatnonzero(ranked[1:] == ranked[:-1])
+    if len(double):
+        row = file.columns(what.key).slice(int(order[double[0]]), 1).to_pylist()[0]
+        example = ", ".join(f"{name} {value}" for name, value in row.items())
+        raise Refused(f"the key of {count(len(double), 'row')} of {file} stands twice, for example {example}")
+
+
+def _slices(what: Predictions, base: File, rows: "Indices") -> tuple[tuple[Slice, ...], list[str]]:
+    found: list[Slice] = []
+    notes: list[str] = []
+    for column in what.slices:
+        try:
+            values = base.column(column)
+        except Refused as reason:
+            notes.append(f"no slices by {column}: {reason}")
+            continue
+        slices = list(_values(column, values, rows))
+        if len(slices) > MOST_SLICES:
+            notes.append(f"no slices by {column}: it has {len(slices):,} values, more than {MOST_SLICES:,}")
+            continue
+        found += slices
+    return tuple(found), notes
+
+
+def _values(column: str, values: Any, rows: "Indices") -> "Iterator[Slice]":
+    import numpy as np
+    import pyarrow as pa
+
+    encoded = _plain(values).dictionary_encode(null_encoding="encode").unify_dictionaries()
+    codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks])[rows]
+    names = encoded.chunk(0).dictionary.cast(pa.string()).to_pylist()
+    order = np.argsort(codes, kind="stable")
+    edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    for code, name in enumerate(names):
+        chosen = order[edges[code] : edges[code + 1]]
+        if len(chosen):
+            yield Slice(column, "(missing)" if name is None else name, chosen)

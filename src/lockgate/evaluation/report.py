@@ -1,0 +1,157 @@
+"""``lockgate report``: what changed between two revisions, and whether it is noise.
+
+Derived from what git and DVC recorded of the two revisions, so that it is the same wherever it is made. Nothing is run
+(but with ``--seeds``); of DVC's files only those that the policy names are read, fetched one by one where need be.
+"""
+
+import argparse
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from lockgate import git
+from lockgate.dvc.objects import CommitFiles, DvcError, Files, WorkspaceFiles
+from lockgate.dvc.pipeline import Lock, Pipeline, PipelineError, State, read_state
+from lockgate.evaluation import changes
+from lockgate.evaluation.findings import Findings, find, read
+from lockgate.evaluation.metric_files import curve
+from lockgate.evaluation.verdict import verdict
+from lockgate.git import Snapshot
+from lockgate.policy import Plot
+from lockgate.result import Curve, Execution, LockStatus, Result, Revision
+
+WORKSPACE = "workspace"
+
+
+def add_revisions(parser: argparse.ArgumentParser) -> None:
+    """Declare which revisions to compare: shared by the commands that judge."""
+    parser.add_argument("--base", metavar="REV", help="compare with this (default: merge base with the default branch)")
+    parser.add_argument("--head", metavar="REV", default=WORKSPACE, help="what to judge (default: workspace)")
+    parser.add_argument("--no-intervals", action="store_true", help="leave the row by row comparison out: quicker")
+
+
+def revisions(root: Path, base: str | None, head: str) -> tuple[Snapshot | None, Snapshot]:
+    """Return base and head. Without ``base``: where head left the default branch; if head is on it, the commit before;
+    ``None`` if there is none. The label of a base that is a merge base is the branch's name, whoever named it how."""
+    current = git.snapshot(root, head)
+    tip = current.commit or git.head(root)
+    if tip is None:
+        return (git.snapshot(root, base) if base else None), current
+    try:
+        branch = git.default_branch(root)
+        fork = git.merge_base(root, tip, branch)
+    except git.GitError:
+        if base is None:
+            raise
+        return git.snapshot(root, base), current
+    label = branch.removeprefix("origin/")
+    if base is not None:
+        chosen = git.snapshot(root, base)
+        return (git.Commit(root, label, fork) if chosen.commit == fork else chosen), current
+    if fork != current.commit:
+        return git.Commit(root, label, fork), current
+    try:
+        return git.Commit(root, f"{head}~1", git.resolve(root, f"{tip}~1")), current
+    except git.UnknownRevision:
+        return None, current
+
+
+def build(
+    root: Path,
+    base: Snapshot | None,
+    head: Snapshot,
+    *,
+    intervals: bool = True,
+    lock: LockStatus | None = None,
+    execution: Execution | None = None,
+) -> Result:
+    """Return the result of comparing ``base`` (``None``: a first commit) with ``head``.
+
+    ``lock`` and ``execution`` are a run's, if one stands behind head. Raises :class:`LockgateError` where head's
+    pipeline or both policies cannot be read; a broken base is told in the notes.
+    """
+    after = read_state(head)
+    before, doubts = base_state(base)
+    findings = find(root, before, after, intervals=intervals)
+    files_before = _files(root, base) if base else None
+    files_after = _files(root, head)
+    stages = changes.stage_changes(before, after, files_after)
+    params = changes.param_changes(before, after) if before else ()
+    files = changes.file_changes(before, files_before, after, files_after) if before and files_before else ()
+    if findings.policies.change and before:
+        files = (findings.policies.change, *(one for one in files if one.path != findings.policies.change.path))
+    if isinstance(files_after, WorkspaceFiles):
+        files_after.remember()
+    every_doubt = (*doubts, *findings.policies.doubts)
+    judged = findings.judged
+    return readable(
+        Result(
+            model=findings.policy.model,
+            base=Revision(base.label, base.commit) if base else None,
+            head=Revision(head.label, head.commit),
+            verdict=verdict(findings, stages, every_doubt, first=base is None),
+            lock=lock or LockStatus("local"),
+            comparison=judged.comparison,
+            metrics=judged.metrics,
+            gates=findings.gates,
+            stages=stages,
+            params=params,
+            files=files,
+            checks=findings.checks,
+            slices=judged.slices,
+            curves=tuple(_curve(root, plot, before, after) for plot in findings.policy.plots),
+            notes=_notes(findings, every_doubt),
+            execution=execution,
+        )
+    )
+
+
+T = TypeVar("T")
+
+
+def readable(value: T) -> T:
+    """Return ``value`` with every text in it fit for UTF-8: what is none in a file's name is written as an escape."""
+    found: Any = value
+    if isinstance(value, str):
+        found = value.encode("utf-8", "backslashreplace").decode()
+    elif isinstance(value, tuple):
+        found = tuple(readable(item) for item in value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        found = replace(value, **{field.name: readable(getattr(value, field.name)) for field in fields(value)})
+    return cast("T", found)
+
+
+def base_state(base: Snapshot | None) -> tuple[State | None, list[str]]:
+    """Return what base's files say. A base whose pipeline is broken counts as one without stages, and that is said."""
+    if base is None:
+        return None, []
+    try:
+        return read_state(base), []
+    except PipelineError as error:
+        return State(base, Pipeline(), Lock()), [
+            f"Base's pipeline cannot be read, so nothing of it is compared: {error}"
+        ]
+
+
+def _files(root: Path, snapshot: Snapshot) -> Files:
+    return WorkspaceFiles(root) if snapshot.commit is None else CommitFiles(snapshot)
+
+
+def _curve(root: Path, plot: Plot, base: State | None, head: State) -> Curve:
+    contents: list[bytes | None] = []
+    missing: list[str] = []
+    for name, state in (("base", base), ("head", head)):
+        try:
+            contents.append(read(root, state, plot.file) if state else None)
+        except DvcError as error:
+            contents.append(None)
+            missing.append(f"{name}: {error}")
+    drawn = curve(plot, contents[0], contents[1], has_base=base is not None)
+    return replace(drawn, note="; ".join(missing)) if missing else drawn
+
+
+def _notes(findings: Findings, doubts: tuple[str, ...]) -> tuple[str, ...]:
+    judged = findings.judged
+    gone = [f"Metric {one.name} is gone: {one.note}." for one in judged.metrics if one.judgement == "removed"]
+    broken = (findings.policies.broken,) if findings.policies.broken else ()
+    return tuple(dict.fromkeys((*broken, *doubts, *findings.policies.notes, *judged.doubts, *judged.notes, *gone)))

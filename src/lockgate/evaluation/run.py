@@ -1,0 +1,322 @@
+"""``lockgate run``: run what changed, watched, then show the result.
+
+With ``--base`` it starts from that revision's locks, as a pull request's check does: the author's own lock is kept
+aside and compared with what came out. It is put back if the run does not end well, by the next run if need be.
+"""
+
+import fcntl
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from lockgate.dvc.objects import DvcError, WorkspaceFiles
+from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock
+from lockgate.dvc.plan import StagePlan, describe, needed_pipeline, plan
+from lockgate.dvc.stages import DvcProcess, Progress
+from lockgate.errors import LockgateError
+from lockgate.evaluation import report
+from lockgate.evaluation.prefetch import bringing
+from lockgate.files import write_whole
+from lockgate.formatting import size
+from lockgate.git import Snapshot, Workspace, snapshot
+from lockgate.policy import FILE as POLICY
+from lockgate.result import Execution, LockStatus, Reason, Result, StageRun, Verdict
+
+LOG_LINES = 40
+
+
+class StageFailed(LockgateError):  # noqa: N818 - named for what the user reads
+    """A stage's command, or getting at what it needs, failed. ``execution`` is what was done until then, ``result``
+    what can be said all the same."""
+
+    def __init__(self, execution: Execution, result: Result | None) -> None:
+        """Name the stage and show the end of what it said."""
+        self.execution, self.result = execution, result
+        quoted = "".join(f"\n  | {line}" for line in execution.log.splitlines())
+        super().__init__(
+            f"stage '{execution.failed_stage}' failed; the end of its log:{quoted}",
+            "Correct it and run `lockgate run` again: the stages before it are not run twice.",
+        )
+
+
+class Interrupted(LockgateError):  # noqa: N818
+    """The user, or the machine, stopped the run."""
+
+    def __init__(self, stage: str | None, log: str) -> None:
+        """Name the stage that was at work, if one was, and show the end of what it said."""
+        quoted = "".join(f"\n  | {line}" for line in log.splitlines())
+        place = f" in stage '{stage}'; the end of its log:{quoted}" if stage else ""
+        super().__init__(f"interrupted{place}", "`lockgate run` continues: what is done is not done twice.")
+
+
+def run(root: Path, base: str | None, dvc: DvcProcess, *, complete: bool = False) -> tuple[Result | None, Execution]:
+    """Run what changed; return the result, ``None`` if nothing says what to judge by, and what was done.
+
+    Starts from the locks of ``base``, if that is given. Raises :class:`StageFailed`, with what can be said all the
+    same, and :class:`Interrupted`; the author's locks are in their places then.
+    """
+    with alone(root):
+        put_back(root)
+        planned = Planned.of(root, base)
+        current = Workspace(root)
+        claims = _claims(planned.pipeline, planned.files, current) if planned.base else {}
+        planned.files.remember()
+        with _starting_from(root, planned.locks):
+            recorder = Recorder(planned.pipeline, planned.plans)
+            with bringing(root, planned.base) as beside:
+                _reproduce(dvc, recorder, complete=complete, beside=beside.digests)
+            recorder.pulled += beside.pulled
+            after = read_lock(current, planned.pipeline)
+            execution = recorder.execution(after)
+            status = _lock_status(claims, after, planned.pipeline) if planned.base else None
+            if not recorder.failed:
+                return _result(root, base, execution, status), execution
+            result = None
+            with suppress(LockgateError):
+                result = _result(root, base, execution, status)
+            raise StageFailed(execution, result)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a run starts from, and what it will do. ``locks`` are base's, if there is one: see :func:`_locks_of`."""
+
+    pipeline: Pipeline
+    files: WorkspaceFiles
+    base: Snapshot | None
+    locks: dict[str, str] | None
+    plans: tuple[StagePlan, ...]
+
+    @classmethod
+    def of(cls, root: Path, revision: str | None) -> Self:
+        """Read the pipeline and the locks of the revision to start from (``None``: the working tree's), and plan."""
+        current, files = Workspace(root), WorkspaceFiles(root)
+        pipeline = needed_pipeline(current)
+        base = snapshot(root, revision) if revision else None
+        locks = _locks_of(base, pipeline) if base else None
+        start = Lock() if locks == {} else read_lock(base or current, pipeline)
+        return cls(pipeline, files, base, locks, plan(pipeline, start, files, current))
+
+
+@dataclass
+class Recorder:
+    """Hears of every step of a run and says it on stderr as it goes."""
+
+    pipeline: Pipeline
+    plans: tuple[StagePlan, ...]
+    runs: dict[str, StageRun] = field(default_factory=dict)
+    at_work: str | None = None
+    failed: Progress | None = None
+    pulled: int = 0
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    started: float = field(default_factory=time.monotonic)
+
+    def progress(self, step: Progress) -> None:
+        """Take note of one step."""
+        self.pulled += step.pulled
+        if step.event == "failed":
+            self.failed = step
+            self.runs[step.stage] = StageRun(step.stage, "failed", step.seconds, step.pulled)
+            self.log.extend(line for line in step.error.splitlines() if line not in self.log)
+        elif step.event == "began":
+            self.at_work = step.stage
+            self.log.clear()
+            if reasons := self._reasons(step.stage):
+                self._tell(step.stage, "; ".join(describe(reason) for reason in reasons[:3]))
+        elif step.stage and step.status:
+            self.at_work = None
+            self.runs[step.stage] = StageRun(step.stage, step.status, step.seconds, step.pulled)
+            if step.status != "untouched" or self._reasons(step.stage):
+                self._tell(step.stage, _ended(step))
+
+    def output(self, line: str) -> None:
+        """Pass a line on that DVC or a stage printed."""
+        self.log.append(line)
+        sys.stderr.write(f"{line}\n")
+
+    def execution(self, lock: Lock) -> Execution:
+        """Return what was done, a line for each stage of the pipeline in its order."""
+        stopped = self.failed or self.at_work
+        runs = [
+            self.runs.get(s.name, StageRun(s.name, "not reached" if stopped else "untouched", 0.0, 0))
+            for s in self.pipeline.stages
+        ]
+        tracked = lock.tracked_bytes() + sum(record.size or 0 for record in self.pipeline.data.values())
+        name = self.failed.stage if self.failed else self.at_work
+        log = "\n".join(self.log) if name else ""
+        return Execution(tuple(runs), time.monotonic() - self.started, self.pulled, tracked, name, log)
+
+    def _reasons(self, stage: str) -> tuple[Reason, ...]:
+        return next((item.reasons for item in self.plans if item.name == stage), ())
+
+    def _tell(self, stage: str, what: str) -> None:
+        number = next((n for n, s in enumerate(self.pipeline.stages, 1) if s.name == stage), 0)
+        elapsed = time.monotonic() - self.started
+        sys.stderr.write(f"[{number}/{len(self.pipeline.stages)} {elapsed:.0f} s] {stage}: {what}\n")
+        sys.stderr.flush()
+
+
+def _reproduce(dvc: DvcProcess, recorder: Recorder, *, complete: bool, beside: Sequence[str]) -> None:
+    if all(item.verdict == "same" for item in recorder.plans) and not complete:
+        return
+    everywhere = any(stage.file != "dvc.yaml" for stage in recorder.pipeline.stages)
+    try:
+        code = dvc.reproduce(
+            everywhere=everywhere,
+            complete=complete,
+            beside=beside,
+            on_progress=recorder.progress,
+            on_output=recorder.output,
+        )
+    except KeyboardInterrupt as stop:
+        raise Interrupted(recorder.at_work, "\n".join(recorder.log)) from stop
+    if recorder.failed and not recorder.failed.stage:
+        raise DvcError(f"DVC could not start: {recorder.failed.error}", _advice(recorder.failed.error))
+    if code != 0 and not recorder.failed:
+        if recorder.at_work is None:
+            raise DvcError(f"DVC ended with code {code}: {' '.join(recorder.log)}", "Try `dvc repro -v`.")
+        recorder.failed = Progress("failed", recorder.at_work, error=f"DVC ended with code {code}")
+
+
+def has_policy(root: Path, base: str | None) -> bool:
+    """Say whether the working tree or ``base`` has a policy to judge by."""
+    return (root / POLICY).exists() or (base is not None and snapshot(root, base).read(POLICY) is not None)
+
+
+def _result(root: Path, base: str | None, execution: Execution, status: LockStatus | None) -> Result | None:
+    if not has_policy(root, base):
+        return None
+    before, head = report.revisions(root, base, report.WORKSPACE)
+    result = report.build(root, before, head, lock=status, execution=execution)
+    if execution.failed_stage:
+        result = replace(result, verdict=Verdict("failed", f"stage {execution.failed_stage} failed"))
+    return report.readable(result)
+
+
+def _ended(step: Progress) -> str:
+    pulled = f", {size(step.pulled)} pulled" if step.pulled else ""
+    if step.status == "untouched":
+        return "up to date"
+    if step.status == "restored":
+        return f"taken from the run cache in {step.seconds:.1f} s{pulled}"
+    return f"ran in {step.seconds:.1f} s{pulled}"
+
+
+def _advice(error: str) -> str:
+    if "lock" in error.lower():
+        return "Wait for the other DVC process to end; if there is none, remove .dvc/tmp/rwlock and try again."
+    return "`dvc repro -v` tells more."
+
+
+# --- the lock to start from
+
+
+def _locks_of(base: Snapshot, pipeline: Pipeline) -> dict[str, str]:
+    """Return the text of each lock of the base. Broken ones count as none, so that a repair of them can be checked."""
+    try:
+        read_lock(base, pipeline)
+    except (BrokenLock, BrokenFile) as error:
+        sys.stderr.write(f"In {base.label}: {error}\nStarting without a lock.\n")
+        return {}
+    texts = {path: _text(base.read(path)) for path in base.list("dvc.lock") if Path(path).name == "dvc.lock"}
+    return {path: text for path, text in texts.items() if text is not None}
+
+
+def _claims(pipeline: Pipeline, files: WorkspaceFiles, current: Snapshot) -> dict[str, dict[str, str]]:
+    """Return the outputs' digests of each stage that the author's lock says is up to date."""
+    try:
+        lock = read_lock(current, pipeline)
+    except (BrokenLock, BrokenFile):
+        return {}
+    settled = [item.name for item in plan(pipeline, lock, files, current) if item.verdict == "same"]
+    entries = {name: lock.stages[name] for name in settled if name in lock.stages}
+    return {name: {path: out.digest for path, out in entry.outs.items()} for name, entry in entries.items()}
+
+
+def _lock_status(claims: dict[str, dict[str, str]], lock: Lock, pipeline: Pipeline) -> LockStatus:
+    """Compare what the author's lock claimed with what came out."""
+    entries = {stage.name: lock.stages[stage.name] for stage in pipeline.stages if stage.name in lock.stages}
+    came = {name: {path: out.digest for path, out in entry.outs.items()} for name, entry in entries.items()}
+    differing = tuple(name for name, outs in claims.items() if came.get(name) != outs)
+    if differing:
+        return LockStatus("differs", differing)
+    return LockStatus("reproduced" if claims.keys() >= came.keys() else "written")
+
+
+@contextmanager
+def _starting_from(root: Path, locks: dict[str, str] | None) -> Iterator[None]:
+    """Have these locks, and no other, in the working tree; put the author's back unless all ends well."""
+    if locks is None:
+        yield
+        return
+    current = Workspace(root)
+    here = [path for path in current.list("dvc.lock") if Path(path).name == "dvc.lock"]
+    kept = {path: _text(current.read(path)) for path in {*here, *locks}}
+    note = _note(root)
+    write_whole(note, json.dumps(kept))
+    _write_locks(root, {path: locks.get(path) for path in kept})
+    try:
+        yield
+    except BaseException:
+        _write_locks(root, kept)
+        note.unlink()
+        raise
+    note.unlink()
+
+
+def put_back(root: Path) -> None:
+    """Put back the locks that a killed run with ``--base`` left aside; what stands there now is kept beside."""
+    note = _note(root)
+    try:
+        kept = json.loads(note.read_text())
+    except FileNotFoundError:
+        return
+    current = Workspace(root)
+    for path, text in kept.items():
+        now = _text(current.read(path))
+        if now is not None and now != text:
+            aside = note.with_name("replaced") / path
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text(now)
+            sys.stderr.write(f"A killed run left {path} changed: it is as before again ({aside} has the other).\n")
+    _write_locks(root, kept)
+    note.unlink()
+
+
+def _write_locks(root: Path, texts: dict[str, str | None]) -> None:
+    for path, text in texts.items():
+        if text is None:
+            (root / path).unlink(missing_ok=True)
+        else:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(root / path, text)
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode(errors="surrogateescape")
+
+
+def _note(root: Path) -> Path:
+    folder = root / ".dvc" / "tmp" / "lockgate"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / "kept-locks.json"
+
+
+# --- this process
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Refuse to run beside another ``lockgate run`` in the same project."""
+    with _note(root).with_name("run.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DvcError("another `lockgate run` is at work in this project", "Wait for it to end.") from error
+        yield

@@ -1,0 +1,1 @@
+"""The forge behind one port: GitHub is its first side."""

@@ -1,0 +1,146 @@
+"""``lockgate pull-request``: what a pull request's check does, on the runner that executes the author's code.
+
+It runs what the change changed, starting from the base, and leaves a folder for ``lockgate publish`` to judge and show.
+Nothing of the author's is taken on trust that a change of data alone could fake: not the lock, not where the remote is,
+not a cache. What changed *code* can fake is for the reviewer, who sees which code changed.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from lockgate import git, policy
+from lockgate.dvc import quarantine
+from lockgate.dvc.objects import DvcError, WorkspaceFiles, fetch_tracked, read_anonymously, remotes
+from lockgate.dvc.pipeline import read_lock, read_pipeline
+from lockgate.dvc.plan import needed_pipeline, plan
+from lockgate.dvc.remotes import QUARANTINE
+from lockgate.dvc.stages import DvcProcess
+from lockgate.errors import LockgateError
+from lockgate.evaluation import report, run
+from lockgate.files import write_whole
+from lockgate.git import Commit, Workspace
+from lockgate.pull_requests.artifact import Artifact
+from lockgate.result import LockStatus, Result, Verdict
+
+CONFIG = ".dvc/config"
+COMMITTED = re.compile(r"\.dvc/(config|\.gitignore|plots/[^/]+\.json)")
+"""What of DVC's own folder may be in git: a committed cache or configuration would decide what runs."""
+OUTPUT_LIMIT = 1 << 20
+"""Bytes of one output that git keeps; a bigger one belongs to DVC."""
+
+
+def judge(root: Path, target: str, dvc: DvcProcess, *, fork: bool = False) -> Artifact:
+    """Run what changed since the working tree left ``target`` and return what came out.
+
+    A ``fork`` has no credentials; what it needs of the store it reads as anybody may.
+    """
+    base = Commit(root, target, git.merge_base(root, target, "HEAD"))
+    with _settings_of(root, base):
+        if fork:
+            read_anonymously(root)
+        elif new := _new_data(root, base):
+            fetch_tracked(root, new, QUARANTINE)
+        if _is_claimed(root, base):
+            return Artifact(_claimed(root, base))
+        try:
+            result, _ = run.run(root, base.commit, dvc)
+        except run.StageFailed as failure:
+            if failure.result is None:
+                raise
+            return Artifact(failure.result)
+        if result is None:
+            raise policy.NoPolicy
+        result = _with_lock_judged(result)
+        if not fork:
+            result = replace(result, notes=(*result.notes, *_quarantined(root, base)))
+        return Artifact(result, Workspace(root).read("dvc.lock"), outputs_in_git(root))
+
+
+def _new_data(root: Path, base: Commit) -> list[str]:
+    """Return the ``.dvc`` files that track other data than in ``base``, if there is a quarantine to bring it from.
+
+    Such data is what its digest says, whoever wrote it there, and nothing is claimed of how it came to be.
+    """
+    if QUARANTINE not in remotes(root):
+        return []
+    before, _ = report.base_state(base)
+    known = {item.file: item.outs for item in before.pipeline.tracked} if before else {}
+    return [item.file for item in read_pipeline(Workspace(root)).tracked if known.get(item.file) != item.outs]
+
+
+def outputs_in_git(root: Path) -> dict[str, str]:
+    """Return the text of each output that git keeps and each lock in a subfolder, unless ``HEAD`` has it, by path."""
+    current, head = Workspace(root), Commit(root, "HEAD", git.resolve(root, "HEAD"))
+    kept = [out.path for stage in read_pipeline(current).stages for out in stage.outs if not out.cached]
+    names = {name for name in current.list() for path in kept if name == path or name.startswith(f"{path}/")}
+    names |= {name for name in current.list("/dvc.lock") if name != "dvc.lock"}
+    found = {}
+    for name in sorted(names):
+        content = current.read(name)
+        if content is not None and len(content) <= OUTPUT_LIMIT and content != head.read(name):
+            try:
+                found[name] = content.decode()
+            except UnicodeDecodeError:
+                sys.stderr.write(f"{name} is no UTF-8 text, so it is not handed over: have DVC keep it.\n")
+    return found
+
+
+@contextmanager
+def _settings_of(root: Path, base: Commit) -> Iterator[None]:
+    """Have the DVC configuration of ``base``. Raises :class:`LockgateError` if git brought more of DVC's folder."""
+    tracked = git.git(root, "ls-files", "-z", "--", ".dvc").split("\0")
+    if strange := [name for name in tracked if name and not COMMITTED.fullmatch(name)]:
+        raise LockgateError(
+            f"git tracks {strange[0]}: a cache or a configuration of one machine, which would decide what runs",
+            f"`git rm --cached {strange[0]}`; what is meant for all goes into {CONFIG}.",
+        )
+    config, ours, theirs = root / CONFIG, Workspace(root).read(CONFIG), base.read(CONFIG)
+    if ours == theirs and not config.is_symlink():
+        yield
+        return
+    sys.stderr.write(f"{CONFIG} is not as in the base: the base's is used.\n")
+    write_whole(config, (theirs or b"").decode())
+    try:
+        yield
+    finally:
+        write_whole(config, (ours or b"").decode())
+
+
+def _is_claimed(root: Path, base: Commit) -> bool:
+    """Say whether base's policy takes the author's lock as it is, and there is a whole one to take."""
+    text = base.read(policy.FILE)
+    if text is None or policy.read_policy(text).lock != "claimed":
+        return False
+    current, pipeline = Workspace(root), needed_pipeline(Workspace(root))
+    plans = plan(pipeline, read_lock(current, pipeline), WorkspaceFiles(root), current)
+    return all(item.verdict == "same" for item in plans)
+
+
+def _quarantined(root: Path, base: Commit) -> tuple[str, ...]:
+    """Push what is not of ``base`` to the quarantine, if there is one; return what a reviewer should know of it."""
+    if QUARANTINE not in remotes(root):
+        return ()
+    try:
+        quarantine.push(root, base=report.base_state(base)[0])
+    except DvcError as error:
+        return (f"What was made here could not be pushed, so it will be made again after the merge: {error}",)
+    return ()
+
+
+def _claimed(root: Path, base: Commit) -> Result:
+    before, head = report.revisions(root, base.commit, report.WORKSPACE)
+    with suppress(LockgateError):  # what is not there is told by the report
+        named = policy.read_policy(base.read(policy.FILE) or b"").predictions
+        fetch_tracked(root, [named.file] if named else [], QUARANTINE)
+    return report.build(root, before, head, lock=LockStatus("claimed"))
+
+
+def _with_lock_judged(result: Result) -> Result:
+    if result.lock.status != "differs" or result.verdict.outcome == "failed":
+        return result
+    stages = ", ".join(result.lock.stages)
+    return replace(result, verdict=Verdict("failed", f"the author's lock claims other outputs than came out: {stages}"))

@@ -1,0 +1,183 @@
+"""What a pull request's run may add to the author's branch: the lock that came out, and the small outputs git keeps.
+
+The run executed the author's code, so its lock is a claim. It is taken only if it says of the head commit nothing but
+what a run could have found out: hashes and sizes of what ``dvc.yaml`` declares, with every parameter, command and file
+that git holds exactly as the head commit has them.
+"""
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from lockgate.dvc.documents import load_yaml
+from lockgate.dvc.objects import CommitFiles
+from lockgate.dvc.pipeline import (
+    LockedStage,
+    Pipeline,
+    PipelineError,
+    Stage,
+    State,
+    is_address,
+    name_prefix,
+    read_lock,
+    read_pipeline,
+)
+from lockgate.dvc.plan import describe, plan
+from lockgate.git import Snapshot
+from lockgate.pull_requests.artifact import Artifact, Unfit
+from lockgate.result import Reason
+
+LOCK = "dvc.lock"
+WRITABLE = {".json", ".csv", ".tsv", ".txt", ".md", ".svg", ".html"}
+"""Endings of outputs that may be written to a branch: figures and plots, nothing that is run."""
+ENTRY = {"cmd", "deps", "params", "outs"}
+ITEM = {"path", "hash", "md5", "size", "nfiles", "isexec", "etag", "checksum"}
+DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A commit with some files replaced or added. ``list`` and ``read`` are those of a snapshot."""
+
+    under: Snapshot
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What the commit is called."""
+        return self.under.label
+
+    @property
+    def commit(self) -> str | None:
+        """The commit underneath."""
+        return self.under.commit
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's bytes, ``None`` if there is no such file."""
+        return self.files[path] if path in self.files else self.under.read(path)
+
+    def list(self, *patterns: str) -> tuple[str, ...]:
+        """Return the sorted paths of all files; with ``patterns``, those with one of the endings."""
+        new = {path for path in self.files if path.endswith(patterns or ("",))}
+        return tuple(sorted({*self.under.list(*patterns), *new}))
+
+
+def after_run(head: Snapshot, left: Artifact) -> Overlay:
+    """Return the head commit as the run left it: its lock and the outputs that git keeps in their places."""
+    files = {path: text.encode() for path, text in left.outputs.items()}
+    return Overlay(head, files if left.lock is None else {**files, LOCK: left.lock})
+
+
+def changes(base: Snapshot | None, head: Snapshot, left: Artifact) -> dict[str, bytes]:
+    """Return the files to write to the branch that ``head`` is the tip of; none if it has them all.
+
+    Raises :class:`~lockgate.pull_requests.artifact.Unfit` naming the stage or file that no run of ``head`` writes.
+    """
+    overlay = after_run(head, left)
+    if not overlay.files:
+        return {}
+    try:
+        pipeline = read_pipeline(head)
+        state = State(overlay, pipeline, read_lock(overlay, pipeline))
+    except PipelineError as error:
+        raise Unfit(str(error)) from error
+    files = {}
+    for path, text in overlay.files.items():
+        if PurePosixPath(path).name == LOCK:
+            content = _checked_lock(path, base, state)
+            if head.read(path) is None or content != _content(path, head.read(path) or b""):
+                files[path] = _dumped(content)
+        else:
+            _check_output(path, pipeline)
+            if head.read(path) != text:
+                files[path] = text
+    _check_settled(state)
+    return files
+
+
+def _checked_lock(path: str, base: Snapshot | None, state: State) -> dict[str, Any]:
+    """Return the content of one lock, each entry of it checked by itself."""
+    content = _content(path, state.snapshot.read(path) or b"")
+    under = state.snapshot.under if isinstance(state.snapshot, Overlay) else None
+    known = [_content(path, text) for side in (under, base) if side and (text := side.read(path))]
+    prefix = name_prefix(posixpath.dirname(path))
+    for local, entry in content["stages"].items():
+        name = f"{prefix}{local}"
+        if name in state.pipeline.by_name:
+            _check_entry(name, entry)
+            _check_paths(state.pipeline.by_name[name], state.lock.stages[name])
+        elif all(entry != other["stages"].get(local) for other in known):
+            raise Unfit(f"{path} has stage '{name}', which dvc.yaml does not have")
+    return content
+
+
+def _content(path: str, text: bytes) -> dict[str, Any]:
+    """Return a lock's content. Raises :class:`Unfit` if it has anything beside stages."""
+    try:
+        content = load_yaml(text, path)
+    except PipelineError as error:
+        raise Unfit(str(error)) from error
+    if not isinstance(content, dict) or not content.keys() <= {"schema", "stages"}:
+        raise Unfit(f"{path} has something beside its schema and stages")
+    return {"schema": "2.0", "stages": {}, **content}
+
+
+def _dumped(content: dict[str, Any]) -> bytes:
+    """Return the lock as DVC writes it: nothing of another's spelling, such as a comment, comes along."""
+    from dvc.utils.serialize import dumps_yaml
+
+    return str(dumps_yaml(content)).encode()
+
+
+def _check_entry(name: str, entry: Any) -> None:
+    place = f"{LOCK}: stage '{name}'"
+    if not isinstance(entry, dict) or not entry.keys() <= ENTRY:
+        raise Unfit(f"{place} has something beside {', '.join(sorted(ENTRY))}")
+    for kind in ("deps", "outs"):
+        for item in entry.get(kind, ()):
+            path = item.get("path")
+            if not item.keys() <= ITEM:
+                raise Unfit(f"{place}: '{path}' has something beside hashes and sizes")
+            if not is_address(str(path)) and not DIGEST.fullmatch(str(item.get("md5"))):
+                raise Unfit(f"{place}: '{path}' has no hash")
+            if not all(type(item.get(number, 0)) is int for number in ("size", "nfiles")):
+                raise Unfit(f"{place}: '{path}' has a size that is none")
+
+
+def _check_paths(stage: Stage, entry: LockedStage) -> None:
+    declared = {*stage.deps, *(out.path for out in stage.outs)}
+    for path in {*entry.deps, *entry.outs} ^ declared:
+        raise Unfit(f"{LOCK}: stage '{stage.name}': '{path}' is not in both {LOCK} and dvc.yaml")
+    if stray := set(entry.params) - {item.file for item in stage.params}:
+        raise Unfit(f"{LOCK}: stage '{stage.name}' does not read {', '.join(stray)}")
+    for item in stage.params:
+        if item.keys and (unknown := set(entry.params.get(item.file, ())) - set(item.keys)):
+            raise Unfit(f"{LOCK}: stage '{stage.name}' does not read {', '.join(map(str, unknown))}")
+
+
+def _check_output(path: str, pipeline: Pipeline) -> None:
+    whole = PurePosixPath(path)
+    kept = {out.path for stage in pipeline.stages for out in stage.outs if not out.cached}
+    if not kept & {path, *(str(folder) for folder in whole.parents)}:
+        raise Unfit(f"'{path}' is no output that dvc.yaml leaves to git")
+    hidden = any(part.startswith(".") for part in whole.parts)
+    if hidden or whole.is_absolute() or str(whole) != path or whole.suffix not in WRITABLE:
+        raise Unfit(
+            f"'{path}' is not written to a branch: only {', '.join(sorted(WRITABLE))} outside hidden folders are"
+        )
+
+
+def _check_settled(state: State) -> None:
+    """Check that with this lock nothing would be left to run, so that each input it names is the head commit's."""
+    for planned in plan(state.pipeline, state.lock, CommitFiles(state.snapshot), state.snapshot):
+        for reason in planned.reasons:
+            if not _is_unknowable(reason):
+                raise Unfit(f"{LOCK} is not what a run of this commit writes: {planned.name}: {describe(reason)}")
+
+
+def _is_unknowable(reason: Reason) -> bool:
+    """Say whether a stage that has just run would have this reason to run again."""
+    return reason.kind in ("always", "upstream", "cache") or is_address(reason.subject)

@@ -1,0 +1,211 @@
+"""What the commands about releases share: their options for the store, the keys and the model, and their progress.
+
+``REF`` is a version (``v1.2.0``, ``flight-delay@v1.2.0``) or an environment (``production``,
+``flight-delay#production``).
+"""
+
+import argparse
+import getpass
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lockgate.errors import LockgateError, UsageError
+from lockgate.formatting import size
+from lockgate.releasing.environments import Entry, Environment
+from lockgate.releasing.manifest import is_version
+from lockgate.releasing.registry import Build, Registry, Step
+from lockgate.releasing.signing import (
+    IdentityVerifier,
+    KeylessSigner,
+    KeySigner,
+    KeyText,
+    KeyVerifier,
+    Signer,
+    Verifier,
+)
+from lockgate.rendering.escape import block
+from lockgate.rendering.escape import text as as_markdown
+from lockgate.store import Store, open_store
+
+STORE = ".lockgate/store"
+SUMMARY_LINES = 200
+PRIVATE_KEY, PUBLIC_KEY = "lockgate.key", "lockgate.pub"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A release as a user names it: by its version, or by the environment that runs it."""
+
+    name: str | None
+    version: str | None
+    environment: str | None
+
+
+def parse_ref(text: str) -> Ref:
+    """Return what ``text`` names. Raises :class:`UsageError` if it has neither form."""
+    if "@" in text:
+        name, _, version = text.partition("@")
+        if name and is_version(version):
+            return Ref(name, version, None)
+    elif "#" in text:
+        name, _, environment = text.partition("#")
+        if name and environment and "#" not in environment:
+            return Ref(name, None, environment)
+    elif is_version(text):
+        return Ref(None, text, None)
+    elif text:
+        return Ref(None, None, text)
+    raise UsageError(
+        f"'{text}' names neither a version nor an environment",
+        "Write v1.2.0, NAME@v1.2.0, production or NAME#production.",
+    )
+
+
+def add_reader_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every command that reads releases."""
+    parser.add_argument(
+        "--store", metavar="URL", help=f"a folder or s3://bucket/prefix (default: $LOCKGATE_STORE, else {STORE})"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="the model, where REF does not say it and the store has several"
+    )
+    parser.add_argument(
+        "--public-key",
+        type=Path,
+        metavar="PEM",
+        help=f"whom to trust (default: $LOCKGATE_PUBLIC_KEY, else {PUBLIC_KEY})",
+    )
+    parser.add_argument("--identity", metavar="URL", help="whom to trust instead: a workflow or person, by Sigstore")
+    parser.add_argument("--issuer", metavar="URL", help="who vouches for that identity (default: GitHub Actions)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_writer_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every command that signs something, after :func:`add_reader_options`."""
+    parser.add_argument(
+        "--private-key",
+        type=Path,
+        metavar="PEM",
+        help=f"sign with this (default: $LOCKGATE_PRIVATE_KEY, else {PRIVATE_KEY})",
+    )
+    parser.add_argument(
+        "--keyless", action="store_true", help="sign as the workflow that runs, by Sigstore; --identity implies it"
+    )
+    parser.add_argument("--actor", help="who does this (default: $GITHUB_ACTOR, else the login name)")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="verify everything, say what would be done, write nothing"
+    )
+
+
+def add_summary_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that repeats what is told, for the summary of a workflow's job."""
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="append what is told to FILE, as Markdown")
+
+
+@contextmanager
+def summarised(arguments: argparse.Namespace, title: str) -> Iterator[Callable[[str], None]]:
+    """Give a function that writes to stdout; all it wrote, or the error that ended it, goes to ``--summary``, too."""
+    told: list[str] = []
+
+    def tell(text: str) -> None:
+        sys.stdout.write(text)
+        told.append(text)
+
+    verdict = "refused"
+    try:
+        yield tell
+        verdict = "done"
+    except LockgateError as error:
+        told += [f"{error}\n", f"{error.advice}\n"]
+        raise
+    finally:
+        if arguments.summary is not None:
+            with arguments.summary.open("a", encoding="utf-8") as file:
+                file.write(f"### {as_markdown(title)}: {verdict}\n\n{block(''.join(told), SUMMARY_LINES)}\n\n")
+
+
+def store_of(arguments: argparse.Namespace, *, create: bool = False) -> Store:
+    """Return the store the options name."""
+    return open_store(arguments.store or os.environ.get("LOCKGATE_STORE") or STORE, create=create)
+
+
+def registry_of(arguments: argparse.Namespace, name: str | None = None, *, create: bool = False) -> Registry:
+    """Return the registry of the model ``name``, else of the one the options name, else of the only one there is."""
+    store = store_of(arguments, create=create)
+    if name and arguments.model and name != arguments.model:
+        raise UsageError(f"REF names the model {name}, --model names {arguments.model}")
+    return Registry(store, name or arguments.model or _only_model(store), verifier_of(arguments))
+
+
+def verifier_of(arguments: argparse.Namespace) -> Verifier:
+    """Return whom to trust, as the options say. Raises :class:`UsageError` where nobody is named."""
+    if arguments.identity:
+        return IdentityVerifier(arguments.identity, **({"issuer": arguments.issuer} if arguments.issuer else {}))
+    key = _key(arguments.public_key, "LOCKGATE_PUBLIC_KEY", PUBLIC_KEY)
+    if key is None:
+        raise UsageError(
+            "whom to trust is not said", "Name a public key with --public-key, or a signer with --identity."
+        )
+    return KeyVerifier(key)
+
+
+def signer_of(arguments: argparse.Namespace) -> Signer:
+    """Return who signs, as the options say. Raises :class:`UsageError` where nobody is named."""
+    if arguments.keyless or arguments.identity:  # whoever trusts an identity would trust no key's signature
+        return KeylessSigner()
+    key = _key(arguments.private_key, "LOCKGATE_PRIVATE_KEY", PRIVATE_KEY)
+    if key is None:
+        raise UsageError("who signs is not said", "`lockgate keys` makes a pair; else --private-key or --keyless.")
+    return KeySigner(key)
+
+
+def actor_of(arguments: argparse.Namespace) -> str:
+    """Return who acts."""
+    return str(arguments.actor or os.environ.get("GITHUB_ACTOR") or getpass.getuser())
+
+
+def resolve(registry: Registry, ref: Ref) -> tuple[Entry | None, Build]:
+    """Return the build a REF stands for, and the entry that brought it to the environment, if it names one."""
+    if ref.version is not None:
+        return None, registry.release(ref.version)
+    return Environment(registry, str(ref.environment)).current()
+
+
+@dataclass
+class StderrProgress:
+    """Shows how far a transfer is: a line that changes on a terminal, one line per step in a log."""
+
+    _shown: dict[Step, int] = field(default_factory=dict)
+
+    def __call__(self, step: Step, done: int, total: int) -> None:
+        """Show ``done`` of ``total`` bytes."""
+        percent = 100 * done // max(total, 1)
+        if percent == self._shown.get(step) or not (sys.stderr.isatty() or done == total):
+            return
+        self._shown[step] = percent
+        end = "\n" if done == total else ""
+        start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over what the line said before
+        sys.stderr.write(f"{start}{step} {size(done)} of {size(total)}{end}")
+        sys.stderr.flush()
+
+
+def _key(given: Path | None, variable: str, default: str) -> Path | KeyText | None:
+    """Return the key that is given, else what the variable says: a file or the key itself; else the file ``default``,
+    if it is there."""
+    told = os.environ.get(variable)
+    if given or not told:
+        return given or (Path(default) if Path(default).is_file() else None)
+    return KeyText(variable, told) if told.startswith("-----BEGIN ") else Path(told)
+
+
+def _only_model(store: Store) -> str:
+    names = store.folders()
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise LockgateError(f"{store.url} holds no release", "`lockgate release NAME@vX.Y.Z` makes one.")
+    raise UsageError(f"{store.url} holds several models: {', '.join(names)}", "Say which: --model NAME.")

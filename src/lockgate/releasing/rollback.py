@@ -1,0 +1,55 @@
+"""``lockgate rollback ENVIRONMENT``: have the environment run what it ran before, verified again, as a new entry."""
+
+from lockgate.errors import LockgateError
+from lockgate.releasing.environments import Entry, Environment, NeverPromoted, before
+from lockgate.releasing.registry import Actor, Progress, Registry, silent
+from lockgate.releasing.signing import Signer
+
+
+class NothingBefore(LockgateError):  # noqa: N818 - named for what the user reads
+    """There is no earlier release to go back to."""
+
+
+def rollback(  # noqa: PLR0913 - what an entry says
+    registry: Registry,
+    environment: str,
+    signer: Signer,
+    actor: Actor,
+    *,
+    to: str | None = None,
+    reason: str = "",
+    dry_run: bool = False,
+    progress: Progress = silent,
+) -> tuple[Entry | None, bool, str]:
+    """Append an entry that goes back to the release before the one that runs, or to the version ``to``.
+
+    Return the entry, whether it was appended, and the version. With ``to``, running it again does nothing. Raises
+    :class:`NothingBefore` where the environment never ran another release (or never ran ``to``), and
+    :class:`LockgateError` if somebody else's entry came in between: what to go back from is then no longer what was
+    seen.
+    """
+    log = Environment(registry, environment)
+    seen = log.history()
+    if not seen:
+        raise NeverPromoted(registry.name, environment)
+    if to == seen[-1].version:
+        return seen[-1], False, to
+    target = before(seen) if to is None else next((entry for entry in seen if entry.version == to), None)
+    if target is None:
+        what = "an earlier release" if to is None else to
+        raise NothingBefore(f"{registry.name}'s environment '{environment}' never ran {what}", "`lockgate history`")
+    build = registry.release(target.version)
+    registry.verify_files(build, progress)
+    if dry_run:
+        return None, False, target.version
+
+    def as_seen(entries: list[Entry]) -> Entry | None:
+        if entries != seen:
+            raise LockgateError(
+                f"'{environment}' got entry {len(entries)} ({entries[-1].version}) meanwhile",
+                "Look at `lockgate history`, then decide again.",
+            )
+        return None
+
+    entry, appended = log.append(build, signer, actor, "rollback", reason=reason, done_already=as_seen)
+    return entry, appended, target.version

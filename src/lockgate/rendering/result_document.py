@@ -1,0 +1,289 @@
+"""What a reader is told of a result, in which words and in which order: the same in every format.
+
+The order is the one a reviewer decides in: the verdict and its one reason, the figures, who is hurt, the rules, what
+changed and why it ran, the data; then, folded, what only some will want to see.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from lockgate import formatting
+from lockgate.rendering import figures
+from lockgate.rendering.document import (
+    DASH,
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Column,
+    Commit,
+    Document,
+    Line,
+    Log,
+    Mark,
+    Paragraph,
+    Part,
+    Section,
+    Strong,
+    Table,
+    listed,
+)
+from lockgate.result import FileChange, LockStatus, Outcome, Reason, Result, Revision, StageChange
+
+OUTCOMES: dict[Outcome, str] = {"passed": "passed", "failed": "failed", "attention": "needs a look"}
+
+
+def document(result: Result) -> Document:
+    """Lay a result out for reading. Where nothing differs, a line says so and the figures are folded."""
+    sections = [
+        _failed_stage(result),
+        figures.metrics(result),
+        figures.hurt(result),
+        _gates(result),
+        _changes(result),
+        _stages(result),
+        _checks(result),
+        _notes(result),
+        figures.slices(result),
+        figures.curves(result),
+        _hashes(result),
+        _run(result),
+    ]
+    present = tuple(section for section in sections if section)
+    same = _nothing_differs(result)
+    if same:
+        kept = {"metrics", "gates", "run"}
+        present = tuple(replace(section, folded=True) for section in present if section.name in kept)
+    title = f"{result.model} {OUTCOMES[result.verdict.outcome]}"
+    verdict = (Mark(result.verdict.outcome), f" {title}: ", result.verdict.reason)
+    return Document(title, result.verdict.outcome, verdict, _lead(result, same=same), present)
+
+
+def _nothing_differs(result: Result) -> bool:
+    return (
+        result.verdict.outcome == "passed"
+        and result.base is not None
+        and not (result.params or result.files or result.notes)
+        and all(stage.status == "same" for stage in result.stages)
+        and all(metric.base == metric.head for metric in result.metrics)
+        and all(gate.passed for gate in result.gates)
+        and not (result.checks and result.checks.failed)
+        and result.lock.status in ("local", "reproduced")
+    )
+
+
+def _lead(result: Result, *, same: bool) -> Line:
+    compared: Line
+    if result.base is None:
+        compared = ("First result of ", *_revision(result.head), "; there is no base to compare with. ")
+    else:
+        compared = (*_revision(result.base), " → ", *_revision(result.head), ". ")
+    nothing = "No stage, parameter, code or data of the pipeline differs. " if same else ""
+    return (*compared, nothing, *_lock(result.lock, recorded=result.execution is None))
+
+
+def _revision(revision: Revision) -> Line:
+    return (Code(revision.label), " ", Commit(revision.commit)) if revision.commit else (Code(revision.label),)
+
+
+def _lock(lock: LockStatus, *, recorded: bool) -> Line:
+    if lock.status == "local":
+        return ("Nothing was run for this report: it rests on what git and DVC recorded.",) if recorded else ()
+    if lock.status == "reproduced":
+        return (Strong("Reproduced:"), " a run here came to the very hashes that the author committed.")
+    if lock.status == "written":
+        return (
+            "The lock was ",
+            Strong("written by this run."),
+        )
+    if lock.status == "claimed":
+        return (Mark("attention"), " ", Strong("Claimed, not reproduced:"), " the figures are the author's word.")
+    stages = listed(lock.stages)
+    where: Line = (" for ", *stages) if stages else ()
+    return (
+        Mark("attention"),
+        " ",
+        Strong("The author's lock differs"),
+        " from what came out here",
+        *where,
+        ". The figures below are those of this run.",
+    )
+
+
+def _failed_stage(result: Result) -> Section | None:
+    run = result.execution
+    if run is None or run.failed_stage is None:
+        return None
+    intro: Line = ("Stage ", Code(run.failed_stage), " failed. The end of its log:")
+    return Section("log", "The stage that failed", "", (Paragraph(intro), Log(run.log)))
+
+
+def _gates(result: Result) -> Section | None:
+    if not result.gates:
+        return None
+    ordered = sorted(result.gates, key=lambda gate: gate.passed)
+    rows = tuple(
+        (
+            Cell((gate.rule,), gate.rule),
+            Cell((": ".join(filter(None, (gate.measured, gate.reason))) or DASH,), gate.measured),
+            Cell((Mark("passed" if gate.passed else "failed"),), gate.passed),
+        )
+        for gate in ordered
+    )
+    holding = sum(gate.passed for gate in ordered)
+    table = Table("The policy's gates", (Column("rule"), Column("measured"), Column("holds")), rows)
+    return Section("gates", "Gates", f"{holding} of {len(rows)} hold", (table,), folded=holding == len(rows))
+
+
+def _changes(result: Result) -> Section | None:
+    inputs = [one for one in result.files if one.role != "output"]
+    if not (result.params or inputs):
+        return None
+    blocks: list[Block] = []
+    policy = {one.kind for one in inputs if one.role == "policy"}
+    if policy:
+        judges = "This brings its own policy." if policy == {"added"} else "This changes the policy."
+        rest = " There is none at base to judge it." if policy == {"added"} else " The gates above are the base's."
+        blocks.append(Paragraph((Mark("attention"), " ", Strong(judges), rest)))
+    several = len({param.file for param in result.params}) > 1
+    blocks += _bullets(
+        (
+            Code(param.key),
+            ": ",
+            *_before_after(param.before, param.after),
+            *((" in ", Code(param.file)) if several else ()),
+        )
+        for param in result.params
+    )
+    roles = ("policy", "code", "data", "environment")
+    blocks += _bullets(_file_line(one) for one in sorted(inputs, key=lambda one: roles.index(one.role)))
+    counts = [formatting.count(len(result.params), "parameter")] if result.params else []
+    counts += [formatting.count(len(inputs), "file")] if inputs else []
+    return Section("changes", "What changed", ", ".join(counts), tuple(blocks))
+
+
+def _bullets(items: Iterable[Line]) -> list[Block]:
+    lines = tuple(items)
+    return [Bullets(lines)] if lines else []
+
+
+def _before_after(before: str | None, after: str | None) -> Line:
+    if before is None:
+        return ("new, ", Code(after or "")) if after is not None else ()
+    return (Code(before), " → ", Code(after)) if after is not None else ("removed, was ", Code(before))
+
+
+def _file_line(one: FileChange) -> Line:
+    sizes = [formatting.size(amount) for amount in (one.size_before, one.size_after) if amount is not None]
+    what = {"added": f"new {one.role}", "removed": f"{one.role} removed", "changed": f"{one.role} changed"}[one.kind]
+    return (Code(one.path), f": {what}" + (f", {' → '.join(dict.fromkeys(sizes))}" if sizes else ""))
+
+
+def _stages(result: Result) -> Section | None:
+    if not result.stages:
+        return None
+    words = {"changed": "", "added": "", "removed": "removed", "pending": "not run yet"}
+    touched = [stage for stage in result.stages if stage.status != "same"]
+    blocks = _bullets((Code(stage.name), *_why(stage, words[stage.status])) for stage in touched)
+    same = tuple(stage.name for stage in result.stages if stage.status == "same")
+    if same:
+        blocks.append(Paragraph(("The same on both sides: ", *listed(same, 40), ".")))
+    aside = f"{len(touched):,} of {len(result.stages):,} {'differs' if len(touched) == 1 else 'differ'}"
+    ran = result.lock.status in ("reproduced", "written", "differs")
+    return Section("stages", "What ran and why" if ran else "Stages", aside, tuple(blocks))
+
+
+def _why(stage: StageChange, status: str, most: int = 5) -> Line:
+    parts: list[Part] = [f": {status}"] if status else []
+    for reason in stage.reasons[:most]:
+        parts += [", " if parts else ": ", *_reason(reason)]
+    hidden = len(stage.reasons) - most
+    return (*parts, f" and {hidden:,} more") if hidden > 0 else tuple(parts)
+
+
+def _reason(reason: Reason) -> Line:
+    """One cause. What values a parameter had is told where the changes are."""
+    subject = Code(reason.subject)
+    match reason.kind:
+        case "new":
+            return ("new stage",)
+        case "always":
+            return ("always runs",)
+        case "upstream":
+            return ("depends on ", subject)
+        case "cache":
+            return (subject, " is not in the cache")
+        case "command":
+            return ("command ", *_before_after(reason.before, reason.after))
+        case _:
+            return (subject, f" ({reason.kind})")
+
+
+def _checks(result: Result) -> Section | None:
+    checks = result.checks
+    if checks is None:
+        return None
+    blocks: list[Block] = [Paragraph((checks.note,))] if checks.note else []
+    columns = (
+        Column("table"),
+        Column("expectation"),
+        Column("rows", figures=True),
+        Column("for example"),
+        Column("severity"),
+    )
+    rows = tuple(
+        (
+            Cell((Code(".".join(filter(None, (one.table, one.column)))),), f"{one.table}.{one.column}"),
+            Cell((one.rule,), one.rule),
+            Cell((f"{one.failures:,}",), one.failures),
+            Cell(listed(one.examples, 3) or (DASH,)),
+            Cell((Mark("failed" if one.severity == "critical" else "attention"), f" {one.severity}"), one.severity),
+        )
+        for one in checks.failed
+    )
+    if rows:
+        blocks.append(Table("Expectations that do not hold", columns, rows))
+    looked = f"{formatting.count(checks.expectations, 'expectation')} in {formatting.count(checks.suites, 'suite')}"
+    aside = f"{len(rows):,} of {looked} {'fails' if len(rows) == 1 else 'fail'}" if rows else f"{looked}, all hold"
+    return Section("checks", "Data checks", aside if checks.expectations else "none", tuple(blocks))
+
+
+def _notes(result: Result) -> Section | None:
+    return Section("notes", "Notes", "", (Bullets(tuple((note,) for note in result.notes)),)) if result.notes else None
+
+
+def _hashes(result: Result) -> Section | None:
+    known = [one for one in result.files if one.digest_before or one.digest_after]
+    if not known:
+        return None
+    columns = (Column("file"), Column("base"), Column("head"), Column("size", figures=True))
+    rows = tuple(
+        (
+            Cell((Code(one.path),), one.path),
+            *(Cell((Code(digest),) if digest else (DASH,), digest) for digest in (one.digest_before, one.digest_after)),
+            Cell((DASH if one.size_after is None else formatting.size(one.size_after),), one.size_after),
+        )
+        for one in known
+    )
+    table = Table("Hashes of what went in and came out", columns, rows)
+    return Section("hashes", "Hashes", formatting.count(len(rows), "file"), (table,), folded=True)
+
+
+def _run(result: Result) -> Section | None:
+    run = result.execution
+    if run is None:
+        return None
+    columns = (Column("stage"), Column("here"), Column("time", figures=True), Column("pulled", figures=True))
+    rows = tuple(
+        (
+            Cell((Code(stage.name),), stage.name),
+            Cell((stage.status,), stage.status),
+            Cell((formatting.duration(stage.seconds) if stage.status in ("ran", "failed") else DASH,), stage.seconds),
+            Cell((formatting.size(stage.pulled) if stage.pulled else DASH,), stage.pulled),
+        )
+        for stage in run.stages
+    )
+    pulled = f"{formatting.size(run.pulled)} of {formatting.size(run.tracked)} pulled"
+    note: Line = ("Times and transfers are this machine's; another machine has others.",)
+    blocks = (Table("What each stage did on this machine", columns, rows), Paragraph(note))
+    return Section("run", "This run", f"{formatting.duration(run.seconds)}, {pulled}", blocks, folded=True)

@@ -1,0 +1,378 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.lockgate import modelled
+from tests.lockgate.modelled import predictions
+
+from lockgate.evaluation.compare import Judged, Side, compare
+from lockgate.evaluation.statistics import value
+from lockgate.policy import read_policy
+from lockgate.result import MetricChange
+
+ROWS = 400
+FLIGHTS = np.arange(ROWS)
+LATE = FLIGHTS % 3 == 0
+
+
+def metrics(**other: Any) -> bytes:
+    return json.dumps({"roc_auc": {"model": 0.7}, "log_loss": {"model": 0.6}, "rows": ROWS, **other}).encode()
+
+
+def side(data: bytes | None = None, text: bytes | None = None, **columns: Any) -> Side:
+    rows = columns.pop("rows", ROWS)
+    return Side({"reports/metrics.json": text if text is not None else metrics()}, data or predictions(rows, **columns))
+
+
+def judged(base: Side | None, head: Side, text: str = modelled.POLICY, **options: Any) -> Judged:
+    return compare(read_policy(text), base, head, **options)
+
+
+def one(found: Judged, name: str = "roc_auc") -> MetricChange:
+    return next(change for change in found.metrics if change.name == name)
+
+
+def score(seed: int = 0, noise: float = 1.0, rows: int = ROWS) -> np.ndarray:
+    """Scores for the labels of :func:`modelled.predictions`, with other noise than its own."""
+    truth = np.random.default_rng(7).normal(size=rows)
+    return 1 / (1 + np.exp(-(truth + np.random.default_rng(seed).normal(size=rows) * noise)))
+
+
+# --- metrics
+
+
+def test_change_and_interval_come_from_the_rows_that_both_have_in_whatever_order() -> None:
+    better = side(probability=score(noise=0.2))
+    table = pq.read_table(pa.BufferReader(better.predictions))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.take(np.random.default_rng(1).permutation(ROWS)), sink)
+    shuffled = side(data=sink.getvalue().to_pybytes())
+
+    base = side(probability=score(noise=4.0))
+
+    found = judged(base, better)
+
+    auc = one(found)
+    assert (auc.judgement, auc.method) == ("better", "DeLong")
+    assert 0 < (auc.low or 0) < (auc.change or 0) < (auc.high or 0)
+    assert judged(base, shuffled).metrics == found.metrics
+    assert judged(base, shuffled).slices == found.slices
+
+
+def test_a_metric_without_a_statistic_keeps_its_bare_change() -> None:
+    found = one(judged(side(), side(text=metrics(rows=500))), "rows")
+
+    assert (found.base, found.head, found.change, found.low, found.judgement) == (400, 500, 100, None, "unjudged")
+
+
+def test_a_head_whose_metrics_file_contradicts_its_predictions_is_a_doubt_where_bases_does_not() -> None:
+    data = predictions(probability=score())
+    table = pq.read_table(pa.BufferReader(data))
+    auc = value("roc_auc", table["late"].to_numpy(), table["probability"].to_numpy())
+    honest = side(data=data, text=metrics(roc_auc={"model": auc + 0.0009}))
+    forged = side(data=data, text=metrics(roc_auc={"model": auc + 0.05}))
+
+    doubts = [judged(*pair).doubts for pair in ((honest, forged), (honest, honest), (forged, forged), (forged, honest))]
+
+    words = f"roc_auc: head's reports/metrics.json says {auc + 0.05:.4f}, its predictions give {auc:.4f}"
+    assert [words in said for said in doubts] == [True, False, False, False]
+    assert "base's" in one(judged(forged, forged)).note  # a definition of its own: told beside the figure
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (metrics(roc_auc={"model": float("nan")}), "'roc_auc.model' in reports/metrics.json is NaN"),
+        (metrics(roc_auc={"model": float("inf")}), "'roc_auc.model' in reports/metrics.json is infinite"),
+        (metrics(roc_auc={"model": 10**400}), "'roc_auc.model' in reports/metrics.json is infinite"),
+        (metrics(roc_auc={"model": "0.7"}), "is text, not a number"),
+        (metrics(roc_auc={"model": True}), "is true or false, not a number"),
+        (metrics(roc_auc={"model": {"deep": 1}}), "is a section, not a number"),
+        (b'{"roc_auc": {"model": 0.7}, "roc_auc": {"model": 0.9}}', "'roc_auc' stands twice in one object"),
+        (b'{"roc_auc": {"model": 0.7', "cannot be read: Expecting"),
+        (b"\xff\xfe", "cannot be read: byte 0 is not UTF-8"),
+        (b"[" * 100_000, "cannot be read: it is nested too deeply"),
+        (b"<<<<<<< HEAD\n", "cannot be read: Expecting value"),
+    ],
+)
+def test_a_value_that_is_no_finite_number_is_told_and_never_passed_on(text: bytes, said: str) -> None:
+    found = one(judged(side(), side(text=text)))
+
+    assert (found.base, found.head, found.change, found.judgement) == (0.7, None, None, "unjudged")
+    assert said in found.note
+
+
+def test_a_metric_that_vanished_is_removed_and_one_that_appears_is_new() -> None:
+    without = json.dumps({"log_loss": {"model": 0.6}, "rows": ROWS}).encode()
+
+    gone = one(judged(side(), side(text=without)))
+    new = one(judged(side(text=without), side()))
+
+    assert (gone.judgement, gone.base, gone.head) == ("removed", 0.7, None)
+    assert gone.note == "head: reports/metrics.json has no 'roc_auc.model'"
+    assert (new.judgement, new.base, new.head, new.change) == ("new", None, 0.7, None)
+
+
+def test_a_base_without_a_metrics_file_makes_every_metric_new() -> None:
+    found = judged(Side({"reports/metrics.json": None}, absent=True), side())
+
+    assert {change.judgement for change in found.metrics} == {"new"}
+    assert found.notes == ("No intervals: base has no predictions.",)
+    assert found.comparison.refused == ""
+
+
+def test_a_corrupt_base_is_not_called_new() -> None:
+    found = one(judged(side(text=b"{"), side()))
+
+    assert (found.judgement, found.head) == ("unjudged", 0.7)
+    assert found.note.startswith("base: reports/metrics.json cannot be read")
+
+
+def test_a_first_commit_has_only_new_metrics() -> None:
+    found = judged(None, side())
+
+    assert {change.judgement for change in found.metrics} == {"new"}
+    assert found.slices == ()
+
+
+def test_without_intervals_changes_are_bare_and_the_reason_is_given() -> None:
+    found = judged(side(), side(text=metrics(roc_auc={"model": 0.71})), intervals=False)
+
+    assert one(found).change == 0.01
+    assert one(found).judgement == "unjudged"
+    assert "--no-intervals" in found.comparison.refused
+
+
+def test_one_class_leaves_the_auc_without_an_interval_and_the_log_loss_with_one() -> None:
+    none_late = np.zeros(ROWS, dtype=bool)
+
+    found = judged(side(late=none_late), side(late=none_late, probability=score()))
+
+    assert one(found).note == "no interval: 400 rows, all of one class: the metric is not defined"
+    assert one(found).judgement == "unjudged"
+    assert one(found, "log_loss").judgement in ("better", "worse", "noise")
+
+
+def test_scores_that_are_no_probabilities_have_an_auc_only() -> None:
+    margins = np.log(score() / (1 - score()))
+
+    found = judged(side(probability=margins), side(probability=margins + 1))
+
+    assert one(found).judgement == "noise"
+    assert one(found, "log_loss").note == "no interval: the scores are not probabilities: some lie outside 0 to 1"
+
+
+# --- which rows
+
+
+def test_rows_that_only_one_side_has_are_left_out_and_counted() -> None:
+    found = judged(side(late=LATE, flight=FLIGHTS), side(late=LATE[:300], flight=FLIGHTS[:300], rows=300))
+
+    assert (found.comparison.rows_base, found.comparison.rows_head, found.comparison.rows_shared) == (400, 300, 300)
+    assert found.doubts[0] == (
+        "The test rows differ: base has 400, head 300; intervals and slices rest on the 300 they share."
+    )
+
+
+@pytest.mark.parametrize("kind", ["int32", "string", "dictionary"])
+def test_keys_are_compared_by_what_they_say_not_by_how_they_are_stored(kind: str) -> None:
+    carriers = pa.array(["1", "2"] * 200)
+    stored = {
+        "int32": pa.array([1, 2] * 200, pa.int32()),
+        "string": carriers,
+        "dictionary": carriers.dictionary_encode(),
+    }
+    plain = pa.array([1, 2] * 200, pa.int64()) if kind == "int32" else carriers
+    text = modelled.POLICY.replace("key: [date, flight]", "key: [date, flight, extra]")
+
+    found = judged(side(extra=plain), side(extra=stored[kind]), text)
+
+    assert found.comparison.rows_shared == ROWS
+
+
+def test_many_key_columns_do_not_run_together() -> None:
+    wide = {f"k{i}": np.random.default_rng(i).integers(0, 10**9, ROWS) for i in range(12)}
+    text = modelled.POLICY.replace("key: [date, flight]", f"key: [{', '.join(wide)}]")
+
+    assert judged(side(**wide), side(**wide), text).comparison.rows_shared == ROWS
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (
+            {"flight": np.where(FLIGHTS == 9, 8, FLIGHTS)},
+            "the key of 1 row of reports/predictions.parquet of head stands twice",
+        ),
+        ({"flight": np.where(FLIGHTS == 9, 8, FLIGHTS)}, "for example date 2013-10-01, flight 8"),
+        ({"flight": FLIGHTS + 1000}, "share no row: no value of date, flight occurs in both"),
+        (
+            {"flight": pa.array([None, *range(1, ROWS)])},
+            "'flight' of reports/predictions.parquet of head, part of the key, is empty in 1 row",
+        ),
+        ({"flight": [f"n{i}" for i in range(ROWS)]}, "'flight' is int64 in base and string in head"),
+        ({"late": 1 - FLIGHTS % 2}, "'late' differs between base and head on"),
+        ({"late": FLIGHTS % 3}, "'late' of reports/predictions.parquet of head has values other than 0 and 1"),
+        ({"late": pa.array([None, *[True] * (ROWS - 1)])}, "has values other than 0 and 1"),
+        ({"late": ["yes"] * ROWS}, "holds what is no number"),
+        (
+            {"probability": [float("nan")] + [0.5] * (ROWS - 1)},
+            "1 of 400 scores of reports/predictions.parquet of head are",
+        ),
+        ({"probability": [float("inf")] + [0.5] * (ROWS - 1)}, "are missing, NaN or infinite"),
+        ({"probability": pa.array([None] + [0.5] * (ROWS - 1))}, "1 of 400 scores"),
+        ({"probability": None}, "reports/predictions.parquet of head has no column 'probability'"),
+        ({"flight": None}, "reports/predictions.parquet of head has no column 'flight'"),
+        ({"rows": 0}, "reports/predictions.parquet of head has no rows"),
+    ],
+)
+def test_rows_that_cannot_be_matched_soundly_are_refused_with_the_reason(columns: dict[str, Any], said: str) -> None:
+    found = judged(side(), side(**columns))
+
+    assert said in found.comparison.refused
+    assert one(found).judgement == "unjudged"
+    assert one(found).change == 0.0
+    assert found.slices == ()
+
+
+@pytest.mark.parametrize("data", [b"PAR1 not really", b"\x00" * 50, predictions()[:-20]])
+def test_a_file_that_is_no_parquet_is_refused(data: bytes) -> None:
+    found = judged(side(), side(data=data))
+
+    assert found.comparison.refused.startswith("reports/predictions.parquet of head cannot be read: ")
+
+
+def test_predictions_that_head_lost_are_refused_with_the_reason() -> None:
+    lost = Side({"reports/metrics.json": metrics()}, None, "'x.parquet' is neither in the cache nor in the remote")
+
+    assert judged(side(), lost).comparison.refused == "'x.parquet' is neither in the cache nor in the remote"
+
+
+def test_predictions_may_be_csv() -> None:
+    def written(data: bytes) -> bytes:
+        from pyarrow import csv
+
+        sink = pa.BufferOutputStream()
+        csv.write_csv(pq.read_table(pa.BufferReader(data)), sink)
+        return sink.getvalue().to_pybytes()
+
+    text = modelled.POLICY.replace("predictions.parquet", "predictions.csv")
+    found = judged(side(data=written(predictions())), side(data=written(predictions(probability=score()))), text)
+
+    assert found.comparison.rows_shared == ROWS
+    assert one(found).low is not None
+
+
+# --- slices
+
+
+def test_the_slice_that_is_hurt_comes_first_though_the_average_improves() -> None:
+    rows = 2000
+    hurt = np.where(np.arange(rows) % 2 == 1, score(5, 9.0, rows), score(6, 0.1, rows))
+    base = side(rows=rows, probability=score(4, 1.5, rows))
+
+    slices = judged(base, side(rows=rows, probability=hurt)).slices
+
+    assert [(one.column, one.value, one.judgement) for one in slices] == [
+        ("carrier", "HA", "worse"),
+        ("month", "10", slices[1].judgement),
+        ("carrier", "AA", "better"),
+    ]
+    assert sum(one.rows for one in slices if one.column == "carrier") == rows
+    assert all(one.adjusted_p is not None for one in slices)
+
+
+def test_many_slices_of_equal_models_give_hardly_a_false_alarm() -> None:
+    rows, alarms = 4000, 0
+    groups = np.arange(rows) % 20
+    for seed in range(20):
+        base, head = score(seed, 1.0, rows), score(seed + 100, 1.0, rows)
+        slices = judged(
+            side(rows=rows, carrier=groups, probability=base), side(rows=rows, carrier=groups, probability=head)
+        ).slices
+        alarms += any(one.judgement in ("better", "worse") for one in slices)
+
+    assert alarms <= 4  # uncorrected, 21 looks would raise a false alarm two times in three
+
+
+def test_small_slices_and_slices_of_one_class_are_shown_without_judgement() -> None:
+    carrier = np.where(FLIGHTS < 20, "small", "large")
+    month = np.where(pq.read_table(pa.BufferReader(predictions()))["late"].to_numpy(), 1, 2)
+
+    found = judged(side(carrier=carrier, month=month), side(carrier=carrier, month=month, probability=score()))
+
+    shown = {(one.column, one.value): one for one in found.slices}
+    assert shown["carrier", "small"].note == "20 rows: too few for an interval (it takes 30)"
+    assert shown["carrier", "small"].change is not None
+    assert shown["month", "1"].note.endswith("all of one class: the metric is not defined")
+    assert shown["month", "1"].change is None
+    assert {one.judgement for one in found.slices if one.note} == {"unjudged"}
+    assert [one.judgement for one in found.slices][-3:] == ["unjudged"] * 3
+
+
+def test_a_column_without_values_to_slice_by_is_told_not_cut() -> None:
+    found = judged(side(rows=1500, carrier=np.arange(1500), month=None), side(rows=1500))
+
+    assert found.slices == ()
+    assert "no slices by carrier: it has 1,500 values, more than 1,000" in found.notes
+    assert "no slices by month: reports/predictions.parquet of base has no column 'month'" in found.notes
+
+
+def test_a_missing_value_is_a_slice_of_its_own() -> None:
+    carrier = pa.array([None, "AA"] * 200)
+
+    found = judged(side(carrier=carrier), side(probability=score()))
+
+    assert {one.value for one in found.slices if one.column == "carrier"} == {"(missing)", "AA"}
+
+
+# --- size
+
+FIVE_MILLION = """
+import resource, sys
+from pathlib import Path
+from lockgate.evaluation.compare import Side, compare
+from tests.lockgate import modelled
+metrics = {"reports/metrics.json": b'{"roc_auc": {"model": 0.7}, "log_loss": {"model": 0.6}, "rows": 5}'}
+sides = [Side(metrics, Path(path)) for path in sys.argv[1:]]
+found = compare(modelled.policy(), *sides)
+print(found.comparison.rows_shared, len(found.slices), found.metrics[0].low is not None)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_five_million_rows_stay_under_two_gigabytes(tmp_path: Path) -> None:
+    rows = 5_000_000
+    generator = np.random.default_rng(1)
+    days = pa.array([f"2013-{10 + day // 28:02}-{1 + day % 28:02}" for day in range(84)])
+    late = pa.array(generator.random(rows) < 0.2)
+    columns = {
+        "date": days.take(pa.array(np.arange(rows) % 84)),
+        "flight": pa.array(np.arange(rows) // 84),
+        "carrier": pa.array(["AA", "B6", "HA"]).take(pa.array(np.arange(rows) % 3)),
+        "month": pa.array(10 + np.arange(rows) % 3),
+        "late": late,
+    }
+    for name in ("base", "head"):
+        table = pa.table({**columns, "probability": generator.random(rows)})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    del columns, table
+
+    done = subprocess.run(
+        [sys.executable, "-c", FIVE_MILLION, str(tmp_path / "base.parquet"), str(tmp_path / "head.parquet")],
+        env={"PYTHONPATH": "src:.", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    found, megabytes = done.stdout.splitlines()
+    assert found == "5000000 6 True"
+    assert int(megabytes) < 2000

@@ -1,0 +1,277 @@
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.lockgate.releases import (
+    ACTOR,
+    FACTS,
+    NAME,
+    PRODUCTION,
+    STAGING,
+    Keys,
+    a_build,
+    contents,
+    promoted,
+    publish,
+    versions_of,
+)
+
+from lockgate import policy
+from lockgate.cli import main
+from lockgate.releasing.environments import Environment
+from lockgate.releasing.promotion import GateClosed, promote
+from lockgate.releasing.registry import NoSuchRelease, Refused, Registry
+from lockgate.releasing.rollback import NothingBefore, rollback
+
+pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")
+
+POLICY = """\
+model: model.skops
+metrics:
+  roc_auc: {file: metrics.json, key: roc_auc, better: higher}
+environments:
+  staging:
+  production: {after: staging, rebuilt: full}
+"""
+
+
+@pytest.fixture
+def released(registry: Registry, keys: Keys, tmp_path: Path) -> Registry:
+    """Three releases and nothing promoted."""
+    for number, seed in enumerate(("one", "two", "three")):
+        publish(registry, keys, a_build(tmp_path / seed, seed), f"v1.{number}.0")
+    return registry
+
+
+def test_a_promotion_says_who_what_when_why_and_for_which_tag(released: Registry, keys: Keys) -> None:
+    entry = promoted(released, keys, "v1.0.0", STAGING, reason="first try", tag=f"{NAME}#staging#1")
+    assert (entry.version, entry.actor, entry.time, entry.reason, entry.tag) == (
+        "v1.0.0",
+        ACTOR.name,
+        ACTOR.time,
+        "first try",
+        f"{NAME}#staging#1",
+    )
+    assert entry.manifest == released.release("v1.0.0").manifest.digest
+    assert Environment(released, "staging").head() == entry
+
+
+def test_the_same_promotion_twice_is_nothing_to_do(released: Registry, keys: Keys) -> None:
+    entry = promoted(released, keys, "v1.0.0", STAGING)
+    held = contents(released.store)
+    assert promote(released, "v1.0.0", STAGING, keys.signer, ACTOR) == (entry, False)
+    assert contents(released.store) == held
+
+
+def test_an_old_tags_workflow_run_again_does_not_promote_again(released: Registry, keys: Keys) -> None:
+    old = promoted(released, keys, "v1.0.0", STAGING, tag=f"{NAME}#staging#1")
+    promoted(released, keys, "v1.1.0", STAGING, tag=f"{NAME}#staging#2")
+    assert promote(released, "v1.0.0", STAGING, keys.signer, ACTOR, tag=f"{NAME}#staging#1") == (old, False)
+    assert versions_of(released, "staging") == ["v1.0.0", "v1.1.0"]
+
+
+def test_two_promoters_of_one_tag_make_one_entry(released: Registry, keys: Keys) -> None:
+    start = threading.Barrier(4)
+
+    def run(_: int) -> bool:
+        start.wait()
+        return promote(released, "v1.0.0", STAGING, keys.signer, ACTOR, tag=f"{NAME}#staging#1")[1]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, range(4))).count(True) == 1
+    assert versions_of(released, "staging") == ["v1.0.0"]
+
+
+def test_production_is_closed_to_what_was_never_in_staging(released: Registry, keys: Keys) -> None:
+    promoted(released, keys, "v1.1.0", STAGING)
+    with pytest.raises(GateClosed, match=r"flight-delay@v1\.0\.0 may not enter production: it was never in staging"):
+        promote(released, "v1.0.0", PRODUCTION, keys.signer, ACTOR)
+    assert promoted(released, keys, "v1.1.0", PRODUCTION).version == "v1.1.0"
+    assert versions_of(released, "production") == ["v1.1.0"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"rebuild": {"level": "none"}}, "its rebuild level is 'none', 'full' is asked"),
+        ({"rebuild": {"level": "train"}}, "its rebuild level is 'train'"),
+        ({"rebuild": {"level": "entire"}}, "its rebuild level is 'entire'"),
+        ({"rebuild": None}, "its rebuild level is 'none'"),
+        ({"gates": [{"rule": "auc", "measured": "0.5", "passed": False}]}, "the gate 'auc' did not hold"),
+        ({"gates": [{"rule": "auc", "measured": "0.5"}]}, "the gate 'auc' did not hold"),
+    ],
+)
+def test_a_closed_gate_is_named(
+    registry: Registry, keys: Keys, tmp_path: Path, facts: dict[str, Any], why: str
+) -> None:
+    publish(registry, keys, a_build(tmp_path / "build"), "v1.0.0", **facts)
+    rules = replace(PRODUCTION, after=None)
+    with pytest.raises(GateClosed, match=why):
+        promote(registry, "v1.0.0", rules, keys.signer, ACTOR)
+    assert versions_of(registry, "production") == []
+
+
+def test_gates_of_one_environment_do_not_close_another(registry: Registry, keys: Keys, tmp_path: Path) -> None:
+    gates = [*FACTS["gates"], {"rule": "size", "measured": "9 MB", "passed": False, "environment": "production"}]
+    publish(registry, keys, a_build(tmp_path / "build"), "v1.0.0", gates=gates)
+    assert promoted(registry, keys, "v1.0.0", STAGING).number == 1
+    with pytest.raises(GateClosed, match="'size' did not hold"):
+        promote(registry, "v1.0.0", PRODUCTION, keys.signer, ACTOR)
+
+
+def test_a_release_that_an_environments_gates_never_judged_is_not_let_in(released: Registry, keys: Keys) -> None:
+    rules = replace(STAGING, gates=(policy.ModelSize(10**6),))
+    with pytest.raises(GateClosed, match="judged by 0 of the 1 gates"):
+        promote(released, "v1.0.0", rules, keys.signer, ACTOR)
+
+
+def test_a_release_damaged_since_is_not_promoted(released: Registry, keys: Keys, tmp_path: Path) -> None:
+    build = released.release("v1.0.0")
+    victim = tmp_path / "store" / NAME / "builds" / build.manifest.digest / "model.skops"
+    victim.write_bytes(victim.read_bytes()[:-1] + b"!")
+    with pytest.raises(Refused, match=r"model\.skops was altered"):
+        promote(released, "v1.0.0", STAGING, keys.signer, ACTOR)
+    assert versions_of(released, "staging") == []
+
+
+def test_what_was_never_released_cannot_be_promoted(released: Registry, keys: Keys) -> None:
+    with pytest.raises(NoSuchRelease):
+        promote(released, "v7.0.0", STAGING, keys.signer, ACTOR)
+
+
+def test_a_rollback_is_a_new_entry_with_what_ran_before(released: Registry, keys: Keys) -> None:
+    for version in ("v1.0.0", "v1.1.0", "v1.2.0"):
+        promoted(released, keys, version, STAGING)
+    assert rollback(released, "staging", keys.signer, ACTOR, reason="slow")[2] == "v1.1.0"
+    assert rollback(released, "staging", keys.signer, ACTOR)[2] == "v1.0.0"
+    with pytest.raises(NothingBefore):
+        rollback(released, "staging", keys.signer, ACTOR)
+    log = Environment(released, "staging").verify()
+    assert [(entry.action, entry.version) for entry in log] == [
+        ("promote", "v1.0.0"),
+        ("promote", "v1.1.0"),
+        ("promote", "v1.2.0"),
+        ("rollback", "v1.1.0"),
+        ("rollback", "v1.0.0"),
+    ]
+    assert log[3].reason == "slow"
+
+
+def test_a_rollback_to_a_version_is_done_once_and_only_to_one_that_ran_there(released: Registry, keys: Keys) -> None:
+    promoted(released, keys, "v1.0.0", STAGING)
+    promoted(released, keys, "v1.1.0", STAGING)
+    assert rollback(released, "staging", keys.signer, ACTOR, to="v1.0.0")[1] is True
+    assert rollback(released, "staging", keys.signer, ACTOR, to="v1.0.0")[1] is False
+    with pytest.raises(NothingBefore, match=r"never ran v1\.2\.0"):
+        rollback(released, "staging", keys.signer, ACTOR, to="v1.2.0")
+    assert versions_of(released, "staging") == ["v1.0.0", "v1.1.0", "v1.0.0"]
+
+
+def test_a_rollback_to_a_damaged_release_is_refused(released: Registry, keys: Keys, tmp_path: Path) -> None:
+    promoted(released, keys, "v1.0.0", STAGING)
+    promoted(released, keys, "v1.1.0", STAGING)
+    victim = tmp_path / "store" / NAME / "builds" / released.release("v1.0.0").manifest.digest / "dvc.lock"
+    victim.unlink()
+    with pytest.raises(Refused, match=r"dvc\.lock is missing"):
+        rollback(released, "staging", keys.signer, ACTOR)
+    assert versions_of(released, "staging") == ["v1.0.0", "v1.1.0"]
+
+
+# --- as commands
+
+
+@pytest.fixture
+def at_home(released: Registry, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """A folder with a policy, both keys where they are looked for, and the store named by the environment."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    (tmp_path / "home" / policy.FILE).write_text(POLICY)
+    monkeypatch.setenv("LOCKGATE_STORE", released.store.url)
+    monkeypatch.setenv("LOCKGATE_PUBLIC_KEY", str(keys.verifier.public_key))
+    monkeypatch.setenv("LOCKGATE_PRIVATE_KEY", str(keys.signer.private_key))
+    monkeypatch.delenv("GITHUB_ACTOR", raising=False)
+    return released
+
+
+def test_the_commands_promote_show_and_roll_back(at_home: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> str:
+        assert main(words) == 0
+        return capsys.readouterr().out
+
+    assert run("promote", "v1.0.0", "staging", "--actor", "ana").startswith("staging runs v1.0.0: entry 1 by ana")
+    assert run("promote", "v1.0.0", "staging").startswith("nothing to do: staging has v1.0.0 since entry 1")
+    assert "would run v1.0.0" in run("promote", f"{NAME}@v1.0.0", "production", "--dry-run")
+    assert versions_of(at_home, "production") == []
+    told = json.loads(run("promote", "v1.0.0", "production", "--reason", "go", "--json"))
+    assert (told["appended"], told["entry"]["version"], told["entry"]["reason"]) == (True, "v1.0.0", "go")
+    run("promote", "v1.1.0", "staging")
+    assert "staging would go back to v1.0.0" in run("rollback", "staging", "--dry-run")
+    assert run("rollback", "staging", "--actor", "bob").startswith("staging runs v1.0.0: entry 3 by bob")
+    assert [line.split()[:4] for line in run("history").splitlines()] == [
+        ["production", "1", "→", "v1.0.0"],
+        ["staging", "3", "←", "v1.0.0"],
+        ["staging", "2", "→", "v1.1.0"],
+        ["staging", "1", "→", "v1.0.0"],
+    ]
+    assert len(run("history", "staging", "--limit", "1").splitlines()) == 1
+    assert [entry["number"] for entry in json.loads(run("history", "staging", "--json"))] == [1, 2, 3]
+    shown = run("show", "production")
+    assert f"{NAME}@v1.0.0" in shown
+    assert "model.skops" in shown
+    assert '"roc_auc": "0.6948"' in shown
+    assert json.loads(run("show", "v1.1.0", "--json"))["manifest"]["facts"] == FACTS
+    assert "nothing to do" in run("store", "gc", "--dry-run")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["promote", "v1.0.0", "production"], 1, "it was never in staging"),
+        (["promote", "v1.0.0", "prod"], 2, "has no environment 'prod'"),
+        (["promote", "staging", "production"], 2, "is no version"),
+        (["promote", "v1.0.0", "staging", "--policy", "none.yaml"], 2, "there is no policy at none.yaml"),
+        (["promote", "other@v1.0.0", "staging"], 1, "there is no release other@v1.0.0"),
+        (["promote", "v8.0.0", "staging"], 1, "there is no release flight-delay@v8.0.0"),
+        (["promote", "v1.0.0", "staging", "--private-key", "none"], 1, "none is no usable private key"),
+        (["rollback", "v1.0.0"], 2, "is no environment"),
+        (["rollback", "staging"], 1, "nothing was ever promoted"),
+        (["history", "staging"], 1, "nothing was ever promoted"),
+        (["history", "staging", "--limit", "0"], 2, "N from 1"),
+        (["show", "v1"], 1, "nothing was ever promoted"),
+        (["show", "v1.0.0@x"], 2, "names neither"),
+        (["show", "v1.0.0", "--store", "ftp://x"], 2, "is no store"),
+        (["show", "a@v1.0.0", "--model", "b"], 2, "--model names b"),
+        (["store", "gc", "--older-than", "0"], 2, "from 1"),
+    ],
+)
+def test_what_cannot_be_done_says_so_and_changes_nothing(
+    at_home: Registry, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+) -> None:
+    held = contents(at_home.store)
+    assert main(words) == code
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.out == ""
+    assert contents(at_home.store) == held
+
+
+def test_without_a_key_nobody_is_trusted(
+    at_home: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCKGATE_PUBLIC_KEY")
+    assert main(["show", "v1.0.0"]) == 2
+    assert "whom to trust is not said" in capsys.readouterr().err
+
+
+def test_text_from_the_store_cannot_steer_the_terminal(
+    at_home: Registry, keys: Keys, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promoted(at_home, keys, "v1.0.0", STAGING, reason="\x1b[2Jgone\r\n")
+    assert main(["history"]) == 0
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert len(printed.splitlines()) == 1
