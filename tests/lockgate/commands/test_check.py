@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 from tests.lockgate import modelled
-from tests.lockgate.factory import Project
 from tests.lockgate.evaluation.test_report import Run, project, template  # noqa: F401  fixtures
+from tests.lockgate.factory import Project
 
 
 def test_gates_that_hold_are_exit_code_0(project: Project, lockgate: Run) -> None:  # noqa: F811
