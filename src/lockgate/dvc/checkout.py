@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from lockgate import git
-from lockgate.dvc.objects import Cache, DvcError, WorkspaceFiles, local_file, words
+from lockgate.dvc.objects import Cache, DvcError, WorkspaceFiles, copy_objects, local_file, objects_of, words
 from lockgate.dvc.pipeline import Recorded, Stage, State
 
 
@@ -65,7 +65,12 @@ def fetch_sources(root: Path, copy: Path, state: State, stages: tuple[Stage, ...
     needed = {record.path: record for record in records if record and record.digest and record.path not in made}
     absent = [path for path in needed if not (copy / path).exists()]  # git holds the others
     if absent:
-        _take_cached(Cache.of(root), Cache.of(copy), [needed[path] for path in absent])
+        source = Cache.of(root)
+        for path in absent:
+            held = (
+                one for one in objects_of(needed[path], source) if source.path(one.digest, legacy=one.legacy).is_file()
+            )
+            copy_objects(source, Cache.of(copy), held)
         _pull(copy, state, [needed[path] for path in absent])
     files = WorkspaceFiles(copy)
     for record in needed.values():
@@ -75,19 +80,6 @@ def fetch_sources(root: Path, copy: Path, state: State, stages: tuple[Stage, ...
     for path in made:
         _remove(copy / path)
     return needed
-
-
-def _take_cached(source: Cache, target: Cache, records: list[Recorded]) -> None:
-    """Copy from one cache to another what it has of ``records``; whether it is whole is seen later."""
-    for record in records:
-        digests = [record.digest]
-        if record.is_folder and source.path(record.digest, legacy=record.legacy).is_file():
-            digests += source.entries(record).values()
-        for digest in digests:
-            known, wanted = (cache.path(digest, legacy=record.legacy) for cache in (source, target))
-            if known.is_file():
-                wanted.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(known, wanted)
 
 
 def _pull(copy: Path, state: State, records: list[Recorded]) -> None:

@@ -7,8 +7,9 @@ that planning hardly needs DVC, whose import costs more than the planning. Fetch
 import hashlib
 import json
 import os
+import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,13 +40,13 @@ class ObjectMissing(DvcError):  # noqa: N818 - named for what the user reads
 
 
 class ObjectAltered(DvcError):  # noqa: N818
-    """The remote gave other bytes than the lock records."""
+    """An object of the cache or the remote holds other bytes than its hash says."""
 
     def __init__(self, path: str, digest: str) -> None:
         """Name the output and the digest it should have."""
         super().__init__(
-            f"'{path}' came from the remote with other bytes than the lock records ({digest}); they were thrown away",
-            "Find out who wrote to the remote; set `verify = true` on it, and `dvc push` a good copy.",
+            f"the object of '{path}' is corrupt: its content does not hash to {digest}, so it was not used",
+            "Find out who wrote to the cache or the remote, and `dvc push` or `dvc fetch` a good copy.",
         )
 
 
@@ -253,6 +254,35 @@ class Cache:
             return False
         digests = self.entries(record).values() if record.is_folder else ()
         return all(self.path(digest, legacy=record.legacy).is_file() for digest in digests)
+
+
+def objects_of(record: Recorded, cache: Cache) -> Iterable[Recorded]:
+    """Yield the objects of a file or folder that ``cache`` has, as files: of a folder first the list of its files."""
+    if cache.path(record.digest, legacy=record.legacy).is_file():
+        yield record
+        for path, digest in cache.entries(record).items() if record.is_folder else ():
+            yield Recorded(f"{record.path}/{path}", digest, legacy=record.legacy)
+
+
+def copy_objects(source: Cache, target: Cache, objects: Iterable[Recorded]) -> None:
+    """Copy from one cache to another what it lacks; nothing with another content than its hash says comes to stand.
+
+    Raises :class:`ObjectAltered`.
+    """
+    for one in objects:
+        wanted = target.path(one.digest, legacy=one.legacy)
+        if wanted.is_file():
+            continue
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        partial = wanted.with_name(f"{wanted.name}.{os.getpid()}")
+        try:
+            shutil.copyfile(source.path(one.digest, legacy=one.legacy), partial)
+            if file_digest(partial, legacy=one.legacy) != one.digest.removesuffix(".dir"):
+                raise ObjectAltered(one.path, one.digest)
+            partial.chmod(0o444)  # as DVC does
+            partial.replace(wanted)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def local_file(root: Path, state: State, path: str) -> Path | None:

@@ -4,7 +4,6 @@ With ``--base`` it starts from that revision's locks, as a pull request's check 
 aside and compared with what came out. It is put back if the run does not end well, by the next run if need be.
 """
 
-import fcntl
 import json
 import sys
 import time
@@ -22,7 +21,7 @@ from lockgate.dvc.stages import DvcProcess, Progress
 from lockgate.errors import LockgateError
 from lockgate.evaluation import report
 from lockgate.evaluation.prefetch import bringing
-from lockgate.files import write_whole
+from lockgate.files import locked, write_whole
 from lockgate.formatting import size
 from lockgate.git import Snapshot, Workspace, snapshot
 from lockgate.policy import FILE as POLICY
@@ -314,9 +313,6 @@ def _note(root: Path) -> Path:
 @contextmanager
 def alone(root: Path) -> Iterator[None]:
     """Refuse to run beside another ``lockgate run`` in the same project."""
-    with _note(root).with_name("run.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DvcError("another `lockgate run` is at work in this project", "Wait for it to end.") from error
+    busy = DvcError("another `lockgate run` is running in this project", "Wait for it to end, then try again.")
+    with locked(_note(root).with_name("run.lock"), busy):
         yield

@@ -17,13 +17,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lockgate import git, policy
-from lockgate.dvc.objects import Cache, local_file
+from lockgate.dvc.objects import Cache, copy_objects, local_file, objects_of
 from lockgate.dvc.pipeline import State
 from lockgate.errors import LockgateError
 from lockgate.evaluation import findings as evidence
 from lockgate.evaluation import gates, report
 from lockgate.git import Snapshot
-from lockgate.releasing.candidate import Candidate, copy_objects, objects_of
+from lockgate.releasing.candidate import Candidate
 from lockgate.releasing.manifest import sha256
 from lockgate.releasing.model_card import About, card
 from lockgate.releasing.provenance import Source, components, read_packages, statement

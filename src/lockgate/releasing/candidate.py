@@ -1,15 +1,11 @@
 """What is to be released: a model of one commit, and the files that DVC recorded of it."""
 
-import os
-import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from lockgate import git, policy
-from lockgate.dvc.objects import Cache, ObjectAltered, file_digest
 from lockgate.dvc.pipeline import Recorded, State, read_state
 from lockgate.errors import LockgateError
 from lockgate.policy import Policy
@@ -76,32 +72,3 @@ class Candidate:
         paths += [told.serving.samples] if told.serving else []
         found = (self.state.pipeline.recorded(self.state.lock, path) for path in dict.fromkeys(paths))
         return [self.model, *(record for record in found if record and record.digest and record != self.model)]
-
-
-def objects_of(record: Recorded, cache: Cache) -> Iterable[Recorded]:
-    """Yield the objects of a file or folder that ``cache`` has, as files: of a folder first the list of its files."""
-    if cache.path(record.digest, legacy=record.legacy).is_file():
-        yield record
-        for path, digest in cache.entries(record).items() if record.is_folder else ():
-            yield Recorded(f"{record.path}/{path}", digest, legacy=record.legacy)
-
-
-def copy_objects(source: Cache, target: Cache, objects: Iterable[Recorded]) -> None:
-    """Copy from one cache to another what it lacks; nothing with another content than its hash says comes to stand.
-
-    Raises :class:`~lockgate.dvc.objects.ObjectAltered`.
-    """
-    for one in objects:
-        wanted = target.path(one.digest, legacy=one.legacy)
-        if wanted.is_file():
-            continue
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        partial = wanted.with_name(f"{wanted.name}.{os.getpid()}")
-        try:
-            shutil.copyfile(source.path(one.digest, legacy=one.legacy), partial)
-            if file_digest(partial, legacy=one.legacy) != one.digest.removesuffix(".dir"):
-                raise ObjectAltered(one.path, one.digest)
-            partial.chmod(0o444)  # as DVC does
-            partial.replace(wanted)
-        finally:
-            partial.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """``lockgate fetch REF FOLDER``: bring a release to a folder, every byte verified, all of it or nothing."""
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lockgate.errors import LockgateError
+from lockgate.files import locked
 from lockgate.releasing.manifest import MANIFEST, SIGNATURE, Manifest, sha256
 from lockgate.releasing.registry import Build, Progress, Refused, Registry, silent
 
@@ -81,18 +81,18 @@ def _beside(folder: Path) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_name(f".{folder.name}.part")
+    if part.is_symlink():
+        raise LockgateError(
+            f"{part} is a symbolic link", "Remove it: a download in progress is kept in a folder there."
+        )
     part.mkdir(exist_ok=True)
-    lock = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
+    busy = LockgateError(f"{folder} is being fetched by another run", "Wait for it, then try again.")
+    with locked(part / "lock", busy):
+        content = part / "content"
+        if content.exists():
+            shutil.rmtree(content)
+        content.mkdir()
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockgateError(f"{folder} is being fetched by another run", "Wait for it, then try again.") from None
-        for left in part.iterdir():
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-        try:
-            yield part
+            yield content
         finally:
             shutil.rmtree(part, ignore_errors=True)
-    finally:
-        os.close(lock)

@@ -17,11 +17,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from lockgate.dvc.objects import Cache, local_file
+from lockgate.dvc.objects import Cache, copy_objects, local_file, objects_of
 from lockgate.dvc.rebuild import Level, Rebuild, rebuild
 from lockgate.errors import LockgateError
 from lockgate.releasing.build import REQUEST, SAMPLES, as_json, make_wheel, place_contract, place_model, write
-from lockgate.releasing.candidate import Candidate, copy_objects, objects_of
+from lockgate.releasing.candidate import Candidate
 
 SCHEMA: Final = "lockgate.prepared/1"
 PREPARED, OBJECTS = "prepared.json", "objects"

@@ -10,19 +10,19 @@ What waits for delivery is bounded. When the bound is reached because the table 
 """
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from lockgate.errors import LockgateError
+from lockgate.files import locked
 
 LOG = logging.getLogger("lockgate.serve")
 WAITING = 5.0  # seconds a request waits for room in the record, where it may wait
@@ -112,14 +112,9 @@ class Recorder:
         self.trouble = ""
         self._sink, self._folder, self._limit, self._policy, self._every = sink, journals, limit, policy, every
         journals.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(journals, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise LockgateError(
-                f"{journals} is the journal of another service that runs", "Give each its own: --cache FOLDER."
-            ) from None
+        self._held = ExitStack()
+        busy = LockgateError(f"{journals} is used by another running service", "Give each its own: --cache FOLDER.")
+        self._held.enter_context(locked(journals / "lock", busy))
         self._turn = threading.Lock()  # held while the journal is written to or changed for a new one
         self._number = 0
         self._begun = time.time_ns()
@@ -147,7 +142,7 @@ class Recorder:
         self._stop.set()
         self._thread.join()
         os.close(self._file)
-        os.close(self._lock)
+        self._held.close()
 
     def _append(self, line: bytes) -> None:
         before = os.fstat(self._file).st_size

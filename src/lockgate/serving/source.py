@@ -5,7 +5,6 @@ service while the store is down is verified by the same code as ever: a file cha
 beyond the store is how far the log had come: a log that ends earlier lost entries, which the store alone cannot show.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockgate.errors import LockgateError
+from lockgate.files import locked
 from lockgate.releasing.environments import LAST, Entry, Environment
 from lockgate.releasing.fetch import FolderTaken, check_folder, fetch
 from lockgate.releasing.options import Ref, resolve
@@ -83,8 +83,7 @@ class Source:
         """Return the folder here with the build's files, fetched if need be, each byte verified."""
         folder = self.folder(found)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with (self.cache / f"{self.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may want the same at the same time
+        with locked(self.cache / f"{self.name}.lock"):  # another process may want the same at the same time
             try:
                 fetch(self._registry(), found.build, folder)
             except FolderTaken:  # damaged since; nobody but us writes there

@@ -1,5 +1,4 @@
 import errno
-import fcntl
 import json
 import os
 import subprocess
@@ -11,6 +10,7 @@ from tests.lockgate.releases import NAME, STAGING, Keys, a_build, promoted, publ
 
 from lockgate.cli import main
 from lockgate.errors import LockgateError
+from lockgate.files import locked
 from lockgate.releasing.fetch import FolderTaken, fetch
 from lockgate.releasing.registry import Refused, Registry
 from lockgate.store import Store
@@ -118,14 +118,11 @@ def test_what_a_killed_fetch_left_is_cleared_and_a_running_one_is_respected(
 ) -> None:
     build = publish(registry, keys, a_build(tmp_path / "build"), "v1.0.0")
     left = tmp_path / ".got.part"
-    (left / "wheels").mkdir(parents=True)
-    (left / "model.skops").write_bytes(b"hal")
-    running = os.open(left, os.O_RDONLY)
-    fcntl.flock(running, fcntl.LOCK_EX)
-    with pytest.raises(LockgateError, match="is being fetched by another run"):
+    (left / "content" / "wheels").mkdir(parents=True)
+    (left / "content" / "model.skops").write_bytes(b"hal")
+    with locked(left / "lock"), pytest.raises(LockgateError, match="is being fetched by another run"):
         fetch(registry, build, tmp_path / "got")
-    assert (left / "model.skops").read_bytes() == b"hal"
-    os.close(running)
+    assert (left / "content" / "model.skops").read_bytes() == b"hal"
     assert fetch(registry, build, tmp_path / "got") is True
     assert not left.exists()
 

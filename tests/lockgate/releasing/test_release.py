@@ -409,7 +409,7 @@ def half_a_sample(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (altered_object, "came from the remote with other bytes than the lock records"),
+        (altered_object, "is corrupt: its content does not hash to"),
         (other_commit, "was prepared for ffffffffffff, not for"),
         (without_samples, "lacks samples.json"),
         (strange_level, "is no prepared release"),
