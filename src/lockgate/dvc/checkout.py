@@ -2,12 +2,21 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
 from lockgate import git
-from lockgate.dvc.objects import Cache, DvcError, WorkspaceFiles, copy_objects, local_file, objects_of, words
+from lockgate.dvc.objects import (
+    Cache,
+    DvcError,
+    ObjectAltered,
+    WorkspaceFiles,
+    copy_objects,
+    local_file,
+    objects_of,
+    words,
+)
 from lockgate.dvc.pipeline import Recorded, Stage, State
 
 
@@ -65,12 +74,7 @@ def fetch_sources(root: Path, copy: Path, state: State, stages: tuple[Stage, ...
     needed = {record.path: record for record in records if record and record.digest and record.path not in made}
     absent = [path for path in needed if not (copy / path).exists()]  # git holds the others
     if absent:
-        source = Cache.of(root)
-        for path in absent:
-            held = (
-                one for one in objects_of(needed[path], source) if source.path(one.digest, legacy=one.legacy).is_file()
-            )
-            copy_objects(source, Cache.of(copy), held)
+        _take_cached(Cache.of(root), Cache.of(copy), [needed[path] for path in absent])
         _pull(copy, state, [needed[path] for path in absent])
     files = WorkspaceFiles(copy)
     for record in needed.values():
@@ -80,6 +84,15 @@ def fetch_sources(root: Path, copy: Path, state: State, stages: tuple[Stage, ...
     for path in made:
         _remove(copy / path)
     return needed
+
+
+def _take_cached(source: Cache, target: Cache, records: list[Recorded]) -> None:
+    """Copy from one cache to another what it has of ``records``; a corrupt object is left for the remote to give."""
+    for record in records:
+        with suppress(ValueError):  # a corrupt list of a folder's files
+            for one in objects_of(record, source):
+                with suppress(FileNotFoundError, ObjectAltered):
+                    copy_objects(source, target, [one])
 
 
 def _pull(copy: Path, state: State, records: list[Recorded]) -> None:

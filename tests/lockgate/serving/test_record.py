@@ -151,7 +151,7 @@ def test_a_request_may_wait_for_room(tmp_path: Path) -> None:
 
 def test_the_journal_of_a_running_service_is_not_shared(tmp_path: Path) -> None:
     recorder = Recorder(Blocked(), tmp_path)
-    with pytest.raises(LockgateError, match="is the journal of another service"):
+    with pytest.raises(LockgateError, match="is used by another running service"):
         Recorder(Blocked(), tmp_path)
     recorder.close()
 
