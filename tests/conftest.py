@@ -23,18 +23,18 @@ hypothesis.settings.load_profile("lockgate")
 # Modules that run whole pipelines, servers or releases: left out of `make test-fast`, whatever a single test costs.
 SLOW_MODULES = frozenset(
     {
-        "test_admit",
-        "test_ahead",
+        "test_admission",
+        "test_prefetch",
         "test_dvc_yaml",
-        "test_merge_lock",
+        "test_merge",
         "test_rebuild",
         "test_release",
         "test_release_workflows",
         "test_run",
         "test_score",
         "test_serve",
-        "test_serve_record",
-        "test_serve_swap",
+        "test_record",
+        "test_service_swap",
         "test_validate",
     }
 )

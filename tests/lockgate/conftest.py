@@ -1,6 +1,5 @@
 """What every test of lockgate stands on: git and DVC that know nothing of the machine they run on."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +13,9 @@ from tests.lockgate.factory import Project, chain
 def no_configuration_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the user's git and DVC configuration, caches and telemetry out of the tests."""
     empty = tmp_path_factory.mktemp("configuration")
+    (empty / "gitconfig").touch()  # a file, never a device: a program that writes it would replace the device
     settings = {
-        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_GLOBAL": str(empty / "gitconfig"),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_AUTHOR_NAME": "Ada",
         "GIT_AUTHOR_EMAIL": "ada@example.org",

@@ -26,7 +26,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a committed, pushed model on ``main``, and a branch each for three kinds of change."""
     environment = dict(os.environ)
     os.environ.update(
-        GIT_CONFIG_GLOBAL=os.devnull,
         GIT_CONFIG_NOSYSTEM="1",
         DVC_NO_ANALYTICS="1",
         PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
