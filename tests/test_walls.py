@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,11 +82,29 @@ def calls(path: Path) -> Iterator[ast.Call]:
     return (node for node in nodes(path) if isinstance(node, ast.Call))
 
 
-@pytest.mark.parametrize(("package", "other"), [("flight_delay", "lockgate"), ("lockgate", "flight_delay")])
-def test_neither_package_imports_the_other(package: str, other: str) -> None:
-    files = [name for name in MODULES if name.startswith(f"{package}/")]
-    assert len(files) > 10
-    assert [name for name in files if uses(MODULES[name], other)] == []
+def test_the_contracts_of_pyproject_hold_through_every_chain_of_imports() -> None:
+    """Neither package imports the other, wings import downwards only, judgement and rendering have no effects."""
+    done = lint_imports(SRC)
+    assert done.returncode == 0, done.stdout
+    assert "0 broken" in done.stdout
+
+
+def test_an_import_upwards_breaks_a_contract(tmp_path: Path) -> None:
+    shutil.copytree(SRC, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(SRC.parent / "pyproject.toml", tmp_path)
+    policy, gates = tmp_path / "src/lockgate/policy.py", tmp_path / "src/lockgate/evaluation/gates.py"
+    policy.write_text(policy.read_text() + "\n\ndef late() -> None:\n    import lockgate.serving.service\n")
+    gates.write_text(gates.read_text() + "\n\ndef late() -> None:\n    import flight_delay.files\n")
+    done = lint_imports(tmp_path / "src")
+    assert done.returncode == 1
+    assert "3 broken" in done.stdout
+
+
+def lint_imports(source: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=source.parent, capture_output=True,
+        text=True, check=False, env=os.environ | {"PYTHONPATH": str(source)},
+    )  # fmt: skip
 
 
 def test_lockgate_knows_the_pipeline_by_its_files_and_not_by_the_names_of_its_code() -> None:
@@ -169,3 +188,17 @@ def test_importing_any_module_writes_starts_connects_and_prints_nothing(tmp_path
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["lockgate", "flight_delay"])
+def test_a_test_stands_where_its_module_stands(package: str) -> None:
+    """``src/lockgate/dvc/plan.py`` is tested in ``tests/lockgate/dvc/test_plan.py``, or ``test_plan_….py`` for a part."""
+    strays = []
+    for path in sorted((SRC.parent / "tests" / package).rglob("test_*.py")):
+        folder = SRC / package / path.parent.relative_to(SRC.parent / "tests" / package)
+        about = path.stem.removeprefix("test_")
+        if not any(
+            about == name or about.startswith(f"{name}_") for name in (each.stem for each in folder.glob("*.py"))
+        ):
+            strays.append(path.relative_to(SRC.parent).as_posix())
+    assert strays == []

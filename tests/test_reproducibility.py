@@ -21,7 +21,7 @@ import pytest
 import yaml
 from numpy._core._multiarray_umath import __cpu_dispatch__
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ("src/flight_delay", "expectations", "requirements/pipeline.lock", "params.yaml")
 
 # prints what a stage would find: run by the same interpreter in the same environment
