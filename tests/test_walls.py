@@ -192,7 +192,7 @@ def test_importing_any_module_writes_starts_connects_and_prints_nothing(tmp_path
 
 @pytest.mark.parametrize("package", ["lockgate", "flight_delay"])
 def test_a_test_stands_where_its_module_stands(package: str) -> None:
-    """``src/lockgate/dvc/plan.py`` is tested in ``tests/lockgate/dvc/test_plan.py``; a part of it in ``test_plan_*.py``."""
+    """``src/lockgate/dvc/plan.py`` is tested in ``tests/lockgate/dvc/test_plan.py``, a part in ``test_plan_*.py``."""
     strays = []
     for path in sorted((SRC.parent / "tests" / package).rglob("test_*.py")):
         folder = SRC / package / path.parent.relative_to(SRC.parent / "tests" / package)
