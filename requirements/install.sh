@@ -11,6 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 VENV=.venv
 TOOL=.cache/uv # `make clean` leaves it: with uv's own cache, an environment is made without a network
 UV=$TOOL/bin/uv
+PATH=${PATH//"$PWD/$VENV/bin:"/} # make puts it first; what sets .venv up is not taken from it
 
 fail() {
   echo "error: $*" >&2
@@ -66,10 +67,11 @@ share_mirror() {
     return
   fi
   index=${PIP_INDEX_URL:-}
-  if [ -z "$index" ]; then
-    python=$(pythons | head -n 1)
-    [ -z "$python" ] || index=$("$python" -m pip config get global.index-url 2>/dev/null || true)
-  fi
+  for python in $(pythons); do # `pip config get` does not see a file that PIP_CONFIG_FILE names
+    [ -z "$index" ] || break
+    index=$("$python" -m pip config list 2>/dev/null | sed -n "s/^\(global\|install\)\.index-url='\(.*\)'$/\2/p" | tail -n 1) ||
+      index=
+  done
   [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
 }
 
@@ -146,12 +148,16 @@ make_level() {
     $(printf -- '--build-constraints %s ' $(locks_of "$1")) --require-build-hashes $(locks_of "$1") ||
     fail "$VENV does not hold what the locks name (the reason is above). If the index does not answer, try again or" \
       "name a mirror with UV_DEFAULT_INDEX=URL; if a hash differs, the index gave another file than the locked one."
-  # Lockgate itself, with the build backend that the lock brings.
-  $UV pip install --quiet --python $VENV/bin/python --offline --no-deps --no-build-isolation --editable .
-  $UV pip check --quiet --python $VENV/bin/python || {
-    $UV pip check --python $VENV/bin/python || true
+  # Asked without an index whether what is there is enough. Not `uv pip check`, which does not look at extras.
+  local here="--python $VENV/bin/python --offline --no-index --no-verify-hashes"
+  # shellcheck disable=SC2046,SC2086 # lists of words
+  $UV pip install --quiet $here --dry-run $(printf -- '-r %s ' $(locks_of "$1")) ||
     fail "the locked packages do not fit together (see above): make the locks anew with \`make lock\`"
-  }
+  # Lockgate itself, with the build backend that the lock brings.
+  # shellcheck disable=SC2086
+  $UV pip install --quiet $here --no-build-isolation --editable . ||
+    fail "lockgate itself could not be installed (see above). If a package is missing, the locks are older than" \
+      "pyproject.toml: add it to requirements/lockgate.in and make the locks anew with \`make lock\`"
   state "$1" >"$VENV/$1"
 }
 

@@ -59,6 +59,56 @@ def test_no_checkout_leaves_its_token_behind(path: Path) -> None:
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
+# Actions that restore no cache, and those that do when told to (by these inputs). Another one has to be looked at first.
+WITHOUT_CACHE = (
+    "actions/checkout",
+    "actions/download-artifact",
+    "actions/upload-artifact",
+    "aws-actions/configure-aws-credentials",
+    "iterative/setup-cml",
+)
+CACHE_INPUTS = {"actions/setup-python": "cache"}
+
+
+def restored(step: dict[str, Any]) -> list[str]:
+    """Return the caches that a step of a workflow restores, those of this repository's own actions included."""
+    action, _, _ = str(step.get("uses", "")).partition("@")
+    if action.startswith("./"):
+        return [one for inner in steps(ROOT / action / "action.yml") for one in restored(inner)]
+    if action in CACHE_INPUTS:
+        return [f"{action}: {step['with'][name]}" for name in [CACHE_INPUTS[action]] if step.get("with", {}).get(name)]
+    return [] if not action or action in WITHOUT_CACHE else [f"{action}: does it restore a cache? Say so in this test"]
+
+
+def has_rights(job: dict[str, Any]) -> bool:
+    """Whether a job may write, become a role, or read a secret."""
+    return "write" in job["permissions"].values() or "environment" in job or "secrets." in str(job)
+
+
+def test_no_job_restores_a_cache_least_of_all_one_with_rights() -> None:
+    """What a job with rights installs must not come out of a cache that a pull request's run can fill."""
+    found = {(path.stem, name): job for path in WORKFLOWS for name, job in jobs(path).items()}
+    with_rights = {where for where, job in found.items() if has_rights(job)}
+    assert {("publish", "publish"), ("main", "admit"), ("release", "release"), ("promote", "promote")} <= with_rights
+    for where, job in found.items():
+        assert not [one for step in job["steps"] for one in restored(step)], where
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"uses": "actions/cache@v5", "with": {"path": "~/.cache/uv", "key": "uv"}},
+        {"uses": "actions/cache/restore@v5"},
+        {"uses": "actions/setup-python@v7", "with": {"cache": "pip"}},
+        {"uses": "astral-sh/setup-uv@v9"},
+        {"uses": "actions/setup-node@v6"},  # caches by itself, if package.json names a package manager
+    ],
+    ids=lambda step: str(step["uses"]),
+)
+def test_a_step_that_restores_a_cache_is_seen(step: dict[str, Any]) -> None:
+    assert restored(step)
+
+
 def test_only_the_trusted_half_may_write_to_the_repository_and_it_checks_out_no_head() -> None:
     writers = {
         path.stem
