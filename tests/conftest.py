@@ -33,7 +33,7 @@ SLOW_MODULES = frozenset(
         "test_run",
         "test_score",
         "test_serve",
-"test_record",
+        "test_record",
         "test_service_swap",
         "test_setup",
         "test_validate",

@@ -59,7 +59,7 @@ def test_no_checkout_leaves_its_token_behind(path: Path) -> None:
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
-# Actions that restore no cache, and those that do when told to (by these inputs). Another one has to be looked at first.
+# Actions that restore no cache, and those that do when an input tells them to. Another one has to be looked at first.
 WITHOUT_CACHE = (
     "actions/checkout",
     "actions/download-artifact",
