@@ -77,7 +77,11 @@ def test_a_tag_with_a_hostile_name_does_nothing(project: Project, tag: str, tmp_
     (project.root / ".venv/bin/lockgate").symlink_to(Path(sys.executable).with_name("lockgate"))
     before = {path for path in project.root.rglob("*") if ".git/" not in str(path)}
     summary = tmp_path / "summary.md"
-    variables = {"TAG": tag, "GITHUB_STEP_SUMMARY": str(summary), "IDENTITY": "https://example.org/*"}
+    variables = {
+        "TAG": tag,
+        "GITHUB_STEP_SUMMARY": str(summary),
+        "IDENTITY": "repository=https://example.org/x,workflow=a.yml,ref=tags",
+    }
     program = str(Path(sys.executable).parent)
     for _, line in commands("promote" if "#" in tag else "release"):
         done = subprocess.run(

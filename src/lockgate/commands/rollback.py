@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
     entry, appended, version = rollback(
         registry_of(arguments, ref.name),
         ref.environment,
-        signer_of(arguments),
+        None if arguments.dry_run else signer_of(arguments),
         Actor.now(actor_of(arguments)),
         to=arguments.to,
         reason=arguments.reason,

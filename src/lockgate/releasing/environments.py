@@ -20,7 +20,7 @@ from typing import Any, Literal
 from lockgate.errors import LockgateError
 from lockgate.releasing.manifest import NotCanonical, canonical, parse_canonical, sha256, spell
 from lockgate.releasing.registry import Actor, Build, Refused, Registry
-from lockgate.releasing.signing import Signer
+from lockgate.releasing.signing import Signer, check_signer
 from lockgate.store import ObjectDiffers
 
 ENTRY_SCHEMA = "lockgate.entry/1"
@@ -160,9 +160,13 @@ class Environment:
     ) -> tuple[Entry, bool]:
         """Append an entry and return it, and whether this call did.
 
+        Every entry passes through here, and is checked before it is written, because nothing can be taken back: the
+        log so far, the release it names, the key that signs, and the entry as its readers will read it.
+
         Before each try, ``done_already`` is asked with the whole log: an entry it returns means that nothing is to be
         done. Against another writer it looks again, so that both entries come to stand, in the order of their numbers.
         """
+        check_signer(signer, self.registry.verifier)
         for _ in range(TRIES):
             entries = self.history()
             self._write_page(entries)
@@ -181,6 +185,7 @@ class Environment:
                 tag=tag,
                 previous=entries[-1].digest if entries else "",
             )
+            self._check_chain([*entries, self._entry(entry.payload(), entry.number)])
             try:
                 self.registry.write_signed(self._path(entry.number), entry.payload(), signer)
             except ObjectDiffers:
@@ -273,13 +278,16 @@ def missing_tags(entries: Iterable[Entry], tags: Iterable[str], name: str, envir
 
 
 def before(entries: list[Entry]) -> Entry | None:
-    """Return the entry whose release ran before the one that runs now, as rollbacks go: promotions pile up, a rollback
-    takes off what lies above its target. ``None`` if there is nothing to go back to."""
+    """Return the entry whose release ran before the one that runs now, ``None`` if there is nothing to go back to.
+
+    Promotions pile up. A rollback takes off what lies above its target; one to a release that was taken off before
+    (``--to``) puts it on top again, like a promotion.
+    """
     pile: list[Entry] = []
     for entry in entries:
-        if entry.action == "rollback":
-            while pile and pile[-1].manifest != entry.manifest:
-                pile.pop()
+        known = [place for place, one in enumerate(pile) if one.manifest == entry.manifest]
+        if entry.action == "rollback" and known:
+            del pile[known[-1] + 1 :]
         elif not pile or pile[-1].manifest != entry.manifest:
             pile.append(entry)
     return pile[-2] if len(pile) > 1 else None

@@ -16,6 +16,7 @@ from pathlib import Path
 from lockgate.errors import LockgateError, UsageError
 from lockgate.formatting import size
 from lockgate.releasing.environments import Entry, Environment
+from lockgate.releasing.identities import Identity, parse_identity
 from lockgate.releasing.manifest import is_version
 from lockgate.releasing.registry import Build, Registry, Step
 from lockgate.releasing.signing import (
@@ -76,10 +77,16 @@ def add_reader_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--public-key",
         type=Path,
-        metavar="PEM",
-        help=f"whom to trust (default: $LOCKGATE_PUBLIC_KEY, else {PUBLIC_KEY})",
+        metavar="FILE",
+        action="append",
+        help=f"trust the public keys in FILE; may be repeated (default: $LOCKGATE_PUBLIC_KEY, else {PUBLIC_KEY})",
     )
-    parser.add_argument("--identity", metavar="URL", help="whom to trust instead: a workflow or person, by Sigstore")
+    parser.add_argument(
+        "--identity",
+        metavar="PARTS",
+        action="append",
+        help="trust a workflow or person instead, by Sigstore: repository=URL,workflow=FILE,ref=tags; may be repeated",
+    )
     parser.add_argument("--issuer", metavar="URL", help="who vouches for that identity (default: GitHub Actions)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -143,23 +150,45 @@ def registry_of(arguments: argparse.Namespace, name: str | None = None, *, creat
 
 def verifier_of(arguments: argparse.Namespace) -> Verifier:
     """Return whom to trust, as the options say. Raises :class:`UsageError` where nobody is named."""
-    if arguments.identity:
-        return IdentityVerifier(arguments.identity, **({"issuer": arguments.issuer} if arguments.issuer else {}))
-    key = _key(arguments.public_key, "LOCKGATE_PUBLIC_KEY", PUBLIC_KEY)
+    if identities := _identities(arguments):
+        if arguments.public_key:
+            raise UsageError(
+                "--identity and --public-key are both given: what is signed one way is refused the other way",
+                "Leave one of them out.",
+            )
+        return IdentityVerifier(identities)
+    if arguments.public_key:
+        first, *more = arguments.public_key
+        return KeyVerifier(first, tuple(more))
+    key = _key(None, "LOCKGATE_PUBLIC_KEY", PUBLIC_KEY)
     if key is None:
         raise UsageError(
-            "whom to trust is not said", "Name a public key with --public-key, or a signer with --identity."
+            f"{PUBLIC_KEY} is not here, so there is nobody to trust",
+            "Run this where it is, or name a public key with --public-key, or a signer with --identity.",
         )
     return KeyVerifier(key)
 
 
+def _identities(arguments: argparse.Namespace) -> tuple[Identity, ...]:
+    return tuple(parse_identity(text, arguments.issuer or "") for text in arguments.identity or () if text)
+
+
 def signer_of(arguments: argparse.Namespace) -> Signer:
     """Return who signs, as the options say. Raises :class:`UsageError` where nobody is named."""
-    if arguments.keyless or arguments.identity:  # whoever trusts an identity would trust no key's signature
+    if arguments.keyless or _identities(arguments):  # whoever trusts an identity would trust no key's signature
+        if arguments.private_key:
+            raise UsageError(
+                f"--private-key and {'--keyless' if arguments.keyless else '--identity'} are both given",
+                "Sign either with a key or as the workflow that runs.",
+            )
         return KeylessSigner()
     key = _key(arguments.private_key, "LOCKGATE_PRIVATE_KEY", PRIVATE_KEY)
     if key is None:
-        raise UsageError("who signs is not said", "`lockgate keys` makes a pair; else --private-key or --keyless.")
+        raise UsageError(
+            f"{PRIVATE_KEY} is not here, and there is nothing else to sign with",
+            "Run this where it is, or name it with --private-key or $LOCKGATE_PRIVATE_KEY; `lockgate keys` makes a "
+            "first pair. If it is lost, docs/keys.md says how to go on with a new one.",
+        )
     return KeySigner(key)
 
 

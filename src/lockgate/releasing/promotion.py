@@ -18,7 +18,7 @@ from lockgate.errors import LockgateError, UsageError, nearest
 from lockgate.releasing import tags
 from lockgate.releasing.environments import Entry, Environment
 from lockgate.releasing.registry import Actor, Build, Progress, Registry, as_json, silent
-from lockgate.releasing.signing import Signer
+from lockgate.releasing.signing import Signer, check_signer
 
 _LEVELS = ("none", "train", "full")
 
@@ -87,6 +87,8 @@ def promote(  # noqa: PLR0913 - what an entry says
 
     if (done := done_already(environment.history())) is not None:
         return done, False
+    if signer is not None:
+        check_signer(signer, registry.verifier)
     check_gates(registry, build, rules)
     registry.verify_files(build, progress)
     if dry_run or signer is None:

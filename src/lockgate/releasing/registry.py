@@ -34,10 +34,11 @@ from lockgate.releasing.manifest import (
     read_manifest,
     sha256,
 )
-from lockgate.releasing.signing import SignatureRefused, Signer, Verifier
+from lockgate.releasing.signing import KeysDoNotFit, SignatureRefused, Signer, Verifier
 from lockgate.store import ObjectDiffers, ObjectMissing, Store
 
 RELEASE_SCHEMA = "lockgate.release/1"
+LONGEST = 2**20  # bytes of a signed document
 RELEASE, COLLECTION = b'{"for":"release"}', b'{"for":"collection"}'  # what a claim says
 
 
@@ -216,10 +217,25 @@ class Registry:
             raise Refused(place, f"was altered: its SHA-256 is {digest.hexdigest()[:12]}…, not {file.sha256[:12]}…")
 
     def write_signed(self, path: str, payload: Mapping[str, Any], signer: Signer) -> None:
-        """Create a document that is signed under its own path. Raises :class:`ObjectDiffers`."""
+        """Create a document that is signed under its own path, once it reads as whoever comes after will read it.
+
+        What is written stays for ever, so what would be refused is never written. Raises :class:`ObjectDiffers`;
+        :class:`~lockgate.releasing.signing.KeysDoNotFit` for a signature that is not trusted here, and
+        :class:`LockgateError` for a document that is too long to be read.
+        """
         content = canonical(payload)
         signature = signer.sign({path: sha256(content)}).decode()
-        self.store.create(path, canonical({"payload": payload, "signature": signature}))
+        data = canonical({"payload": payload, "signature": signature})
+        if len(data) > LONGEST:
+            raise LockgateError(
+                f"{self.store.place(path)} would have {len(data):,} bytes, at most {LONGEST:,} are read",
+                "Nothing was written. Give a shorter reason.",
+            )
+        try:
+            self.open_signed(path, data)
+        except SignatureRefused as error:
+            raise KeysDoNotFit(str(getattr(signer, "private_key", "the signing identity")), error.why) from None
+        self.store.create(path, data)
 
     def read_signed(self, path: str) -> Any:
         """Return the payload of a signed document. Raises :class:`ObjectMissing`, :class:`Refused`,

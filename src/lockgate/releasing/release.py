@@ -34,7 +34,7 @@ from lockgate.releasing.options import (
 )
 from lockgate.releasing.prepare import Prepared, prepare, read_prepared
 from lockgate.releasing.registry import Actor, Registry
-from lockgate.releasing.signing import KeySigner, Signer, Verifier
+from lockgate.releasing.signing import check_signer
 
 
 class NotOnDefaultBranch(LockgateError):  # noqa: N818 - named for what the user reads
@@ -117,7 +117,9 @@ def release(candidate: Candidate, arguments: argparse.Namespace) -> Outcome:
     raise.
     """
     started = time.monotonic()
-    signer = None if arguments.dry_run else _trusted(signer_of(arguments), verifier_of(arguments))
+    signer = None if arguments.dry_run else signer_of(arguments)
+    if signer is not None:
+        check_signer(signer, verifier_of(arguments))  # before the long work begins
     registry = _registry(arguments, candidate.name)
     store = registry.store.url if registry else str(arguments.store or os.environ.get("LOCKGATE_STORE") or STORE)
     if registry is not None:
@@ -171,13 +173,6 @@ def _above(version: str, other: str) -> bool:
     from semver import Version
 
     return Version.parse(version.removeprefix("v")) > Version.parse(other.removeprefix("v"))
-
-
-def _trusted(signer: Signer, verifier: Verifier) -> Signer:
-    """Try a key before the long work begins: one that readers do not trust would bar the version."""
-    if isinstance(signer, KeySigner):
-        verifier.verify(signer.sign({"trial": "0" * 64}), "the key that is to sign")
-    return signer
 
 
 def _registry(arguments: argparse.Namespace, name: str) -> Registry | None:

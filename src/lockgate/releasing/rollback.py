@@ -10,10 +10,25 @@ class NothingBefore(LockgateError):  # noqa: N818 - named for what the user read
     """There is no earlier release to go back to."""
 
 
+class RolledBackAlready(LockgateError):  # noqa: N818
+    """The newest entry is a rollback: another one without a version would go back twice."""
+
+    def __init__(self, name: str, newest: Entry, further: str | None) -> None:
+        """Name the rollback that stands, and the version that going further back would take."""
+        super().__init__(
+            f"{name}'s environment '{newest.environment}' was rolled back to {newest.version} already: "
+            f"entry {newest.number} by {newest.actor}, {newest.time}",
+            f"To go back further: `lockgate rollback {newest.environment} --to {further}`."
+            if further
+            else "There is no earlier release to go back to; `lockgate history` shows what ran.",
+        )
+        self.further = further
+
+
 def rollback(  # noqa: PLR0913 - what an entry says
     registry: Registry,
     environment: str,
-    signer: Signer,
+    signer: Signer | None,
     actor: Actor,
     *,
     to: str | None = None,
@@ -23,10 +38,10 @@ def rollback(  # noqa: PLR0913 - what an entry says
 ) -> tuple[Entry | None, bool, str]:
     """Append an entry that goes back to the release before the one that runs, or to the version ``to``.
 
-    Return the entry, whether it was appended, and the version. With ``to``, running it again does nothing. Raises
-    :class:`NothingBefore` where the environment never ran another release (or never ran ``to``), and
-    :class:`LockgateError` if somebody else's entry came in between: what to go back from is then no longer what was
-    seen.
+    Return the entry, whether it was appended, and the version. With ``to``, running it again does nothing; without,
+    running it again goes back no further. Raises :class:`NothingBefore` where the environment never ran another
+    release (or never ran ``to``), :class:`RolledBackAlready`, and :class:`LockgateError` if somebody else's entry came
+    in between: what to go back from is then no longer what was seen.
     """
     log = Environment(registry, environment)
     seen = log.history()
@@ -35,12 +50,16 @@ def rollback(  # noqa: PLR0913 - what an entry says
     if to == seen[-1].version:
         return seen[-1], False, to
     target = before(seen) if to is None else next((entry for entry in seen if entry.version == to), None)
+    if to is None and seen[-1].action == "rollback":
+        raise RolledBackAlready(registry.name, seen[-1], target.version if target else None)
     if target is None:
         what = "an earlier release" if to is None else to
-        raise NothingBefore(f"{registry.name}'s environment '{environment}' never ran {what}", "`lockgate history`")
+        raise NothingBefore(
+            f"{registry.name}'s environment '{environment}' never ran {what}", "`lockgate history` shows what ran."
+        )
     build = registry.release(target.version)
     registry.verify_files(build, progress)
-    if dry_run:
+    if dry_run or signer is None:
         return None, False, target.version
 
     def as_seen(entries: list[Entry]) -> Entry | None:

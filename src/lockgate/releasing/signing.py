@@ -9,19 +9,28 @@ A key pair works offline. Without keys, in a workflow, Sigstore vouches for the 
 
 import base64
 import binascii
+import hashlib
 import json
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from lockgate.errors import LockgateError
+from lockgate.releasing.identities import Identity, NotThisIdentity
+from lockgate.releasing.trusted_keys import (
+    NotTrustedKeys,
+    Revocation,
+    SigningError,
+    TrustedKey,
+    read_keys,
+    with_revocation,
+)
 
-
-class SigningError(LockgateError):
-    """A key that cannot be read, or an identity that cannot be proven."""
+_PAYLOAD_TYPE = "application/vnd.in-toto+json"
+_SERIALIZATION = {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": ["model.sig"]}
 
 
 class SignatureRefused(LockgateError):  # noqa: N818 - named for what the user reads
@@ -32,6 +41,7 @@ class SignatureRefused(LockgateError):  # noqa: N818 - named for what the user r
         super().__init__(
             f"{place}: {why}", "Do not use it. Verify with the right public key, or find out who wrote it."
         )
+        self.why = why
 
 
 class Signer(Protocol):
@@ -102,68 +112,122 @@ class KeylessSigner:
 
 @dataclass(frozen=True, slots=True)
 class KeyVerifier:
-    """Trusts one public key in PEM."""
+    """Trusts the public keys of a file (or of several), as far as they are not revoked.
+
+    ``revocations`` (fingerprint → revocation) are what a store says in addition to the files.
+    """
 
     public_key: Path | KeyText
+    more: tuple[Path | KeyText, ...] = ()
+    revocations: Mapping[str, Revocation] = field(default_factory=dict, hash=False)
+
+    def keys(self) -> tuple[TrustedKey, ...]:
+        """Return the trusted keys. Raises :class:`SigningError` for a file that holds none."""
+        found: dict[str, TrustedKey] = {}
+        for source in (self.public_key, *self.more):
+            for key in _read_keys(source):
+                revoked = self.revocations.get(key.fingerprint)
+                found[key.fingerprint] = key if revoked is None else with_revocation(key, revoked)
+        return tuple(found.values())
 
     def verify(self, signature: bytes, place: str) -> dict[str, str]:
         """Return what was signed. Raises :class:`SignatureRefused`, or :class:`SigningError` for an unusable key."""
-        from model_signing._signing import sign_ec_key, sign_sigstore_pb
+        return self.verify_by(signature, place)[0]
 
-        key: Any = self.public_key
-        try:
-            verifier = sign_ec_key.Verifier(key)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise SigningError(f"{self.public_key} is no usable public key: {_first(error)}", _KEYS) from None
-        _check_bundle(signature, place)
-        return _verified(verifier, sign_sigstore_pb.Signature, signature, place)
+    def verify_by(self, signature: bytes, place: str) -> tuple[dict[str, str], str]:
+        """Return what was signed, and the fingerprint of the key that did. Raises as :meth:`verify`."""
+        known = {key.fingerprint: key for key in self.keys()}
+        hint, payload, raw = _open_bundle(signature, place)
+        key = known.get(hint)
+        if key is None:
+            who = "the one key trusted" if len(known) == 1 else f"any of the {len(known)} keys trusted"
+            raise SignatureRefused(place, f"its signature is by the key {hint[:12]}, not by {who}")
+        _check_signature(key.public_key, raw, payload, place)
+        digests = _read_statement(payload, place)
+        if key.revoked is not None and not key.revoked.believes(digests):
+            raise SignatureRefused(
+                place, f"it was signed with the key {hint[:12]}, which was revoked: {key.revoked.reason}"
+            )
+        return digests, hint
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityVerifier:
-    """Trusts one identity (the address of a workflow, or of a person) as ``issuer`` vouches for it.
+    """Trusts identities that Sigstore vouches for, any of them."""
 
-    A ``*`` stands for any text: the address of a workflow ends in the tag that started it, another one each time.
-    """
-
-    identity: str
-    issuer: str = "https://token.actions.githubusercontent.com"
+    identities: tuple[Identity, ...]
 
     def verify(self, signature: bytes, place: str) -> dict[str, str]:
         """Return what was signed. Raises :class:`SignatureRefused`; :class:`SigningError` without Sigstore's root."""
         from model_signing._signing import sign_sigstore
 
+        policy = _Policy(self)
         try:
-            verifier: Any = sign_sigstore.Verifier(identity=self.identity, oidc_issuer=self.issuer)
-            verifier._policy = _Policy(self)  # noqa: SLF001 - its own knows no pattern
+            verifier: Any = sign_sigstore.Verifier(identity="-", oidc_issuer="-")
+            verifier._policy = policy  # noqa: SLF001 - its own compares a name and an issuer, and nothing else
         except Exception as error:
             raise SigningError(
-                f"Sigstore's root of trust could not be had: {_first(error)}", "Verify with --public-key when offline."
+                f"Sigstore's trusted root could not be had: {_first(error)}", "Try again, or verify with a public key."
             ) from error
-        return _verified(verifier, sign_sigstore.Signature, signature, place)
+        digests = _verified(verifier, sign_sigstore.Signature, signature, place)
+        try:
+            policy.identity.check_signed(policy.certificate, digests)
+        except NotThisIdentity as error:
+            raise SignatureRefused(place, f"its signature is not by the one trusted: {error}") from None
+        return digests
 
-    def verify_certificate(self, certificate: Any) -> None:
-        """Raise sigstore's ``VerificationError`` unless the issuer vouches for such an identity."""
-        from cryptography.x509 import RFC822Name, SubjectAlternativeName, UniformResourceIdentifier
-        from sigstore.errors import VerificationError
-        from sigstore.verify.policy import OIDCIssuer
+    def identity_of(self, certificate: Any) -> Identity:
+        """Return which of the identities the certificate is of. Raises :class:`NotThisIdentity` if it is of none."""
+        findings = []
+        for identity in self.identities:
+            try:
+                identity.check(certificate)
+            except NotThisIdentity as error:
+                findings.append(str(error))
+            else:
+                return identity
+        raise NotThisIdentity("; ".join(findings))
 
-        OIDCIssuer(self.issuer).verify(certificate)
-        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
-        found = [*names.get_values_for_type(RFC822Name), *names.get_values_for_type(UniformResourceIdentifier)]
-        pattern = ".*".join(re.escape(part) for part in self.identity.split("*"))
-        if not any(re.fullmatch(pattern, name) for name in found):
-            raise VerificationError(f"it was signed by {', '.join(found)}, not by {self.identity}")
 
-
-@dataclass(frozen=True, slots=True)
 class _Policy:
-    """What sigstore asks about a certificate."""
+    """What sigstore asks about a certificate, and what it learned."""
 
-    trusted: IdentityVerifier
+    def __init__(self, trusted: IdentityVerifier) -> None:
+        self.trusted = trusted
+        self.identity = Identity()
+        self.certificate: Any = None
 
     def verify(self, cert: Any) -> None:
-        self.trusted.verify_certificate(cert)
+        from sigstore.errors import VerificationError
+
+        try:
+            self.identity = self.trusted.identity_of(cert)
+        except NotThisIdentity as error:
+            raise VerificationError(str(error)) from None
+        self.certificate = cert
+
+
+def check_signer(signer: Signer, verifier: Verifier) -> None:
+    """Try a private key before anything is done with it. Raises :class:`KeysDoNotFit` if its signatures would be
+    refused; an identity is known only when it signs, and is checked then."""
+    if isinstance(signer, KeySigner):
+        trial = {"lockgate/trial": "0" * 64}
+        try:
+            verifier.verify(signer.sign(trial), "a trial signature")
+        except SignatureRefused as error:
+            raise KeysDoNotFit(str(signer.private_key), error.why) from None
+
+
+class KeysDoNotFit(SigningError):  # noqa: N818 - named for what the user reads
+    """What the private key signs would be refused by whoever reads it."""
+
+    def __init__(self, private_key: str, why: str) -> None:
+        """Name the private key, and why its signatures are refused."""
+        super().__init__(
+            f"{private_key} is not the private half of a key that is trusted here: {why}",
+            "Nothing was written. Sign with the key that belongs to the trusted one; or trust this one as well: "
+            "`lockgate keys trust FILE.pub`.",
+        )
 
 
 def create_key_pair(private_key: Path, public_key: Path) -> None:
@@ -201,9 +265,7 @@ def _payload(digests: Mapping[str, str]) -> Any:
     from model_signing._hashing.hashing import Digest
     from model_signing._signing.signing import Payload
 
-    form = manifest.SerializationType.from_args(
-        {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": ["model.sig"]}
-    )
+    form = manifest.SerializationType.from_args(dict(_SERIALIZATION))
     items = [form.new_item(path, Digest("sha256", bytes.fromhex(digest))) for path, digest in sorted(digests.items())]
     return Payload(manifest.Manifest("build", items, form))
 
@@ -226,33 +288,82 @@ def _verified(verifier: Any, form: Any, signature: bytes, place: str) -> dict[st
     return {resource.identifier: resource.digest.digest_hex for resource in resources}
 
 
-def _check_bundle(signature: bytes, place: str) -> None:
-    """Refuse a bundle in any other spelling than ours: parts that no signature covers must not vary either."""
+def _open_bundle(signature: bytes, place: str) -> tuple[str, bytes, bytes]:
+    """Return the hint, the payload and the raw signature of a bundle, refusing every spelling of it but our own: the
+    parts that no signature covers must not vary either."""
     try:
         bundle = json.loads(signature)
         envelope = bundle["dsseEnvelope"]
         [made] = envelope["signatures"]
+        hint = str(bundle["verificationMaterial"]["publicKey"]["hint"])
+        payload, raw = (base64.b64decode(text, validate=True) for text in (envelope["payload"], made["sig"]))
         spelled = {
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
-            "verificationMaterial": {
-                "publicKey": {"hint": str(bundle["verificationMaterial"]["publicKey"]["hint"])},
-                "tlogEntries": [],
-            },
+            "verificationMaterial": {"publicKey": {"hint": hint}, "tlogEntries": []},
             "dsseEnvelope": {
-                "payload": _base64(envelope["payload"]),
-                "payloadType": "application/vnd.in-toto+json",
-                "signatures": [{"sig": _base64(made["sig"]), "keyid": ""}],
+                "payload": base64.b64encode(payload).decode(),
+                "payloadType": _PAYLOAD_TYPE,
+                "signatures": [{"sig": base64.b64encode(raw).decode(), "keyid": ""}],
             },
         }
-        same = json.dumps(spelled, separators=(",", ":")).encode() == signature
-    except (ValueError, KeyError, TypeError, binascii.Error):
-        same = False
-    if not same:
-        raise SignatureRefused(place, "its signature was altered, or was not made with a key pair")
+        if json.dumps(spelled, separators=(",", ":")).encode() == signature:
+            return hint, payload, raw
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+        pass
+    raise SignatureRefused(place, "its signature was altered, or was not made with a key pair")
 
 
-def _base64(text: str) -> str:
-    return base64.b64encode(base64.b64decode(text, validate=True)).decode()
+def _check_signature(key: Any, raw: bytes, payload: bytes, place: str) -> None:
+    """Check a DSSE envelope's signature (https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md)."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    kinds: dict[int, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
+        256: hashes.SHA256,
+        384: hashes.SHA384,
+        521: hashes.SHA512,
+    }
+    encoded = b"DSSEv1 %d %b %d %b" % (len(_PAYLOAD_TYPE), _PAYLOAD_TYPE.encode(), len(payload), payload)
+    try:
+        key.verify(raw, encoded, ec.ECDSA(kinds[key.curve.key_size]()))
+    except InvalidSignature:
+        raise SignatureRefused(place, "its signature does not fit what it stands on") from None
+
+
+def _read_statement(payload: bytes, place: str) -> dict[str, str]:
+    """Return path → SHA-256 from the in-toto statement of a model signature, as ``model_signing`` reads it."""
+    try:
+        statement = json.loads(payload)
+        [subject] = statement["subject"]
+        predicate = statement["predicate"]
+        found = {str(one["name"]): str(one["digest"]) for one in predicate["resources"]}
+        root = hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in found.values())).hexdigest()
+        good = (
+            statement["_type"] == "https://in-toto.io/Statement/v1"
+            and statement["predicateType"] == "https://model_signing/signature/v1.0"
+            and predicate["serialization"] == _SERIALIZATION
+            and all(one["algorithm"] == "sha256" for one in predicate["resources"])
+            and len(found) == len(predicate["resources"])
+            and subject["digest"] == {"sha256": root}
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        good, found = False, {}
+    if not good:
+        raise SignatureRefused(place, "its signature stands on something that is not a list of files and digests")
+    return found
+
+
+@lru_cache(maxsize=64)
+def _read_keys_of(data: bytes, place: str) -> tuple[TrustedKey, ...]:
+    return read_keys(data, place)
+
+
+def _read_keys(source: Path | KeyText) -> tuple[TrustedKey, ...]:
+    try:
+        return _read_keys_of(source.read_bytes(), str(source))
+    except OSError as error:
+        raise NotTrustedKeys(str(source), str(error.strerror)) from None
 
 
 def _first(error: BaseException) -> str:

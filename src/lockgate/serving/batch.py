@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lockgate.errors import LockgateError
 from lockgate.releasing.options import Ref
 from lockgate.releasing.signing import KeyVerifier, Verifier
+from lockgate.releasing.trusted_keys import write_keys
 from lockgate.serving.inputs import File, Input, InputRefused, Piece, requests_of
 from lockgate.serving.outputs import Job, Output, scores_of
 from lockgate.serving.process import Loadable, ModelProcess, start, unpack
@@ -117,7 +118,7 @@ class Trust:
     def of(cls, verifier: Verifier) -> "Trust":
         """Pack a verifier."""
         if isinstance(verifier, KeyVerifier):
-            return cls(verifier.public_key.read_bytes(), None)
+            return cls(write_keys(verifier.keys()).encode(), None)
         return cls(b"", verifier)
 
     def verifier(self, folder: Path) -> Verifier:

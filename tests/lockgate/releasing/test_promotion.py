@@ -1,5 +1,6 @@
 import json
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +23,12 @@ from tests.lockgate.releases import (
 
 from lockgate import policy
 from lockgate.cli import main
+from lockgate.errors import LockgateError
 from lockgate.releasing.environments import Environment
 from lockgate.releasing.promotion import GateClosed, promote
 from lockgate.releasing.registry import NoSuchRelease, Refused, Registry
-from lockgate.releasing.rollback import NothingBefore, rollback
+from lockgate.releasing.rollback import NothingBefore, RolledBackAlready, rollback
+from lockgate.releasing.signing import KeysDoNotFit
 
 pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")
 
@@ -147,9 +150,13 @@ def test_a_rollback_is_a_new_entry_with_what_ran_before(released: Registry, keys
     for version in ("v1.0.0", "v1.1.0", "v1.2.0"):
         promoted(released, keys, version, STAGING)
     assert rollback(released, "staging", keys.signer, ACTOR, reason="slow")[2] == "v1.1.0"
-    assert rollback(released, "staging", keys.signer, ACTOR)[2] == "v1.0.0"
-    with pytest.raises(NothingBefore):
+    with pytest.raises(RolledBackAlready) as caught:
         rollback(released, "staging", keys.signer, ACTOR)
+    assert caught.value.further == "v1.0.0"
+    assert rollback(released, "staging", keys.signer, ACTOR, to=caught.value.further)[2] == "v1.0.0"
+    with pytest.raises(RolledBackAlready) as caught:
+        rollback(released, "staging", keys.signer, ACTOR)
+    assert caught.value.further is None
     log = Environment(released, "staging").verify()
     assert [(entry.action, entry.version) for entry in log] == [
         ("promote", "v1.0.0"),
@@ -169,6 +176,44 @@ def test_a_rollback_to_a_version_is_done_once_and_only_to_one_that_ran_there(rel
     with pytest.raises(NothingBefore, match=r"never ran v1\.2\.0"):
         rollback(released, "staging", keys.signer, ACTOR, to="v1.2.0")
     assert versions_of(released, "staging") == ["v1.0.0", "v1.1.0", "v1.0.0"]
+
+
+def test_a_rollback_finds_what_ran_before_although_one_was_taken_back(released: Registry, keys: Keys) -> None:
+    promoted(released, keys, "v1.0.0", STAGING)
+    promoted(released, keys, "v1.1.0", STAGING)
+    rollback(released, "staging", keys.signer, ACTOR)
+    rollback(released, "staging", keys.signer, ACTOR, to="v1.1.0")
+    promoted(released, keys, "v1.2.0", STAGING)
+    assert rollback(released, "staging", keys.signer, ACTOR)[2] == "v1.1.0"
+
+
+def test_an_entry_that_nobody_would_believe_is_refused_before_it_is_written(
+    released: Registry, keys: Keys, stranger: Keys
+) -> None:
+    promoted(released, keys, "v1.0.0", STAGING)
+    held = contents(released.store)
+    with pytest.raises(KeysDoNotFit):
+        promote(released, "v1.1.0", STAGING, stranger.signer, ACTOR)
+    with pytest.raises(KeysDoNotFit):
+        Environment(released, "staging").append(released.release("v1.1.0"), stranger.signer, ACTOR, "promote")
+    with pytest.raises(LockgateError):
+        promote(released, "v1.1.0", STAGING, keys.signer, ACTOR, reason="x" * 2**20)
+    assert contents(released.store) == held
+    assert promoted(released, keys, "v1.1.0", STAGING).number == 2
+
+
+def test_a_signer_whose_signatures_are_refused_only_when_they_are_read_writes_nothing(
+    released: Registry, keys: Keys, stranger: Keys
+) -> None:
+    """As a workflow's identity, which nobody knows before it signs."""
+
+    class Late:
+        def sign(self, digests: Mapping[str, str]) -> bytes:
+            return stranger.signer.sign(digests)
+
+    with pytest.raises(KeysDoNotFit):
+        promote(released, "v1.0.0", STAGING, Late(), ACTOR)
+    assert versions_of(released, "staging") == []
 
 
 def test_a_rollback_to_a_damaged_release_is_refused(released: Registry, keys: Keys, tmp_path: Path) -> None:
@@ -264,7 +309,7 @@ def test_without_a_key_nobody_is_trusted(
 ) -> None:
     monkeypatch.delenv("LOCKGATE_PUBLIC_KEY")
     assert main(["show", "v1.0.0"]) == 2
-    assert "whom to trust is not said" in capsys.readouterr().err
+    assert "lockgate.pub is not here" in capsys.readouterr().err
 
 
 def test_text_from_the_store_cannot_steer_the_terminal(

@@ -1,5 +1,4 @@
 import base64
-import datetime as dt
 import json
 import shutil
 import stat
@@ -8,13 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from sigstore.errors import VerificationError
 from tests.lockgate.releases import Keys, a_build, publish
 
 from lockgate.releasing.fetch import fetch
+from lockgate.releasing.identities import Identity
 from lockgate.releasing.registry import Registry
 from lockgate.releasing.signing import (
     IdentityVerifier,
@@ -35,7 +31,7 @@ def test_what_was_signed_comes_back_from_the_signature(keys: Keys) -> None:
 
 
 def test_a_strangers_signature_is_refused_by_its_place(keys: Keys, stranger: Keys) -> None:
-    with pytest.raises(SignatureRefused, match=r"store/model\.sig: its signature is not by the one trusted"):
+    with pytest.raises(SignatureRefused, match=r"store/model\.sig: its signature is by the key [0-9a-f]{12}"):
         keys.verifier.verify(stranger.signer.sign(DIGESTS), "store/model.sig")
 
 
@@ -149,44 +145,4 @@ def test_without_sigstores_root_of_trust_an_identity_verifies_nothing(
         monkeypatch.setenv(variable, "http://127.0.0.1:1")
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises((SigningError, SignatureRefused)):
-        IdentityVerifier("https://github.com/owner/name").verify(keys.signer.sign(DIGESTS), "here")
-
-
-def certificate(identity: str, issuer: str) -> x509.Certificate:
-    """Return a certificate as Sigstore gives one to a workflow; who signed it is another matter."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = dt.datetime.now(dt.UTC)
-    name = x509.Name([])
-    vouched = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1"), issuer.encode())
-    return (
-        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + dt.timedelta(minutes=10))
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=True)
-        .add_extension(vouched, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-WORKFLOW = "https://github.com/lab/model/.github/workflows/release.yml@refs/tags/"
-GITHUB = "https://token.actions.githubusercontent.com"
-
-
-@pytest.mark.parametrize(
-    "trusted", [f"{WORKFLOW}m@v1.2.0", f"{WORKFLOW}*", "https://github.com/lab/model/*@refs/tags/m*"]
-)
-def test_a_workflow_is_trusted_whatever_tag_started_it(trusted: str) -> None:
-    IdentityVerifier(trusted).verify_certificate(certificate(f"{WORKFLOW}m@v1.2.0", GITHUB))
-
-
-@pytest.mark.parametrize(
-    ("identity", "issuer"),
-    [
-        ("https://github.com/lab/model2/.github/workflows/release.yml@refs/tags/m@v1.2.0", GITHUB),
-        ("https://github.com/lab/model/.github/workflows/release.yml@refs/heads/main", GITHUB),
-        ("https://github.com/lab/model/.github/workflows/releaseXyml@refs/tags/m@v1.2.0", GITHUB),
-        (f"https://evil.example/?{WORKFLOW}m@v1.2.0", GITHUB),
-        (f"{WORKFLOW}m@v1.2.0", "https://evil.example"),
-    ],
-)
-def test_another_repository_branch_or_issuer_is_not_trusted_for_a_pattern(identity: str, issuer: str) -> None:
-    with pytest.raises(VerificationError):
-        IdentityVerifier(f"{WORKFLOW}*").verify_certificate(certificate(identity, issuer))
+        IdentityVerifier((Identity(name="https://github.com/owner/name"),)).verify(keys.signer.sign(DIGESTS), "here")
