@@ -19,6 +19,7 @@ DRIVERS: dict[str, set[str]] = {
     "subprocess": {
         "lockgate/releasing/build.py",  # the build backend, for the wheel of the model
         "lockgate/git.py",
+        "lockgate/dependencies/",  # uv, and the interpreters of what it installs
         "lockgate/releasing/prepare.py",  # the model's own code, in a process without rights
         "lockgate/pull_requests/publish.py",  # cml
         "lockgate/dvc/stages.py",  # dvc repro, watched
@@ -35,7 +36,7 @@ DRIVERS: dict[str, set[str]] = {
 }
 # These take values and return values: what they say can be tested, and trusted, without a world around them.
 PURE = (
-    *("errors", "commands/history", "formatting", "result", "strict_yaml"),
+    *("errors", "commands/history", "dependencies/lock", "formatting", "result", "strict_yaml"),
     *(f"evaluation/{name}" for name in ("compare", "gates", "metric_files", "statistics", "verdict")),
     *(
         name.removeprefix("lockgate/").removesuffix(".py")

@@ -145,6 +145,18 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True)
+class Dependencies:
+    """The locked packages that a commit's stages run with: the file ``lock``, and the version of ``python`` it is for.
+
+    ``build`` is a lock that pins what source distributions are built with, where ``lock`` itself does not.
+    """
+
+    lock: str
+    python: str
+    build: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What ``lockgate.yaml`` says. ``seed`` is the parameter that ``lockgate report --seeds`` varies.
 
@@ -162,6 +174,7 @@ class Policy:
     environments: tuple[Environment, ...]
     lock: Literal["reproduced", "claimed"] = "reproduced"
     serving: Serving | None = None
+    dependencies: Dependencies | None = None
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -212,6 +225,7 @@ def read_policy(text: str | bytes) -> Policy:
         environments=tuple(_environment(name, value) for name, value in top.get("environments", {}).items()),
         lock=top.get("lock", "reproduced"),
         serving=top.get("serving"),
+        dependencies=top.get("dependencies"),
     )
     _check(policy)
     return policy
@@ -292,6 +306,12 @@ def _function(place: str, value: Any) -> str:
     return value
 
 
+def _python_version(place: str, value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"3\.[0-9]+(\.[0-9]+)?", value):
+        raise PolicyError(place, "must be a version of Python in quotes, such as '3.11'", value)
+    return value
+
+
 def _list(read: Reader[T]) -> Reader[tuple[T, ...]]:
     def read_all(place: str, value: Any) -> tuple[T, ...]:
         if not isinstance(value, list):
@@ -343,6 +363,7 @@ _PREDICTIONS = {
     "slice_metric": _Key(_text, False),
 }
 _SERVING = {"code": _Key(_path), "entry": _Key(_function), "request": _Key(_function), "samples": _Key(_path)}
+_DEPENDENCIES = {"lock": _Key(_path), "python": _Key(_python_version), "build": _Key(_path, False)}
 _PLOT = {"file": _Key(_path), "title": _Key(_text), "x": _Key(_text), "y": _Key(_text)}
 _LIMIT = {"metric": _Key(_text), "value": _Key(_number)}
 _GATES: dict[str, tuple[Callable[..., Gate], dict[str, _Key]]] = {
@@ -414,6 +435,7 @@ _POLICY = {
     "environments": _Key(_mapping, False),
     "lock": _Key(_one_of("reproduced", "claimed"), False),
     "serving": _Key(lambda place, value: Serving(**_section(place, value, _SERVING)), False),
+    "dependencies": _Key(lambda place, value: Dependencies(**_section(place, value, _DEPENDENCIES)), False),
 }
 
 

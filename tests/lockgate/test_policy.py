@@ -5,6 +5,7 @@ import pytest
 from lockgate.policy import (
     Ceiling,
     DataChecksPass,
+    Dependencies,
     Environment,
     Floor,
     MetricsComplete,
@@ -83,6 +84,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "environments": (),
         "lock": "reproduced",
         "serving": None,
+        "dependencies": None,
     }
 
 
@@ -181,6 +183,17 @@ def test_a_statistic_can_be_switched_off() -> None:
             "environments.production.after: must name an environment that stands before",
         ),
         ("rebuilt: full", "rebuilt: half", "environments.production.rebuilt: must be one of full, none (it is 'half')"),
+        (
+            "environments:",
+            "dependencies: {lock: a.lock, python: 3.11}\nenvironments:",
+            "dependencies.python: must be a version of Python in quotes, such as '3.11' (it is 3.11)",
+        ),
+        (
+            "environments:",
+            "dependencies: {lock: ../a.lock, python: '3.11'}\nenvironments:",
+            "dependencies.lock: must be a path inside the repository",
+        ),
+        ("environments:", "dependencies: {python: '3.11'}\nenvironments:", "dependencies.lock: is missing"),
         ("  staging: {}", "  'a b': {}", "environments.a b: an environment's name has letters"),
         ("  staging: {}", "  1: {}", "environments: its keys must be text (it is '1')"),
     ],
@@ -200,3 +213,10 @@ def test_what_is_unknown_missing_or_impossible_is_named_with_the_nearest_key(old
 def test_a_file_that_holds_no_policy_is_refused(text: str) -> None:
     with pytest.raises(PolicyError):
         read_policy(text)
+
+
+def test_the_locked_dependencies_are_a_lock_a_python_and_what_sources_are_built_with() -> None:
+    line = "dependencies: {lock: requirements/p.lock, python: '3.11', build: requirements/b.lock}\n"
+    found = read_policy(line + TEXT).dependencies
+    assert found == Dependencies("requirements/p.lock", "3.11", "requirements/b.lock")
+    assert read_policy(TEXT).dependencies is None

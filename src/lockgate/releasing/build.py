@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lockgate import git, policy
+from lockgate.dependencies.lock import read_lock
 from lockgate.dvc.objects import Cache, copy_objects, local_file, objects_of
 from lockgate.dvc.pipeline import State
 from lockgate.errors import LockgateError
@@ -26,7 +27,7 @@ from lockgate.git import Snapshot
 from lockgate.releasing.candidate import Candidate
 from lockgate.releasing.manifest import sha256
 from lockgate.releasing.model_card import About, card
-from lockgate.releasing.provenance import Source, components, read_packages, statement
+from lockgate.releasing.provenance import Source, components, statement
 from lockgate.rendering.render import render
 from lockgate.result import GateOutcome, LockStatus, Result
 
@@ -88,8 +89,8 @@ def make_build(candidate: Candidate, prepared: "Prepared", folder: Path) -> dict
         _sources(candidate.state),
     )
     models = [path for path in _digests(folder) if PurePosixPath(path).parts[0] == candidate.model_name]
-    pinned = [one for name in locks if name.endswith(".lock") for one in read_packages((folder / name).read_text())]
-    write(folder / COMPONENTS, components(source, _digests(folder), models, pinned))
+    read = [read_lock((folder / name).read_text(encoding="utf-8"), name) for name in locks if name.endswith(".lock")]
+    write(folder / COMPONENTS, components(source, _digests(folder), models, read))
     write(folder / PROVENANCE, statement(source, _digests(folder)))
     return _facts(candidate, prepared, judged, about)
 

@@ -5,13 +5,13 @@ clock and no person. Who built and when is the release's record and signature; t
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from lockgate import __version__
+from lockgate.dependencies.lock import Lock, OddLine, Pin
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
@@ -37,15 +37,6 @@ class Source:
     time: datetime
     level: str
     data: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A pinned package of a lock: normalised name, version, and the packages that need it (``via``)."""
-
-    name: str
-    version: str
-    via: tuple[str, ...] = ()
 
 
 def statement(source: Source, files: Mapping[str, str]) -> bytes:
@@ -75,10 +66,11 @@ def statement(source: Source, files: Mapping[str, str]) -> bytes:
     return _spelled(content)
 
 
-def components(source: Source, files: Mapping[str, str], model: Iterable[str], packages: Iterable[Package]) -> bytes:
-    """Return the CycloneDX document: the model and the other ``files`` (path → SHA-256), the data, the ``packages``.
+def components(source: Source, files: Mapping[str, str], model: Iterable[str], locks: Iterable[Lock]) -> bytes:
+    """Return the CycloneDX document: the model and the other ``files`` (path → SHA-256), the data, what ``locks`` name.
 
-    ``model`` names those of the files that are the model itself.
+    ``model`` names those of the files that are the model itself. A line of a lock that pins no version is a component
+    without one, so that nothing which may have been installed is left out.
     """
     from uuid import NAMESPACE_URL, uuid5
 
@@ -114,52 +106,47 @@ def components(source: Source, files: Mapping[str, str], model: Iterable[str], p
         )
         for path, md5 in source.data.items()
     ]
-    pinned = list(packages)
-    libraries = {package.name: _library(package) for package in pinned}
+    read = list(locks)
+    pins = [pin for lock in read for pin in lock.pins]
+    libraries = {(pin.name, pin.version): _library(pin) for pin in pins}
+    for line in (line for lock in read for line in lock.odd if line.kind != "option"):
+        libraries.setdefault((line.name, line.text), _unpinned(line))
     bom = Bom(
         serial_number=uuid5(NAMESPACE_URL, f"{_NAMESPACE}{source.commit}:{source.tag}:{source.level}"),
         metadata=BomMetaData(component=release, timestamp=source.time.astimezone(UTC)),
         components=[*parts, *libraries.values()],
     )
-    first = [library for package in pinned for library in [libraries[package.name]] if not package.via]
-    bom.register_dependency(release, [*parts, *first])
-    for name, library in libraries.items():
-        bom.register_dependency(library, [libraries[one.name] for one in pinned if name in one.via])
+    needed = {pin.name for pin in pins if pin.via}
+    bom.register_dependency(release, [*parts, *(one for (name, _), one in libraries.items() if name not in needed)])
+    for (name, _), library in libraries.items():
+        needs = dict.fromkeys((pin.name, pin.version) for pin in pins if name in pin.via)
+        bom.register_dependency(library, [libraries[one] for one in needs])
     return _spelled(json.loads(make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string()))
 
 
-def read_packages(lock: str) -> list[Package]:
-    """Return the packages that a requirements file pins (``name==version``), as pip-tools and uv write it.
-
-    Who needs a package is read from the comments ``# via``; a lock without them gives none.
-    """
-    found: list[Package] = []
-    for block in re.split(r"\n(?=[A-Za-z0-9])", f"\n{lock}"):
-        pin = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)", block)
-        if pin:
-            comment = block.partition("# via")[2]
-            via = {normalised(name) for name in re.findall(r"^[\s#]*([A-Za-z0-9][A-Za-z0-9._-]*)\s*$", comment, re.M)}
-            found.append(Package(normalised(pin[1]), pin[2], tuple(sorted(via))))
-    known = {package.name for package in found}
-    return [Package(one.name, one.version, tuple(name for name in one.via if name in known)) for one in found]
-
-
-def normalised(name: str) -> str:
-    """Return the name of a package as the Python Packaging Authority spells it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _library(package: Package) -> "Component":
+def _library(pin: Pin) -> "Component":
     from cyclonedx.model.component import Component, ComponentType
     from packageurl import PackageURL
 
-    address = PackageURL("pypi", None, package.name, package.version)
+    address = PackageURL("pypi", None, pin.name, pin.version)
     return Component(
-        name=package.name,
-        version=package.version,
+        name=pin.name,
+        version=pin.version,
         type=ComponentType.LIBRARY,
         purl=address,
         bom_ref=str(address),
+    )
+
+
+def _unpinned(line: OddLine) -> "Component":
+    from cyclonedx.model import Property
+    from cyclonedx.model.component import Component, ComponentType
+
+    return Component(
+        name=line.name,
+        type=ComponentType.LIBRARY,
+        bom_ref=f"requirement:{line.text}",
+        properties=[Property(name="lockgate:requirement", value=line.text)],
     )
 
 

@@ -6,7 +6,6 @@ package, and what keeps a model's crash from being the service's. It is given no
 
 import json
 import os
-import re
 import shutil
 import socket
 import struct
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lockgate.dependencies.lock import normalised, read_lock, requirement_name
 from lockgate.errors import LockgateError
 from lockgate.serving import worker
 from lockgate.serving.contract import TOLERANCE, Contract, read_contract
@@ -169,13 +169,12 @@ def differences(loadable: Loadable, installed: Mapping[str, str]) -> Sequence[st
     """Return the packages that the wheel needs and that are not installed as the build's lock pins them."""
     if loadable.contract.lock is None:
         return []
-    lock = (loadable.folder / loadable.contract.lock).read_text(encoding="utf-8")
-    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock, flags=re.MULTILINE))
-    needed = {_plain(name) for name in _requirements(loadable.code)}
+    text = (loadable.folder / loadable.contract.lock).read_text(encoding="utf-8")
+    needed = set(_requirements(loadable.code))
     return [
-        f"{name} {installed.get(_plain(name), 'is absent')}, the lock says {pin}"
-        for name, pin in sorted(pins.items())
-        if _plain(name) in needed and installed.get(_plain(name)) != pin
+        f"{pin.name} {installed.get(pin.name, 'is absent')}, the lock says {pin.version}"
+        for pin in sorted(read_lock(text, loadable.contract.lock).pins, key=lambda pin: pin.name)
+        if pin.name in needed and pin.applies() and installed.get(pin.name) != pin.version
     ]
 
 
@@ -183,19 +182,14 @@ def installed() -> dict[str, str]:
     """Return the packages of this interpreter's environment, by normalised name."""
     from importlib.metadata import distributions
 
-    return {_plain(found.metadata["Name"]): found.version for found in distributions()}
+    return {normalised(found.metadata["Name"]): found.version for found in distributions()}
 
 
 def _requirements(code: Path) -> list[str]:
-    import re
     from importlib.metadata import distributions
 
     lines = [line for found in distributions(path=[str(code)]) for line in found.requires or ()]
-    return [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return [requirement_name(line) for line in lines if "extra ==" not in line]
 
 
 def _environment(own: Mapping[str, str], code: Path) -> dict[str, str]:

@@ -1,14 +1,13 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lockgate.releasing.provenance import PREDICATE, STATEMENT, Package, Source, components, read_packages, statement
+from lockgate.dependencies.lock import Lock, Pin, read_lock
+from lockgate.releasing.provenance import PREDICATE, STATEMENT, Source, components, statement
 
-ROOT = Path(__file__).parents[3]
 SOURCE = Source(
     tag="delay@v1.2.0",
     name="delay",
@@ -19,11 +18,21 @@ SOURCE = Source(
     data={"raw.csv": "d" * 32, "images": "e" * 32 + ".dir"},
 )
 FILES = {"model.skops": "a" * 64, "delay-1.0-py3-none-any.whl": "b" * 64, "dvc.lock": "c" * 64}
-PACKAGES = [Package("numpy", "2.0", ("pandas",)), Package("pandas", "2.2"), Package("six", "1.16", ("pandas",))]
+PINS = (Pin("numpy", "2.0", via=("pandas",)), Pin("pandas", "2.2"), Pin("six", "1.16", via=("pandas",)))
+LOCKS = [Lock("p.lock", PINS)]
+ODD = """\
+--index-url https://user:word@example.org/simple
+-e .
+numpy==2.0.0 --hash=sha256:00
+PyYAML[extra]==6.0 ; python_version < "4"
+six===1.16.0
+private-lib @ https://user:word@example.org/private_lib-1.2-py3-none-any.whl?token=1
+unpinned
+"""
 
 
-def bom(source: Source = SOURCE, packages: list[Package] = PACKAGES) -> dict[str, Any]:
-    return json.loads(components(source, FILES, ["model.skops"], packages))  # type: ignore[no-any-return]
+def bom(source: Source = SOURCE, locks: list[Lock] = LOCKS) -> dict[str, Any]:
+    return json.loads(components(source, FILES, ["model.skops"], locks))  # type: ignore[no-any-return]
 
 
 def test_the_statement_is_one_that_in_totos_own_library_accepts() -> None:
@@ -55,7 +64,7 @@ def test_the_components_pass_cyclonedx_own_schema() -> None:
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
-    text = components(SOURCE, FILES, ["model.skops"], PACKAGES).decode()
+    text = components(SOURCE, FILES, ["model.skops"], LOCKS).decode()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
 
@@ -78,10 +87,10 @@ def test_who_needs_a_package_is_told() -> None:
 
 def test_the_same_commit_gives_the_same_bytes_whatever_clock_and_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = replace(SOURCE, time=SOURCE.time.astimezone(timezone(timedelta(hours=9))))
-    first = components(SOURCE, FILES, ["model.skops"], PACKAGES), statement(SOURCE, FILES)
+    first = components(SOURCE, FILES, ["model.skops"], LOCKS), statement(SOURCE, FILES)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     turned = dict(reversed(FILES.items()))
-    assert components(elsewhere, turned, ["model.skops"], PACKAGES[::-1]) == first[0]
+    assert components(elsewhere, turned, ["model.skops"], [Lock("p.lock", PINS[::-1])]) == first[0]
     assert statement(elsewhere, turned) == first[1]
 
 
@@ -90,32 +99,20 @@ def test_another_commit_tag_or_level_is_another_document() -> None:
     assert len({bom(one)["serialNumber"] for one in (SOURCE, *others)}) == 4
 
 
-def test_packages_are_read_from_a_lock_as_pip_tools_and_uv_write_it() -> None:
-    lock = r"""
-Numpy==2.0 \
-    --hash=sha256:00 \
-    --hash=sha256:11
-    # via
-    #   -r pipeline.in
-    #   Pandas
-pandas[parquet]==2.2.1
-    # via -r pipeline.in
-zope.interface==7.0 ; sys_platform == 'linux'
-    # via pandas
-"""
-    assert read_packages(lock) == [
-        Package("numpy", "2.0", ("pandas",)),
-        Package("pandas", "2.2.1"),
-        Package("zope-interface", "7.0", ("pandas",)),
+def test_no_line_of_a_lock_that_may_have_installed_something_is_left_out() -> None:
+    lock = read_lock(ODD, "p.lock")
+    found = {one["name"]: one for one in bom(locks=[lock])["components"]}
+    assert found.keys() >= {"numpy", "pyyaml", "six", "private-lib", "unpinned", "."}
+    assert found["six"]["version"] == "1.16.0"
+    assert "version" not in found["unpinned"]
+    assert found["private-lib"]["properties"] == [
+        {
+            "name": "lockgate:requirement",
+            "value": "private-lib @ https://example.org/private_lib-1.2-py3-none-any.whl",
+        }
     ]
 
 
-def test_this_projects_own_lock_is_read_whole() -> None:
-    lock = (ROOT / "requirements/pipeline.lock").read_text()
-    packages = read_packages(lock)
-    assert len(packages) == lock.count("==")
-    assert {"numpy", "scikit-learn", "skops"} <= {package.name for package in packages}
-
-
-def test_a_lock_without_packages_gives_none() -> None:
-    assert read_packages("# nothing\n-r other.txt\n") == []
+def test_two_versions_for_two_platforms_are_two_components() -> None:
+    lock = read_lock("a==1 ; sys_platform == 'linux'\na==2 ; sys_platform == 'win32'\n", "p.lock")
+    assert [one["version"] for one in bom(locks=[lock])["components"] if one["name"] == "a"] == ["1", "2"]

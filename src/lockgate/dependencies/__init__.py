@@ -1,0 +1,1 @@
+"""The packages that a commit locks: what its lock says, and a Python environment that holds exactly that."""
