@@ -22,7 +22,7 @@ from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.dvc.quarantine import named
 from lockgate.dvc.rebuild import rebuild
 from lockgate.dvc.remotes import QUARANTINE, Object, Remote, in_parallel, open_remotes
-from lockgate.dvc.stages import DvcProcess, Progress
+from lockgate.dvc.stages import Progress, run_stages
 from lockgate.errors import LockgateError
 from lockgate.files import progress
 from lockgate.git import Commit, resolve
@@ -220,20 +220,14 @@ def _rebuilt(
 
 
 def _run(copy: Path, stages: tuple[Stage, ...]) -> None:
-    failed: list[Progress] = []
-
     def follow(step: Progress) -> None:
-        if step.event == "failed":
-            failed.append(step)
-        elif step.event == "began":
+        if step.event == "began":
             progress(f"{step.stage}: rebuilt, for it is neither in the trusted remote nor whole in the quarantine")
 
-    with DvcProcess(copy) as dvc:
-        code = dvc.reproduce(
-            everywhere=False, afresh=[stage.name for stage in stages], on_progress=follow, on_output=progress
-        )
-    if failed or code != 0:
-        name, why = (failed[0].stage, failed[0].error) if failed else (stages[-1].name, f"DVC ended with code {code}")
+    done = run_stages(copy, [stage.name for stage in stages], on_progress=follow, on_output=progress)
+    if not done.ok:
+        unsaid = Progress("failed", stages[-1].name, error=f"DVC ended with code {done.code}")
+        name, why = (done.failed or unsaid).stage, (done.failed or unsaid).error
         raise AdmitError(
             f"stage '{name}' had to be rebuilt, for its outputs are in no remote, and failed: {why}",
             "Bring the outputs there (`lockgate quarantine`), or correct the stage.",

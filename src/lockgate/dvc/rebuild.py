@@ -16,7 +16,7 @@ from lockgate.dvc.checkout import clean_place, fetch_sources
 from lockgate.dvc.objects import CommitFiles, DvcError, WorkspaceFiles
 from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.dvc.plan import describe, needed_pipeline, plan
-from lockgate.dvc.stages import DvcProcess, Progress
+from lockgate.dvc.stages import Progress, run_stages
 from lockgate.errors import LockgateError
 from lockgate.policy import FILE as POLICY
 from lockgate.result import Reason
@@ -258,26 +258,22 @@ def _model_stage(state: State) -> Stage:
 
 def _run(copy: Path, stages: tuple[Stage, ...], tell: Callable[[str], None]) -> None:
     """Run the stages, whatever is known of them. Raises :class:`RebuildError` naming the one that failed."""
-    failed: list[Progress] = []
     started = time.monotonic()
     number = {stage.name: place for place, stage in enumerate(stages, 1)}
 
     def follow(step: Progress) -> None:
-        if step.event == "failed":
-            failed.append(step)
-        elif step.stage:
+        if step.stage and step.event != "failed":
             what = f"ran, {step.seconds:.1f} s" if step.event == "ended" else "runs"
             tell(f"[{number[step.stage]}/{len(stages)} {time.monotonic() - started:.0f} s] {step.stage}: {what}")
 
-    with DvcProcess(copy) as dvc:
-        code = dvc.reproduce(everywhere=False, afresh=list(number), on_progress=follow, on_output=tell)
-    if failed and failed[0].stage:
+    done = run_stages(copy, list(number), on_progress=follow, on_output=tell)
+    if done.failed and done.failed.stage:
         raise RebuildError(
-            f"stage '{failed[0].stage}' failed in the clean place: {failed[0].error}",
+            f"stage '{done.failed.stage}' failed in the clean place: {done.failed.error}",
             "It may need a file that is not committed, or one that it does not declare; --keep leaves the place.",
         )
-    if code != 0:
-        raise DvcError(f"DVC ended with code {code}{f': {failed[0].error}' if failed else ''}")
+    if not done.ok:
+        raise DvcError(f"DVC ended with code {done.code}{f': {done.failed.error}' if done.failed else ''}")
 
 
 def _rows(

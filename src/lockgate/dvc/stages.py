@@ -15,10 +15,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import IO, Any, Literal, Self
 
@@ -31,6 +32,17 @@ NAME = "lockgate run"
 
 GRACE = 5.0
 """Seconds an interrupted stage has to end by itself before it is killed."""
+
+PASSED = (
+    *("LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_NUMERIC", "LC_TIME", "TZ"),
+    *("LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    *("CUDA_HOME", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "SOURCE_DATE_EPOCH"),
+)
+"""The variables that every stage gets if they are set. None of them holds a secret."""
+
+PROXIES = tuple(name for word in ("http", "https", "all", "no") for name in (f"{word}_proxy", f"{word}_proxy".upper()))
+"""The variables that a stage gets besides if it may use the network."""
 
 Event = Literal["began", "ended", "failed"]
 Status = Literal["ran", "restored", "untouched"]
@@ -47,6 +59,90 @@ class Progress:
     seconds: float = 0.0
     pulled: int = 0
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """What the commands of stages get from outside.
+
+    ``dependencies`` is the folder of the Python environment whose ``bin`` goes first on PATH, by default the one that
+    lockgate runs in. ``passed`` names environment variables, beside :data:`PASSED`; ``network`` says whether the
+    network can be reached.
+    """
+
+    dependencies: Path | None = None
+    passed: tuple[str, ...] = ()
+    network: bool = True
+
+    def variables(self) -> dict[str, str]:
+        """Return the variables that a stage's command gets, out of those of this process."""
+        names = [*PASSED, *(PROXIES if self.network else ()), *self.passed]
+        first = self.dependencies / "bin" if self.dependencies else Path(sys.executable).parent
+        return {
+            **{name: os.environ[name] for name in names if name in os.environ},
+            "PATH": os.pathsep.join([str(first), os.environ.get("PATH", os.defpath)]),
+            "PYTHONUNBUFFERED": "1",
+            **({"VIRTUAL_ENV": str(self.dependencies)} if self.dependencies else {}),
+        }
+
+
+DEFAULT = Sandbox()
+
+
+@dataclass(frozen=True, slots=True)
+class StagesRun:
+    """What came of running stages: DVC's exit code (0 is success), and what it said of the stage that failed."""
+
+    code: int
+    failed: Progress | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every stage is done."""
+        return self.code == 0 and self.failed is None
+
+
+def run_stages(  # noqa: PLR0913 - the one way in, for all that callers want of it
+    checkout: Path,
+    stages: Sequence[str] | None = None,
+    *,
+    sandbox: Sandbox = DEFAULT,
+    everywhere: bool = False,
+    complete: bool = False,
+    beside: Sequence[str] = (),
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_output: Callable[[str], None] = lambda _: None,
+    process: "DvcProcess | None" = None,
+) -> StagesRun:
+    """Run stages of the project in the folder ``checkout``. Whoever has a stage run comes through here.
+
+    Without ``stages`` DVC decides, as ``dvc repro --pull --allow-missing`` does (``everywhere``: with the ``dvc.yaml``
+    files of subfolders; ``complete``: every output is there at the end, pulled if the remote has it, made again if
+    not). The ``stages`` that are named run in this order and whatever is known of them, as with
+    ``dvc repro --single-item --force``: nothing is pulled or restored.
+
+    A stage's command sees an empty HOME and what the ``sandbox`` gives it. What DVC pulls and restores, it does outside
+    of that, with the caller's environment.
+
+    The objects with the digests ``beside`` are brought by somebody else meanwhile, for no stage. ``on_progress`` is
+    told of each stage, ``on_output`` gets each line that DVC or a stage prints; both are called in the caller's thread.
+    ``process`` is a :class:`DvcProcess` for this checkout that was started early; it is left to the caller to end.
+    """
+    failed: list[Progress] = []
+
+    def follow(step: Progress) -> None:
+        if step.event == "failed":
+            failed.append(step)
+        on_progress(step)
+
+    options: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": not complete, "pull": True}
+    if stages is not None:
+        options = {"targets": list(stages), "single_item": True, "force": True}
+    with TemporaryDirectory(prefix="lockgate-home-") as home, ExitStack() as stack:
+        environment = sandbox.variables() | {"HOME": home}
+        started = process or stack.enter_context(DvcProcess(checkout))
+        code = started.reproduce(options, environment, beside, follow, on_output)
+    return StagesRun(code, failed[0] if failed else None)
 
 
 class DvcProcess:
@@ -81,32 +177,20 @@ class DvcProcess:
 
     def reproduce(
         self,
-        *,
-        everywhere: bool,
+        options: dict[str, Any],
+        environment: dict[str, str],
+        beside: Sequence[str],
         on_progress: Callable[[Progress], None],
         on_output: Callable[[str], None],
-        complete: bool = False,
-        afresh: Sequence[str] = (),
-        beside: Sequence[str] = (),
     ) -> int:
-        """Do what ``dvc repro --pull --allow-missing`` does and return its exit code; 0 is success.
+        """Call DVC's ``Repo.reproduce`` with ``options`` and return an exit code. See :func:`run_stages`, which asks.
 
-        With ``complete`` it does what ``dvc repro --pull`` does: at the end every output is there, pulled if the remote
-        has it, made again if not.
-
-        One thing is done better: a stage that declares an output or dependency which its lock entry does not know runs
-        (bare DVC passes over it while the file does not exist). ``everywhere`` includes the ``dvc.yaml`` files of
-        subfolders. With ``afresh`` these stages run instead, in this order and whatever is known of them, as with
-        ``dvc repro --single-item --force``: nothing is pulled or restored. The objects with the digests ``beside`` are
-        brought by somebody else meanwhile, for no stage. ``on_progress`` is told of each stage, ``on_output`` gets each
-        line that DVC or a stage prints. Both are called in the thread of the caller.
+        One thing is done better than DVC does it: a stage that declares an output or dependency which its lock entry
+        does not know runs (bare DVC passes over it while the file does not exist).
         """
-        options: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": not complete, "pull": True}
-        if afresh:
-            options = {"targets": list(afresh), "single_item": True, "force": True}
         self._asked = True
         with suppress(BrokenPipeError):  # it ended: why, it says
-            os.write(self._wanted, json.dumps([options, list(beside)]).encode() + b"\n")
+            os.write(self._wanted, json.dumps([options, environment, list(beside)]).encode() + b"\n")
         with os.fdopen(os.dup(self._events), "rb", buffering=0) as stream:
             _listen(self._process, stream, on_progress, on_output)
         return self._process.wait()
@@ -198,7 +282,7 @@ def child(events: str, wanted: str) -> None:
     """Import DVC, and reproduce with its Python API in this process, the leader of its group, once we are asked to.
 
     ``events`` and ``wanted`` are file descriptors. What is wanted comes as a line of JSON: the options of
-    ``Repo.reproduce``, and digests (see :meth:`DvcProcess.reproduce`).
+    ``Repo.reproduce``, the environment for the commands of stages, and digests (see :func:`run_stages`).
     """
     for descriptor in (int(events), int(wanted)):
         os.set_inheritable(descriptor, False)  # a stage's command must not be able to speak for us
@@ -212,12 +296,26 @@ def child(events: str, wanted: str) -> None:
     line = asked.readline()
     if not line:
         return
-    options, beside = json.loads(line)
+    options, environment, beside = json.loads(line)
+    _give(environment)
     threading.Thread(target=_die_with_parent, args=(asked,), daemon=True).start()
     with os.fdopen(int(events), "w", buffering=1) as stream:
         code = _reproduce(options, lambda step: stream.write(json.dumps(asdict(step)) + "\n"), frozenset(beside))
     gc.freeze()  # or Python would look through all that DVC imported before it ends: half a second
     sys.exit(code)
+
+
+def _give(environment: dict[str, str]) -> None:
+    """Have DVC run the commands of stages with this environment, and the two variables that DVC adds, alone."""
+    from dvc.stage import run
+
+    as_dvc = run._run  # noqa: SLF001 - DVC has no other way to say it; a test notices if it changes
+
+    def with_environment(executable: str, cmd: str, **options: Any) -> None:
+        added = {name: options["env"][name] for name in ("DVC_ROOT", "DVC_STAGE")}
+        as_dvc(executable, cmd, **{**options, "env": {**environment, **added}})
+
+    run._run = with_environment  # noqa: SLF001
 
 
 def _parse_once() -> None:

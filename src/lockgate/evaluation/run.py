@@ -17,7 +17,7 @@ from typing import Self
 from lockgate.dvc.objects import DvcError, WorkspaceFiles
 from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock
 from lockgate.dvc.plan import StagePlan, describe, needed_pipeline, plan
-from lockgate.dvc.stages import DvcProcess, Progress
+from lockgate.dvc.stages import DvcProcess, Progress, run_stages
 from lockgate.errors import LockgateError
 from lockgate.evaluation import report
 from lockgate.evaluation.prefetch import bringing
@@ -69,7 +69,7 @@ def run(root: Path, base: str | None, dvc: DvcProcess, *, complete: bool = False
         with _starting_from(root, planned.locks):
             recorder = Recorder(planned.pipeline, planned.plans)
             with bringing(root, planned.base) as beside:
-                _reproduce(dvc, recorder, complete=complete, beside=beside.digests)
+                _reproduce(root, dvc, recorder, complete=complete, beside=beside.digests)
             recorder.pulled += beside.pulled
             after = read_lock(current, planned.pipeline)
             execution = recorder.execution(after)
@@ -161,26 +161,28 @@ class Recorder:
         sys.stderr.flush()
 
 
-def _reproduce(dvc: DvcProcess, recorder: Recorder, *, complete: bool, beside: Sequence[str]) -> None:
+def _reproduce(root: Path, dvc: DvcProcess, recorder: Recorder, *, complete: bool, beside: Sequence[str]) -> None:
     if all(item.verdict == "same" for item in recorder.plans) and not complete:
         return
     everywhere = any(stage.file != "dvc.yaml" for stage in recorder.pipeline.stages)
     try:
-        code = dvc.reproduce(
+        done = run_stages(
+            root,
             everywhere=everywhere,
             complete=complete,
             beside=beside,
             on_progress=recorder.progress,
             on_output=recorder.output,
+            process=dvc,
         )
     except KeyboardInterrupt as stop:
         raise Interrupted(recorder.at_work, "\n".join(recorder.log)) from stop
     if recorder.failed and not recorder.failed.stage:
         raise DvcError(f"DVC could not start: {recorder.failed.error}", _advice(recorder.failed.error))
-    if code != 0 and not recorder.failed:
+    if not done.ok and not recorder.failed:
         if recorder.at_work is None:
-            raise DvcError(f"DVC ended with code {code}: {' '.join(recorder.log)}", "Try `dvc repro -v`.")
-        recorder.failed = Progress("failed", recorder.at_work, error=f"DVC ended with code {code}")
+            raise DvcError(f"DVC ended with code {done.code}: {' '.join(recorder.log)}", "Try `dvc repro -v`.")
+        recorder.failed = Progress("failed", recorder.at_work, error=f"DVC ended with code {done.code}")
 
 
 def has_policy(root: Path, base: str | None) -> bool:

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from lockgate import git
 from lockgate.dvc.objects import Cache
 from lockgate.dvc.pipeline import MISSING, param, read_params, read_state
-from lockgate.dvc.stages import DvcProcess, Progress
+from lockgate.dvc.stages import Progress, run_stages
 from lockgate.errors import LockgateError
 from lockgate.evaluation.compare import recorded_value
 from lockgate.evaluation.findings import read_policies, side
@@ -120,18 +120,14 @@ def _write(path: Path, key: str, value: int) -> None:
 
 def _run(copy: Path, key: str, seed: int, tell: Callable[[str], None]) -> None:
     printed: list[str] = []
-    failed: list[Progress] = []
 
     def follow(step: Progress) -> None:
-        if step.event == "failed":
-            failed.append(step)
-        elif step.event == "ended" and step.status == "ran":
+        if step.event == "ended" and step.status == "ran":
             tell(f"  {step.stage}: {step.seconds:.1f} s")
 
-    with DvcProcess(copy) as dvc:
-        code = dvc.reproduce(everywhere=False, on_progress=follow, on_output=printed.append)
-    if code != 0:
-        stage = f"stage '{failed[0].stage}'" if failed and failed[0].stage else "the pipeline"
+    done = run_stages(copy, on_progress=follow, on_output=printed.append)
+    if not done.ok:
+        stage = f"stage '{done.failed.stage}'" if done.failed and done.failed.stage else "the pipeline"
         end = "\n".join(printed[-20:])
         sys.stderr.write(end + "\n" if end else "")
-        raise SeedError(f"{stage} failed with {key} = {seed}", failed[0].error if failed else "")
+        raise SeedError(f"{stage} failed with {key} = {seed}", done.failed.error if done.failed else "")

@@ -113,7 +113,7 @@ def test_only_what_changed_runs_and_the_rest_is_left_alone(ran: Project, lockgat
 def test_a_second_run_does_nothing_and_does_not_even_ask_dvc(
     ran: Project, lockgate: Lockgate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reproduction.DvcProcess, "reproduce", lambda *_, **__: pytest.fail("DVC was asked"))
+    monkeypatch.setattr(run, "run_stages", lambda *_, **__: pytest.fail("DVC was asked"))
 
     code, out, _ = lockgate("run")
 
