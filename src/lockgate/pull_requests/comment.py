@@ -13,7 +13,6 @@ from lockgate.rendering.markdown import LIMIT
 from lockgate.rendering.render import render
 from lockgate.result import Result, Revision
 
-WATERMARK_IMAGE = "https://cml.dev/watermark.png"
 ROOM = 512
 """Characters kept free for the watermark."""
 PATCH_LINES = 400
@@ -61,16 +60,6 @@ def text(told: Told, written: Written) -> str:
     if _length(head) + _length(tail) > LIMIT - ROOM:
         tail = f"{UNSHOWN}\n\n{_tail(told, replace(written, patch=''))}"
     return f"{head}\n{tail}"
-
-
-def watermark(label: str) -> str:
-    """Return what is in every comment with this label, and in no text that went through ``escape``."""
-    return f'"CML watermark {label}")'
-
-
-def marked(body: str, label: str, sha: str) -> str:
-    """Return ``body`` as `cml` would leave it: with its watermark at the end."""
-    return f"{body}\n\n![]({WATERMARK_IMAGE}#{sha} {watermark(label)}"
 
 
 def _body(told: Told) -> str:

@@ -10,14 +10,13 @@ Safe to run again: the comment is updated in place, the commit with the lock is 
 
 import json
 import os
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lockgate import git, policy
 from lockgate.errors import LockgateError
+from lockgate.forge.comments import put_comment
 from lockgate.forge.github import GitHub, PullRequest, State, TooLarge
 from lockgate.git import Commit
 from lockgate.pull_requests import artifact, binding, comment, write_back
@@ -34,8 +33,6 @@ BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github
 MESSAGE = "Lock what this change's run came to"
 PUSH_TOKEN = "LOCKGATE_PUSH_TOKEN"  # noqa: S105 - the name of a variable
 """The variable with another token to commit with: a push made with a workflow's own starts no workflow."""
-SEEN_BY_CML = 30
-"""`cml` looks for its comment among this many, the oldest, and takes the last that has its watermark."""
 MACHINERY = (".github/", ".dvc/", policy.FILE)
 STATES: dict[Outcome, State] = {"passed": "success", "attention": "success", "failed": "failure"}
 
@@ -49,14 +46,6 @@ class NotAnEvent(LockgateError):  # noqa: N818 - named for what the user reads
             f"this is no event of a finished workflow run: {problem}",
             "`lockgate publish` belongs into a workflow with `on: workflow_run`.",
         )
-
-
-class CmlFailed(LockgateError):  # noqa: N818
-    """`cml` did not comment."""
-
-    def __init__(self, said: str) -> None:
-        """Show what it said."""
-        super().__init__(f"cml could not comment: {said}", "https://cml.dev/doc/ref/comment tells what it needs.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +131,11 @@ class Publisher:
         if self.dry_run:
             return body
         tip = commit or self.run.head_sha
-        self._comment(body, tip)
         state, said = self._status(told)
         self.github.set_status(tip, state, CONTEXT, said, self.run.url)
-        return f"#{self.pull.number}: {state} on {tip[:10]}: {said}"
+        posted = put_comment(self.github, self.server, self.pull.number, body, label=CONTEXT, sha=tip, author=BOT[0])
+        by = "CML" if posted.by == "CML" else f"lockgate's own client ({posted.reason})"
+        return f"#{self.pull.number}: {state} on {tip[:10]}: {said}. The comment was posted by {by}."
 
     def _judged(self, base: Commit, head: Commit) -> tuple[Told, dict[str, bytes]]:
         """Return what there is to tell, and the files that belong on the branch."""
@@ -179,35 +169,3 @@ class Publisher:
         held = sum(gate.passed for gate in told.result.gates)
         outcome = told.result.verdict.outcome
         return STATES[outcome], f"{OUTCOMES[outcome]}; {held} of {len(told.result.gates)} gates hold"
-
-    def _comment(self, body: str, tip: str) -> None:
-        """Have exactly one comment of ours say ``body``.
-
-        `cml` updates the last comment that carries its watermark, whoever wrote it. Where that would not be ours, it
-        is passed over and the same request made directly.
-        """
-        mark = comment.watermark(CONTEXT)
-        comments = self.github.comments(self.pull.number)
-        ours = [one for one in comments if mark in one.body and one.author == BOT[0]]
-        seen = [one for one in comments[:SEEN_BY_CML] if mark in one.body]
-        if ours[-1:] == seen[-1:]:
-            self._cml(body)
-        elif ours:
-            self.github.replace_comment(ours[-1].id, comment.marked(body, CONTEXT, tip))
-        else:
-            self.github.add_comment(self.pull.number, comment.marked(body, CONTEXT, tip))
-
-    def _cml(self, body: str) -> None:
-        repository = f"{self.server}/{self.github.repository}"
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder, "comment.md")
-            file.write_text(body, encoding="utf-8")
-            command = ["cml", "comment", "update", "--driver", "github", "--repo", repository]
-            command += ["--target", f"pr/{self.pull.number}", "--publish=false", "--watermark-title", CONTEXT]
-            environment = {**os.environ, "REPO_TOKEN": self.github.token, "ITERATIVE_DO_NOT_TRACK": "1"}
-            try:
-                subprocess.run([*command, str(file)], cwd=folder, env=environment, check=True, capture_output=True)
-            except FileNotFoundError as error:
-                raise CmlFailed("it is not on PATH") from error
-            except subprocess.CalledProcessError as error:
-                raise CmlFailed(error.stderr.decode(errors="replace").strip()[-500:]) from error
