@@ -6,15 +6,22 @@ with ``/`` between the parts on every platform. Names that are not UTF-8 survive
 """
 
 import os
+import posixpath
+import secrets
 import subprocess
 import tempfile
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol, Self
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO, Protocol, Self
 
 from lockgate.errors import LockgateError, nearest
+
+Names = list[str]
+Walked = tuple[str, Names, Names]
+"""A folder, the names of the folders in it, and of the files."""
 
 
 class GitError(LockgateError):
@@ -58,7 +65,10 @@ class NoMergeBase(GitError):  # noqa: N818
 
 
 class Snapshot(Protocol):
-    """The project's files at one moment: a commit or the working tree."""
+    """The project's files at one moment, as a checkout has them: a commit or the working tree.
+
+    Paths are relative to the project's folder and may lead above it (``../lib``). Symbolic links are followed.
+    """
 
     @property
     def label(self) -> str:
@@ -74,46 +84,87 @@ class Snapshot(Protocol):
     def list(self, *patterns: str) -> tuple[str, ...]:
         """Return the sorted paths that git knows (or would add); with ``patterns``, those with one of the endings."""
 
+    def exists(self, path: str) -> bool:
+        """Say whether there is a file or a folder at ``path``."""
+
+    def walk(self, path: str) -> Iterator[Walked]:
+        """Walk a folder as ``os.walk`` does, from the top: folder, names of folders (to prune in place), of files.
+
+        A link to a folder is among the folders and is not entered; one that leads nowhere is among the files.
+        """
+
+    def unknown(self, path: str) -> str:
+        """Say why nothing can be known of what is at ``path``, as a clause; empty if it can."""
+
 
 @dataclass
 class Commit:
-    """The files of one commit, read through one ``git cat-file --batch`` process. Use as a context manager, or not:
-    the process ends with the object."""
+    """The files of one commit as a checkout would lay them out, without one.
+
+    Line endings, ``ident``, encodings and smudge filters are applied as this clone is configured: ``.gitattributes``
+    of the commit names a filter, but only the configuration of this clone (or machine) says which program that is.
+    Links are followed inside the repository; one that leads out of it leads nowhere. Files of submodules are absent.
+    """
 
     root: Path
     label: str
     commit: str
-    _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False, compare=False)
+    _blobs: "Blobs | None" = field(default=None, repr=False, compare=False)
 
     def read(self, path: str) -> bytes | None:
-        """Return the blob at ``path``, ``None`` if the commit has none there."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                ["git", "cat-file", "--batch"], cwd=self.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
-        if "\n" in path:  # the protocol is one request a line
+        """Return the content of the file at ``path``, ``None`` if the commit has none there."""
+        place = self._place(path)
+        entry = self._tree.entries.get(place) if place is not None else None
+        if place is None or entry is None or not entry.is_file:
             return None
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None  # noqa: S101 - asked for above
-        assert stdout is not None  # noqa: S101
-        stdin.write(os.fsencode(f"{self.commit}:./{path}\n"))
-        stdin.flush()
-        header = stdout.readline().rsplit(b" ", 2)
-        if len(header) < 3 or not header[2].strip().isdigit():  # "<name> missing"
-            return None
-        content = stdout.read(int(header[2]) + 1)[:-1]
-        return content if header[1] == b"blob" else None
+        return self._reader.content(entry.oid, place)
 
     def list(self, *patterns: str) -> tuple[str, ...]:
-        """Return the sorted paths of the commit under the project's folder."""
-        names = git(self.root, "ls-tree", "-r", "-z", "--name-only", self.commit).split("\0")
-        return tuple(sorted(name for name in names if name and name.endswith(patterns or ("",))))
+        """Return the sorted paths of the commit's files under the project's folder."""
+        prefix = self._tree.prefix
+        inside = (name.removeprefix(prefix) for name in self._tree.entries if name.startswith(prefix))
+        chosen = [name for name in inside if name.endswith(patterns or ("",))]
+        return tuple(sorted(name for name in chosen if self._is_file(prefix + name)))
+
+    def exists(self, path: str) -> bool:
+        """Say whether the commit has a file or a folder at ``path``."""
+        place = self._place(path)
+        return place is not None and (place in self._tree.entries or place in self._tree.folders)
+
+    def walk(self, path: str) -> Iterator[Walked]:
+        """Walk a folder of the commit."""
+        place = self._place(path)
+        if place is None or place not in self._tree.folders:
+            return
+        folders: Names = []
+        files: Names = []
+        for name in self._tree.folders[place]:
+            inner = f"{place}/{name}" if place else name
+            entry = self._tree.entries.get(inner)
+            is_folder = entry is None or entry.is_submodule or (entry.is_link and self._leads_to_folder(inner))
+            (folders if is_folder else files).append(name)
+        yield path, folders, files
+        for name in folders:
+            inner = f"{place}/{name}" if place else name
+            if inner in self._tree.folders:
+                yield from self.walk(f"{path}/{name}" if path else name)
+
+    def unknown(self, path: str) -> str:
+        """Say why the commit cannot tell what is at ``path``: it lies outside the repository, or in a submodule."""
+        place = self._place(path)
+        if place is None:
+            return "it lies outside the repository"
+        for folder in (place, *map(str, PurePosixPath(place).parents)):
+            entry = self._tree.entries.get(folder)
+            if entry is not None and entry.is_submodule:
+                return f"it lies in the submodule '{folder}', whose files the commit does not hold"
+        return ""
 
     def close(self) -> None:
-        """End the process that reads blobs."""
-        if self._process is not None:
-            self._process.communicate()
-            self._process = None
+        """End the processes that read blobs."""
+        if self._blobs is not None:
+            self._blobs.close()
+            self._blobs = None
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -124,6 +175,244 @@ class Commit:
         self.close()
 
     __del__ = close
+
+    @property
+    def _tree(self) -> "Tree":
+        return read_tree(self.root, self.commit)
+
+    @property
+    def _reader(self) -> "Blobs":
+        if self._blobs is None:
+            self._blobs = Blobs(self.root, self._tree.attributes)
+        return self._blobs
+
+    def _place(self, path: str) -> str | None:
+        """Return where in the repository ``path`` leads, links followed; ``None`` if it leads out of it."""
+        if path.startswith("/"):
+            return None
+        todo = list(reversed(f"{self._tree.prefix}{path}".split("/")))
+        here: list[str] = []
+        hops = 0
+        while todo:
+            part = todo.pop()
+            if part == ".." and not here:
+                return None
+            if part == "..":
+                here.pop()
+            elif part not in ("", "."):
+                here.append(part)
+                entry = self._tree.entries.get("/".join(here)) if self._tree.has_links else None
+                if entry is not None and entry.is_link:
+                    hops += 1
+                    target = os.fsdecode(self._reader.raw(entry.oid))
+                    if target.startswith("/") or hops > LINKS:
+                        return None
+                    here.pop()
+                    todo.extend(reversed(target.split("/")))
+        return "/".join(here)
+
+    def _resolved(self, place: str) -> str | None:
+        """Return where a path of the repository leads, links followed."""
+        back = "../" * self._tree.prefix.count("/")
+        return self._place(f"{back}{place}")
+
+    def _is_file(self, place: str) -> bool:
+        entry = self._tree.entries[place]
+        if entry.is_link:
+            target = self._resolved(place)
+            entry = self._tree.entries.get(target or "", entry)
+        return entry.is_file
+
+    def _leads_to_folder(self, place: str) -> bool:
+        target = self._resolved(place)
+        return target is not None and target in self._tree.folders
+
+
+LINKS = 40
+"""Links that are followed for one path, as Linux does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, link or submodule in a commit: git's mode and the name of the object."""
+
+    mode: str
+    oid: str
+
+    @property
+    def is_file(self) -> bool:
+        """Whether this is a file."""
+        return self.mode.startswith("100")
+
+    @property
+    def is_link(self) -> bool:
+        """Whether this is a symbolic link."""
+        return self.mode == "120000"
+
+    @property
+    def is_submodule(self) -> bool:
+        """Whether this is a submodule."""
+        return self.mode == "160000"
+
+
+@dataclass(frozen=True)
+class Tree:
+    """All that a commit holds, by path from the top of the repository. ``prefix`` leads to the project's folder."""
+
+    prefix: str
+    entries: Mapping[str, Entry]
+
+    @cached_property
+    def has_links(self) -> bool:
+        """Whether there is any symbolic link."""
+        return any(entry.is_link for entry in self.entries.values())
+
+    @cached_property
+    def folders(self) -> Mapping[str, tuple[str, ...]]:
+        """The names in each folder, sorted."""
+        found: dict[str, set[str]] = {"": set()}
+        for path in self.entries:
+            while True:
+                folder, _, name = path.rpartition("/")
+                known = folder in found
+                found.setdefault(folder, set()).add(name)
+                if known:
+                    break
+                path = folder  # noqa: PLW2901 - up to the top
+        return {folder: tuple(sorted(names)) for folder, names in found.items()}
+
+    @cached_property
+    def attributes(self) -> Mapping[str, str]:
+        """The objects of the ``.gitattributes`` files, by path."""
+        return {
+            path: entry.oid
+            for path, entry in self.entries.items()
+            if entry.is_file and posixpath.basename(path) == ".gitattributes"
+        }
+
+
+@lru_cache(maxsize=16)
+def read_tree(root: Path, commit: str) -> Tree:
+    """Return all that a commit holds."""
+    prefix = _prefix(root)
+    listed = git(root, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0")
+    entries = {}
+    for line in listed:
+        if line:
+            about, _, path = line.partition("\t")
+            mode, _, oid = about.split(" ")
+            entries[path] = Entry(mode, oid)
+    return Tree(prefix, entries)
+
+
+@lru_cache(maxsize=16)
+def _prefix(root: Path) -> str:
+    return git(root, "rev-parse", "--show-prefix").rstrip("\n")
+
+
+class Blobs:
+    """Reads blobs through ``git cat-file``: as they are stored, or as a checkout with these attributes has them.
+
+    git takes attributes from a working tree; it is given one that has nothing but the commit's ``.gitattributes``.
+    """
+
+    def __init__(self, root: Path, attributes: Mapping[str, str]) -> None:
+        """Start nothing yet. ``attributes`` are the commit's ``.gitattributes``, object by path."""
+        self.root, self.attributes = root, attributes
+        self._raw: subprocess.Popen[bytes] | None = None
+        self._converting: subprocess.Popen[bytes] | None = None
+        self._place: tempfile.TemporaryDirectory[str] | None = None
+        self._mark = secrets.token_hex(16).encode()
+
+    def raw(self, oid: str) -> bytes:
+        """Return a blob as it is stored."""
+        if self._raw is None:
+            self._raw = self._start(["git", "cat-file", "--batch"], self.root, None)
+        stdin, stdout = _pipes(self._raw)
+        stdin.write(f"{oid}\n".encode())
+        stdin.flush()
+        header = stdout.readline().split()
+        if len(header) != 3:
+            raise GitError(f"git has no object {oid}", "`git fsck` tells what is missing in this clone.")
+        return stdout.read(int(header[2]) + 1)[:-1]
+
+    def content(self, oid: str, path: str) -> bytes:
+        """Return what a checkout has at ``path`` (from the top of the repository). Raises :class:`GitError`."""
+        if not self._may_convert:
+            return self.raw(oid)
+        if "\n" in path:  # the protocol is one request a line
+            return self._one(oid, path)
+        if self._converting is None:
+            self._converting = self._start(*self._command("--batch", "--filters"))
+        stdin, stdout = _pipes(self._converting)
+        # git announces the size before the conversion: the end is known by the answer to a second question
+        stdin.write(os.fsencode(f"{oid} {path}\n") + self._mark + b"\n")
+        stdin.flush()
+        end = b"\n" + self._mark + b" missing\n"
+        found = bytearray()
+        while not found.endswith(end):
+            chunk = os.read(stdout.fileno(), 1 << 20)
+            if not chunk:
+                raise GitError(
+                    f"git could not lay out '{path}' as a checkout has it: a filter of .gitattributes failed",
+                    "`git check-attr -a -- PATH` names the filter, `git config --get-regexp filter` its program.",
+                )
+            found += chunk
+        _, _, body = bytes(found).partition(b"\n")
+        return body[: -len(end)]
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in (self._raw, self._converting):
+            if process is not None:
+                process.communicate()
+        self._raw = self._converting = None
+        if self._place is not None:
+            self._place.cleanup()
+            self._place = None
+
+    @cached_property
+    def _may_convert(self) -> bool:
+        """Whether a checkout may have other bytes than git stores."""
+        if self.attributes:
+            return True
+        common = Path(self.root, git(self.root, "rev-parse", "--git-common-dir").rstrip("\n"))
+        wanted = "^core\\.(autocrlf|eol|attributesfile)$"
+        configured = _run(self.root, "config", "--get-regexp", wanted).stdout.strip()
+        usual = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "git", "attributes")
+        return bool(configured) or (common / "info" / "attributes").exists() or usual.exists()
+
+    def _one(self, oid: str, path: str) -> bytes:
+        command, place, settings = self._command("--filters", f"--path={path}", oid)
+        done = subprocess.run(command, cwd=place, env=settings, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise GitError(f"git could not lay out {path!r}: {os.fsdecode(done.stderr).strip()}")
+        return done.stdout
+
+    def _command(self, *arguments: str) -> "tuple[list[str], Path, dict[str, str]]":
+        """Return the command that converts, the folder to run it in, and its environment."""
+        if self._place is None:
+            self._place = tempfile.TemporaryDirectory(prefix="lockgate-attributes-")
+            for path, oid in self.attributes.items():
+                parts = path.split("/")
+                if not {"", ".", "..", ".git"} & set(parts):
+                    target = Path(self._place.name, *parts)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(self.raw(oid))
+        folder = Path(self._place.name)
+        where = git(self.root, "rev-parse", "--absolute-git-dir").rstrip("\n")
+        command = ["git", f"--git-dir={where}", f"--work-tree={folder}", "cat-file", *arguments]
+        return command, folder, {**os.environ, "GIT_INDEX_FILE": str(folder / ".git-no-index")}
+
+    @staticmethod
+    def _start(command: "list[str]", folder: Path, settings: "dict[str, str] | None") -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(command, cwd=folder, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _pipes(process: "subprocess.Popen[bytes]") -> tuple[IO[bytes], IO[bytes]]:
+    assert process.stdin is not None  # noqa: S101 - asked for when it was started
+    assert process.stdout is not None  # noqa: S101
+    return process.stdin, process.stdout
 
 
 @dataclass(frozen=True)
@@ -146,6 +435,79 @@ class Workspace:
         wanted = [f":(glob)**/*{pattern}" for pattern in patterns]
         names = git(self.root, "ls-files", "-z", "-co", "--exclude-standard", "--", *wanted).split("\0")
         return tuple(sorted({name for name in names if name and (self.root / name).is_file()}))
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is a file or a folder at ``path``."""
+        return (self.root / path).exists()
+
+    def walk(self, path: str) -> Iterator[Walked]:
+        """Walk a folder of the working tree."""
+        top = self.root / path
+        for folder, folders, files in os.walk(top):
+            inner = Path(folder).relative_to(top).as_posix()
+            yield posixpath.normpath(posixpath.join(path, inner)) if path or inner != "." else "", folders, files
+
+    def unknown(self, path: str) -> str:  # noqa: ARG002 - part of the protocol
+        """Say nothing: what is not here is not there."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A snapshot with some files replaced or added; those that are ``None`` are gone."""
+
+    under: Snapshot
+    files: Mapping[str, bytes | None] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What the snapshot is called."""
+        return self.under.label
+
+    @property
+    def commit(self) -> str | None:
+        """The commit underneath."""
+        return self.under.commit
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's bytes, ``None`` if there is no such file."""
+        return self.files[path] if path in self.files else self.under.read(path)
+
+    def list(self, *patterns: str) -> tuple[str, ...]:
+        """Return the sorted paths of all files; with ``patterns``, those with one of the endings."""
+        names = {path for path in self.files if path.endswith(patterns or ("",))}
+        there = {*self.under.list(*patterns), *names}
+        return tuple(sorted(path for path in there if self.files.get(path, b"") is not None))
+
+    def exists(self, path: str) -> bool:
+        """Say whether there is a file or a folder at ``path``."""
+        if path in self.files:
+            return self.files[path] is not None
+        return any(name.startswith(f"{path}/") for name in self._added) or self.under.exists(path)
+
+    def walk(self, path: str) -> Iterator[Walked]:
+        """Walk a folder, with what was added to it."""
+        start = f"{path}/" if path else ""
+        added = {name.removeprefix(start) for name in self._added if name.startswith(start)}
+        seen = set()
+        for folder, folders, files in self.under.walk(path):
+            seen.add(folder)
+            inner = folder.removeprefix(start) if folder != path else ""
+            new = {posixpath.basename(name) for name in added if posixpath.dirname(name) == inner}
+            kept = {name for name in files if self.files.get(f"{folder}/{name}" if folder else name, b"") is not None}
+            yield folder, folders, sorted(kept | new)
+        for inner in sorted({posixpath.dirname(name) for name in added}):
+            folder = posixpath.join(path, inner) if inner else path
+            if folder not in seen:  # a folder that only the added files make
+                yield folder, [], sorted(posixpath.basename(name) for name in added if posixpath.dirname(name) == inner)
+
+    def unknown(self, path: str) -> str:
+        """Say why nothing can be known of ``path``."""
+        return "" if path in self.files else self.under.unknown(path)
+
+    @property
+    def _added(self) -> Names:
+        return [path for path, content in self.files.items() if content is not None]
 
 
 def git(

@@ -17,6 +17,7 @@ from typing import Any
 
 from lockgate.dvc.pipeline import Pipeline, PipelineError, read_lock
 from lockgate.errors import LockgateError
+from lockgate.git import Walked
 
 Version = Mapping[str, Any]
 Entry = Mapping[str, Any]
@@ -160,11 +161,20 @@ class _Text:
     label: str = "lock"
     commit: str | None = None
 
-    def read(self, _path: str) -> bytes:
-        return self.text
+    def read(self, path: str) -> bytes | None:
+        return self.text if path == "dvc.lock" else None
 
     def list(self, *_patterns: str) -> tuple[str, ...]:
         return ("dvc.lock",)
+
+    def exists(self, path: str) -> bool:
+        return path == "dvc.lock"
+
+    def walk(self, _path: str) -> Iterator[Walked]:
+        return iter(())
+
+    def unknown(self, _path: str) -> str:
+        return ""
 
 
 def _top_level(

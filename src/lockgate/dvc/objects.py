@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,9 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from lockgate.dvc.ignore import FILE as IGNORE_FILE
+from lockgate.dvc.ignore import Ignores
 from lockgate.dvc.pipeline import Recorded, State, is_address
 from lockgate.errors import LockgateError
-from lockgate.git import Snapshot
+from lockgate.git import Snapshot, Workspace
 
 REMEMBERED_FROM = 4 << 20
 """Digests of files from this size (bytes) on are remembered between calls, by size, time and inode."""
@@ -56,42 +59,101 @@ class Files(Protocol):
     def digest(self, path: str, *, legacy: bool = False) -> str | None:
         """Return DVC's digest of a file or folder (then ending in ``.dir``), ``None`` if it does not exist here."""
 
+    def entries(self, path: str, *, legacy: bool = False) -> dict[str, str] | None:
+        """Return relative path → digest of a folder's files as DVC counts them, ``None`` if there is no such folder."""
+
     def in_cache(self, record: Recorded) -> bool:
         """Say whether the cache on this machine holds the content that ``record`` names."""
 
     def listing(self, record: Recorded) -> Mapping[str, str] | None:
         """Return relative path → digest of a recorded folder's files, ``None`` if that is not known here."""
 
+    def rehashed(self, record: Recorded) -> str | None:
+        """Return the other kind of digest (of DVC 3, if the record's is of DVC 2) of a file that the cache holds."""
+
+
+class IgnoreFileInside(DvcError):  # noqa: N818 - named for what the user reads
+    """A folder that DVC refuses to hash."""
+
+    def __init__(self, path: str, folder: str) -> None:
+        """Name the folder that a stage reads or writes, and the one in it that has a ``.dvcignore``."""
+        super().__init__(
+            f"'{folder}/{IGNORE_FILE}' is inside '{path}', which a stage names as a whole: DVC refuses such a folder",
+            f"Move its patterns into the {IGNORE_FILE} of a folder above '{path}'.",
+        )
+
+
+DANGLING = "(a link that leads nowhere)"
+"""What stands for the digest of a link that leads nowhere: DVC cannot hash it."""
+
 
 @dataclass
-class WorkspaceFiles:
-    """The files of the working tree. Digests of big files are kept in ``.dvc/tmp/lockgate`` until they change."""
+class _Hashed:
+    """Hashes the files of a snapshot as DVC does: a subclass says how a single file is hashed."""
 
-    root: Path
-    _found: dict[tuple[str, bool], str | None] = field(default_factory=dict, repr=False)
-    _new: dict[str, list[Any]] = field(default_factory=dict, repr=False)
+    _found: dict[tuple[str, bool], str | None] = field(default_factory=dict, repr=False, kw_only=True)
 
     def digest(self, path: str, *, legacy: bool = False) -> str | None:
-        """Return DVC's digest of what is at ``path`` now, ``None`` if nothing is."""
+        """Return DVC's digest of what is at ``path``, ``None`` if nothing is."""
         if (path, legacy) not in self._found:
-            full = self.root / path
-            try:
-                value = self._folder(full, legacy=legacy) if full.is_dir() else self._file(full, legacy=legacy)
-            except FileNotFoundError:
-                value = None
+            value = self._file(path, legacy=legacy)
+            if value is None and (entries := self.entries(path, legacy=legacy)) is not None:
+                value = folder_digest(entries)
             self._found[path, legacy] = value
         return self._found[path, legacy]
 
+    def entries(self, path: str, *, legacy: bool = False) -> dict[str, str] | None:
+        """Return relative path → digest of a folder's files; those that ``.dvcignore`` hides are left out.
+
+        Raises :class:`IgnoreFileInside`.
+        """
+        found: dict[str, str] | None = None
+        start = len(path) + 1 if path else 0
+        for folder, names in self._ignores.walk(path):
+            found = {} if found is None else found
+            if IGNORE_FILE in names:
+                raise IgnoreFileInside(path, folder)
+            for name in names:
+                file = f"{folder}/{name}" if folder else name
+                found[file[start:]] = self._file(file, legacy=legacy) or DANGLING
+        return found
+
+    @cached_property
+    def _ignores(self) -> Ignores:
+        return Ignores(self._snapshot)
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        raise NotImplementedError
+
+    def _file(self, path: str, *, legacy: bool) -> str | None:
+        raise NotImplementedError
+
+
+@dataclass
+class WorkspaceFiles(_Hashed):
+    """The files of the working tree. Digests of big files are kept in ``.dvc/tmp/lockgate`` until they change."""
+
+    root: Path
+    _new: dict[str, list[Any]] = field(default_factory=dict, repr=False)
+
     def in_cache(self, record: Recorded) -> bool:
         """Say whether the cache holds the file, or the folder with all its files."""
-        return Cache.of(self.root).holds(record)
+        return self._cache.holds(record)
 
     def listing(self, record: Recorded) -> Mapping[str, str] | None:
         """Return the files of a folder if the cache holds the list of them."""
         try:
-            return Cache.of(self.root).entries(record)
+            return self._cache.entries(record)
         except (FileNotFoundError, ValueError):
             return None
+
+    def rehashed(self, record: Recorded) -> str | None:
+        """Return the other kind of digest of a file that the cache holds."""
+        held = self._cache.path(record.digest, legacy=record.legacy)
+        if record.is_folder or not held.is_file():
+            return None
+        return file_digest(held, legacy=not record.legacy)
 
     def remember(self) -> None:
         """Write the digests of big files down for the next call. A folder that cannot be written to is no error."""
@@ -101,6 +163,14 @@ class WorkspaceFiles:
                 partial = self._notes.with_suffix(f".{os.getpid()}")
                 partial.write_text(json.dumps({**self._remembered, **self._new}))
                 partial.replace(self._notes)
+
+    @cached_property
+    def _cache(self) -> "Cache":
+        return Cache.of(self.root)
+
+    @property
+    def _snapshot(self) -> Snapshot:
+        return Workspace(self.root)
 
     @property
     def _notes(self) -> Path:
@@ -114,67 +184,32 @@ class WorkspaceFiles:
             return {}
         return notes if isinstance(notes, dict) else {}
 
-    def _file(self, path: Path, *, legacy: bool) -> str:
-        status = path.stat()
+    def _file(self, path: str, *, legacy: bool) -> str | None:
+        file = self.root / path
+        try:
+            status = file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
         if status.st_size < REMEMBERED_FROM:
-            return file_digest(path, legacy=legacy)
-        key = f"{os.path.relpath(path, self.root)}{'*' if legacy else ''}"
+            return file_digest(file, legacy=legacy)
+        key = f"{path}{'*' if legacy else ''}"
         state = [status.st_size, status.st_mtime_ns, status.st_ino]
         noted = self._remembered.get(key)
         if isinstance(noted, list) and noted[:3] == state:
             return str(noted[3])
-        value = file_digest(path, legacy=legacy)
+        value = file_digest(file, legacy=legacy)
         if time.time_ns() - status.st_mtime_ns > 2_000_000_000:  # younger ones could change within one tick
             self._new[key] = [*state, value]
         return value
 
-    def _folder(self, path: Path, *, legacy: bool) -> str:
-        entries = {}
-        for folder, names in self._walk(path):
-            for name in names:
-                file = Path(folder, name)
-                entries[file.relative_to(path).as_posix()] = self._file(file, legacy=legacy)
-        return folder_digest(entries)
-
-    def _walk(self, path: Path) -> Iterator[tuple[str, list[str]]]:
-        """Walk a folder as DVC does: links to folders are not followed, ignored files are left out."""
-        if not self._ignores(path):
-            for folder, folders, names in os.walk(path):
-                folders[:] = [
-                    f for f in folders if f not in (".git", ".hg", ".dvc") and not Path(folder, f, ".dvc").is_dir()
-                ]
-                yield folder, [name for name in names if name != ".git"]
-            return
-        from dvc.fs import localfs
-        from dvc.ignore import DvcIgnoreFilter
-
-        for folder, _, names in DvcIgnoreFilter(localfs, str(self.root)).walk(localfs, str(path)):
-            yield folder, names
-
-    def _ignores(self, path: Path) -> bool:
-        """Say whether a ``.dvcignore`` above ``path`` has any pattern."""
-        if not path.is_relative_to(self.root):
-            return False
-        folders = [self.root, *(self.root / p for p in path.relative_to(self.root).parents)]
-        for file in {folder / ".dvcignore" for folder in folders}:
-            with suppress(OSError):
-                if any(line.strip() and not line.startswith("#") for line in file.read_text().splitlines()):
-                    return True
-        return False
-
 
 @dataclass
-class CommitFiles:
+class CommitFiles(_Hashed):
     """The files that git itself holds of a commit; what DVC tracks is absent, as in a fresh clone."""
 
     snapshot: Snapshot
-    _found: dict[str, str | None] = field(default_factory=dict, repr=False)
-
-    def digest(self, path: str, *, legacy: bool = False) -> str | None:
-        """Return DVC's digest of a file, or of a folder of files, in the commit."""
-        if path not in self._found:
-            self._found[path] = self._digest(path, legacy=legacy)
-        return self._found[path]
 
     def in_cache(self, record: Recorded) -> bool:  # noqa: ARG002 - part of the protocol
         """Say no: of a commit nothing is asked of this machine."""
@@ -183,19 +218,16 @@ class CommitFiles:
     def listing(self, record: Recorded) -> None:
         """Return nothing, for the same reason."""
 
-    @cached_property
-    def _names(self) -> tuple[str, ...]:
-        return self.snapshot.list()
+    def rehashed(self, record: Recorded) -> None:
+        """Return nothing, for the same reason."""
 
-    def _digest(self, path: str, *, legacy: bool) -> str | None:
+    @property
+    def _snapshot(self) -> Snapshot:
+        return self.snapshot
+
+    def _file(self, path: str, *, legacy: bool) -> str | None:
         content = self.snapshot.read(path)
-        if content is not None:
-            return content_digest(content, legacy=legacy)
-        inside = [name for name in self._names if name.startswith(f"{path}/" if path else "")]
-        entries = {name.removeprefix(f"{path}/"): self.snapshot.read(name) for name in inside}
-        if not entries:
-            return None
-        return folder_digest({name: content_digest(text or b"", legacy=legacy) for name, text in entries.items()})
+        return None if content is None else content_digest(content, legacy=legacy)
 
 
 def file_digest(path: Path, *, legacy: bool = False) -> str:

@@ -25,6 +25,7 @@ from lockgate.dvc.documents import (
     read_yaml,
     resolve,
 )
+from lockgate.dvc.ignore import Ignores
 from lockgate.git import Snapshot
 
 __all__ = [
@@ -277,17 +278,21 @@ def read_pipeline(snapshot: Snapshot) -> Pipeline:
     plots: list[str] = []
     artifacts: dict[str, Mapping[str, Any]] = {}
     tracked: list[Tracked] = []
-    for path in _not_ignored(snapshot, snapshot.list("dvc.yaml", ".dvc")):
+    inside: set[str] = set()
+    for path in sorted(Ignores(snapshot).visible(snapshot.list("dvc.yaml", ".dvc")), key=_from_the_top):
         text = snapshot.read(path)
-        if text is None:
-            continue
+        if text is None or inside.intersection(with_parents(posixpath.dirname(path))):
+            continue  # as DVC does, which does not look into what it has found to be an output
         if path.endswith(".dvc"):
             tracked.append(_tracked(path, read_yaml(text, path)))
+            inside.update(out.path for out in tracked[-1].outs)
         elif posixpath.basename(path) == "dvc.yaml":
             folder = posixpath.dirname(path)
             resolved = resolve(snapshot, path, read_yaml(text, path))
             prefix = name_prefix(folder)
-            stages += [_stage(path, f"{prefix}{name}", definition) for name, definition in resolved.stages.items()]
+            found = [_stage(path, f"{prefix}{name}", definition) for name, definition in resolved.stages.items()]
+            inside.update(out.path for stage in found for out in stage.outs)
+            stages += found
             metrics += [join(folder, metric) for metric in resolved.metrics]
             plots += resolved.plots
             artifacts.update(resolved.artifacts)
@@ -310,23 +315,17 @@ def read_lock(snapshot: Snapshot, pipeline: Pipeline) -> Lock:
     Raises :class:`BrokenLock`: conflict markers, cut short, an entry without command or hashes, an unknown schema.
     """
     stages: dict[str, LockedStage] = {}
-    for path in _not_ignored(snapshot, snapshot.list("dvc.lock")):
+    for path in Ignores(snapshot).visible(snapshot.list("dvc.lock")):
         text = snapshot.read(path)
         if text and posixpath.basename(path) == "dvc.lock":
             stages.update(_locked(path, text, pipeline))
     return Lock(stages)
 
 
-def _not_ignored(snapshot: Snapshot, paths: Iterable[str]) -> list[str]:
-    """Return the paths that the root's ``.dvcignore`` leaves to DVC."""
-    lines = (snapshot.read(".dvcignore") or b"").decode(errors="replace").splitlines()
-    patterns = [line for line in lines if line.strip() and not line.startswith("#")]
-    if not patterns:
-        return list(paths)
-    from pathspec import PathSpec  # what DVC reads it with
-
-    ignored = PathSpec.from_lines("gitignore", patterns)
-    return [path for path in paths if not ignored.match_file(path)]
+def _from_the_top(path: str) -> list[tuple[bool, str]]:
+    """Return what sorts paths as a walk from the top comes across them: a folder's files before its folders."""
+    *folders, name = path.split("/")
+    return [*((True, folder) for folder in folders), (False, name)]
 
 
 def with_parents(path: str) -> Iterator[str]:

@@ -7,8 +7,6 @@ that git holds exactly as the head commit has them.
 
 import posixpath
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -26,7 +24,7 @@ from lockgate.dvc.pipeline import (
     read_pipeline,
 )
 from lockgate.dvc.plan import describe, plan
-from lockgate.git import Snapshot
+from lockgate.git import Overlay, Snapshot
 from lockgate.pull_requests.artifact import Artifact, Unfit
 from lockgate.result import Reason
 
@@ -36,33 +34,6 @@ WRITABLE = {".json", ".csv", ".tsv", ".txt", ".md", ".svg", ".html"}
 ENTRY = {"cmd", "deps", "params", "outs"}
 ITEM = {"path", "hash", "md5", "size", "nfiles", "isexec", "etag", "checksum"}
 DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")
-
-
-@dataclass(frozen=True)
-class Overlay:
-    """A commit with some files replaced or added. ``list`` and ``read`` are those of a snapshot."""
-
-    under: Snapshot
-    files: Mapping[str, bytes] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """What the commit is called."""
-        return self.under.label
-
-    @property
-    def commit(self) -> str | None:
-        """The commit underneath."""
-        return self.under.commit
-
-    def read(self, path: str) -> bytes | None:
-        """Return a file's bytes, ``None`` if there is no such file."""
-        return self.files[path] if path in self.files else self.under.read(path)
-
-    def list(self, *patterns: str) -> tuple[str, ...]:
-        """Return the sorted paths of all files; with ``patterns``, those with one of the endings."""
-        new = {path for path in self.files if path.endswith(patterns or ("",))}
-        return tuple(sorted({*self.under.list(*patterns), *new}))
 
 
 def after_run(head: Snapshot, left: Artifact) -> Overlay:
@@ -90,7 +61,7 @@ def changes(base: Snapshot | None, head: Snapshot, left: Artifact) -> dict[str, 
             content = _checked_lock(path, base, state)
             if head.read(path) is None or content != _content(path, head.read(path) or b""):
                 files[path] = _dumped(content)
-        else:
+        elif text is not None:
             _check_output(path, pipeline)
             if head.read(path) != text:
                 files[path] = text

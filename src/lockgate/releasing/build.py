@@ -23,7 +23,6 @@ from lockgate.dvc.pipeline import State
 from lockgate.errors import LockgateError
 from lockgate.evaluation import findings as evidence
 from lockgate.evaluation import gates, report
-from lockgate.git import Snapshot
 from lockgate.releasing.candidate import Candidate
 from lockgate.releasing.manifest import sha256
 from lockgate.releasing.model_card import About, card
@@ -193,28 +192,6 @@ def write(path: Path, content: bytes | Path) -> None:
 
 
 @dataclass(frozen=True)
-class _UnderPolicy:
-    """A snapshot that has another's policy: releases are judged by the policy of today, not of the release before."""
-
-    snapshot: Snapshot
-    policy: bytes | None
-
-    @property
-    def label(self) -> str:
-        return self.snapshot.label
-
-    @property
-    def commit(self) -> str | None:
-        return self.snapshot.commit
-
-    def read(self, path: str) -> bytes | None:
-        return self.policy if path == policy.FILE else self.snapshot.read(path)
-
-    def list(self, *patterns: str) -> tuple[str, ...]:
-        return self.snapshot.list(*patterns)
-
-
-@dataclass(frozen=True)
 class _Judged:
     result: Result
     environments: Mapping[str, tuple[GateOutcome, ...]]
@@ -226,7 +203,9 @@ def _judge(candidate: Candidate, prepared: "Prepared") -> _Judged:
     if candidate.base is not None:
         version, commit = candidate.base
         label = f"{candidate.name}@{version}"
-        before = _UnderPolicy(git.Commit(candidate.root, label, commit), candidate.snapshot.read(policy.FILE))
+        # releases are judged by the policy of today, not of the release before
+        today = {policy.FILE: candidate.snapshot.read(policy.FILE)}
+        before = git.Overlay(git.Commit(candidate.root, label, commit), today)
     lock = LockStatus("reproduced" if prepared.level == "full" else "local")
     result = report.build(candidate.root, before, candidate.snapshot, lock=lock)
     asked = {place.name: place.gates for place in candidate.policy.environments if place.gates}
