@@ -8,99 +8,261 @@ so that ``lockgate --help`` stays quick.
 import argparse
 import gc
 import importlib
+import os
+import re
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from lockgate import __version__
-from lockgate.errors import LockgateError, UsageError
+from lockgate.errors import LockgateError, UsageError, causes, nearest
 
-# command → (module, one line for the overview), in the order a user meets them
-COMMANDS: dict[str, tuple[str, str]] = {
-    "plan": ("lockgate.commands.plan", "which stages would run and why, from hashes alone"),
-    "run": ("lockgate.commands.run", "run what changed, then show the result"),
-    "report": ("lockgate.commands.report", "what changed between two revisions, and whether it is noise"),
-    "render": ("lockgate.commands.render", "a result.json as text, Markdown or HTML"),
-    "check": ("lockgate.commands.check", "the policy's gates alone: exit 0 or 1"),
-    "rebuild": ("lockgate.commands.rebuild", "run a commit's pipeline again in a clean place and compare every hash"),
-    "keys": ("lockgate.commands.keys", "make the key pair that signs releases"),
-    "release": ("lockgate.commands.release", "rebuild a tagged commit, sign the build, bring it to the store"),
-    "promote": ("lockgate.commands.promote", "have an environment run a release"),
-    "rollback": ("lockgate.commands.rollback", "have an environment run what it ran before"),
-    "history": ("lockgate.commands.history", "what ran where, since when, by whom and why"),
-    "show": ("lockgate.commands.show", "what a release is made of and how it came to be"),
-    "verify": ("lockgate.commands.verify", "every byte, signature and log entry of a release or environment"),
-    "fetch": ("lockgate.commands.fetch", "a release to a folder, every byte verified"),
-    "pull-request": ("lockgate.commands.pull_request", "what a pull request's check does, and what it hands over"),
-    "publish": ("lockgate.commands.publish", "comment, lock and status of a pull request, from what its check left"),
-    "quarantine": ("lockgate.commands.quarantine", "push what was made here to the remote that nobody trusts"),
-    "admit": ("lockgate.commands.admit", "bring what was merged into the trusted remote, every hash checked"),
-    "merge-lock": ("lockgate.commands.merge_lock", "git's merge driver for dvc.lock: stage by stage"),
-    "setup-git": ("lockgate.commands.setup_git", "have git merge dvc.lock stage by stage in this clone"),
-    "serve": ("lockgate.commands.serve", "answer requests over HTTP with what an environment runs"),
-    "score": ("lockgate.commands.score", "score a file or table with a release"),
-    "store": ("lockgate.commands.store_gc", "collect builds that no release points at (lockgate store gc)"),
+STOPPED, CLOSED = 130, 141
+"""The exit codes of a program that Ctrl-C ended, and of one whose output nobody reads any more."""
+
+Commands = Mapping[str, tuple[str, str]]
+"""command → (module, one line for the overview)"""
+
+GROUPS: dict[str, Commands] = {
+    "everyday": {
+        "plan": ("lockgate.commands.plan", "show which stages would run and why, from hashes alone"),
+        "run": ("lockgate.commands.run", "run the stages that changed, then show the result"),
+        "report": ("lockgate.commands.report", "compare two revisions: what changed, and is it more than noise?"),
+        "check": ("lockgate.commands.check", "ask the policy's gates alone: exit code 0 or 1"),
+        "setup-git": ("lockgate.commands.setup_git", "let git merge dvc.lock stage by stage in this clone"),
+    },
+    "review": {
+        "render": ("lockgate.commands.render", "show a result.json as text, Markdown, HTML or JSON"),
+        "rebuild": ("lockgate.commands.rebuild", "run a commit's whole pipeline in a fresh clone, compare every hash"),
+    },
+    "release": {
+        "keys": ("lockgate.commands.keys", "create the key pair that signs releases"),
+        "release": ("lockgate.commands.release", "rebuild a tagged commit, sign the build and upload it to the store"),
+        "promote": ("lockgate.commands.promote", "promote a release to an environment"),
+        "rollback": ("lockgate.commands.rollback", "return an environment to the release it ran before"),
+        "history": ("lockgate.commands.history", "list promotions: what ran where, since when, by whom and why"),
+        "show": ("lockgate.commands.show", "show one release: files, metrics, gates, rebuild, where it runs"),
+        "verify": ("lockgate.commands.verify", "verify every byte, signature and log entry of a release"),
+        "fetch": ("lockgate.commands.fetch", "download a release to a folder, every byte verified"),
+        "store": ("lockgate.commands.store_gc", "remove builds that no release refers to (lockgate store gc)"),
+    },
+    "scoring": {
+        "serve": ("lockgate.commands.serve", "answer requests over HTTP with the release of an environment"),
+        "score": ("lockgate.commands.score", "score a file, a folder or a table with a release"),
+    },
 }
+CI: Commands = {
+    "pull-request": ("lockgate.commands.pull_request", "check a pull request: run what it changed, without any rights"),
+    "publish": ("lockgate.commands.publish", "comment on a pull request, set its status, write dvc.lock back"),
+    "quarantine": ("lockgate.commands.quarantine", "push new objects to the remote that nobody trusts yet"),
+    "admit": ("lockgate.commands.admit", "copy merged objects to the trusted remote, every hash checked"),
+    "merge-lock": ("lockgate.commands.merge_lock", "merge dvc.lock stage by stage (git calls this)"),
+}
+"""What workflows and git call: ``lockgate ci NAME``. ``lockgate NAME``, as it was before, still works."""
+
+SHELL: Commands = {
+    "completion": ("lockgate.commands.completion", "print the completion script for bash, zsh or fish"),
+}
+
+COMMANDS: Commands = {
+    name: command for group in (*GROUPS.values(), SHELL, CI) for name, command in group.items()
+}  # fmt: skip
 
 EXAMPLES = """\
 examples:
-  lockgate plan                       what would run in this working tree, and why
-  lockgate run                        run it, then show the result
-  lockgate report --format html --output report.html
-  lockgate check                      the policy's gates alone
+  lockgate plan                       which stages would run in this working tree, and why
+  lockgate run                        run them, then show the result
+  lockgate report --base main --format html --output report.html
+  lockgate check                      do the policy's gates hold?
 
-`lockgate COMMAND --help` teaches each command. Exit codes: 0 done, 1 an expected failure, 2 wrong usage.
+`lockgate COMMAND --help` explains each command, with examples. `--verbose` adds the causes of an error.
+Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 the question could not be asked (docs/exit-codes.md).
 """
+_CHOICE = re.compile(r"invalid choice: '(?P<word>.*)' \(choose from (?P<known>.*)\)")
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are :class:`UsageError`, so that there is one way out."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"`{self.prog} --help` shows how it is used.")
+        """Raise what is wrong, with the nearest of the words that would have been right."""
+        advice = f"`{self.prog} --help` shows how it is used."
+        if wrong := _CHOICE.search(message):
+            hint = nearest(wrong["word"], [word.strip(" '") for word in wrong["known"].split(",")])
+            advice = f"{_sentence(hint)} {advice}".lstrip()
+        raise UsageError(message, advice)
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """Return the parser of the whole command line; only ``command``'s own module is imported and configured."""
-    parser = _Parser(
+def build_parser(*wanted: str, hidden: bool = True) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; only the modules of the ``wanted`` commands are imported.
+
+    The overview lists the commands by their groups, so argparse's own list is ``hidden``; shells complete from it.
+    """
+    parser = Parser(
         prog="lockgate",
-        description="GitOps for machine-learning models, on any DVC repository.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        usage="lockgate COMMAND …",
+        **_texts("GitOps for machine-learning models, on any DVC repository", EXAMPLES, overview()),
     )
     parser.add_argument("--version", action="version", version=f"lockgate {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Parser)
-    for name, (module, summary) in COMMANDS.items():
-        sub = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        if name == command:
-            importlib.import_module(module).configure(sub)
+    _add_verbose(parser, default=False)
+    commands = _add_commands(parser, "command", hidden=hidden)
+    for name, command in COMMANDS.items():
+        _add_command(commands, name, command, configure=name in wanted, hidden=hidden or name in CI)
+    listing = "\n".join(["commands:", *_listing(CI, 14)])
+    summary = "what workflows and git call"
+    ci = commands.add_parser("ci", **_help(summary, hidden=hidden), **_texts(summary, _CI_EXAMPLES, listing))
+    inner = _add_commands(ci, "ci_command", hidden=hidden)
+    inner.required = True
+    for name, command in CI.items():
+        _add_command(inner, name, command, configure=name in wanted, hidden=hidden)
     return parser
 
 
+def overview() -> str:
+    """Return the commands, grouped by who uses them."""
+    width = max(map(len, COMMANDS)) + 2
+    groups = {**GROUPS, "shell": SHELL}
+    lines = []
+    for title, commands in groups.items():
+        lines += [f"{title}:", *_listing(commands, width), ""]
+    lines += ["workflows (lockgate ci COMMAND):", *_listing(CI, width)]
+    return "\n".join(lines)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 an expected failure, 2 wrong usage."""
+    """Run one command and return its exit code: 0 done, 1 the answer is no, 2 wrong usage, 3 it could not be asked."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    command = next((word for word in arguments if not word.startswith("-")), None)
+    verbose = "--verbose" in arguments
     try:
-        parser = build_parser(command)
-        parsed = parser.parse_args(arguments)
+        parser = build_parser(*_wanted(arguments))
+        parsed, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            _complain(getattr(parsed, "parser", parser), unknown)
         if parsed.command is None:
             parser.print_help()
             return 0
-        module = importlib.import_module(COMMANDS[parsed.command][0])
-        return int(module.main(parsed))
+        return int(importlib.import_module(parsed.module).main(parsed))
     except LockgateError as error:
-        print(f"lockgate: {error}", file=sys.stderr)  # noqa: T201
-        if error.advice:
-            print(f"  {error.advice}", file=sys.stderr)  # noqa: T201
+        _tell(error, verbose=verbose)
         return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("lockgate: stopped\n")
+        return STOPPED
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
+        return CLOSED  # whoever reads our output has read enough of it, as `head` does
     finally:
         if argv is None:  # the process ends, and Python would look through all that DVC imported first: half a second
             gc.freeze()
+
+
+# --- how the parser is put together
+
+
+_CI_EXAMPLES = """\
+examples:
+  lockgate ci pull-request --base origin/main --into handover
+  lockgate ci publish --dry-run
+  lockgate ci admit --dry-run
+
+`lockgate ci COMMAND --help` explains each. The same commands without `ci` keep working.
+"""
+
+
+def _wanted(arguments: Sequence[str]) -> list[str]:
+    """Return the command that the arguments name, for its module to be imported. Raises :class:`UsageError`."""
+    words = [word for word in arguments if not word.startswith("-")]
+    if not words:
+        return []
+    command, known, program = words[0], [*COMMANDS, "ci"], "lockgate"
+    if command == "ci" and len(words) > 1:
+        command, known, program = words[1], list(CI), "lockgate ci"
+    if command not in known:
+        hint = nearest(command, known)
+        advice = f"{_sentence(hint)} `{program} --help` lists the commands.".lstrip()
+        raise UsageError(f"there is no command '{program} {command}'", advice)
+    return [command]
+
+
+def _complain(command: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
+    """Raise :class:`UsageError` for arguments that the command does not have, with the nearest option."""
+    options = re.findall(r"--[a-z-]+", command.format_usage())
+    hints = [nearest(word, options) for word in unknown if word.startswith("--")]
+    hint = f"{_sentence(hints[0])} " if any(hints[:1]) else ""
+    raise UsageError(
+        f"unrecognized arguments: {' '.join(unknown)}", f"{hint}`{command.prog} --help` shows how it is used."
+    )
+
+
+def _listing(commands: Commands, width: int) -> list[str]:
+    return [f"  {name:{width}}{summary}" for name, (_, summary) in commands.items()]
+
+
+def _add_commands(parser: argparse.ArgumentParser, name: str, *, hidden: bool) -> Any:
+    shown = argparse.SUPPRESS if hidden else None
+    program = parser.prog  # not argparse's guess, which repeats the usage line
+    return parser.add_subparsers(dest=name, metavar="COMMAND", prog=program, parser_class=Parser, help=shown)
+
+
+def _add_command(commands: Any, name: str, command: tuple[str, str], *, configure: bool, hidden: bool) -> None:
+    module, summary = command
+    parser = commands.add_parser(name, **_help(summary, hidden=hidden), **_texts(summary))
+    _add_verbose(parser, default=argparse.SUPPRESS)
+    parser.set_defaults(module=module, parser=parser)
+    if configure:
+        importlib.import_module(module).configure(parser)
+
+
+def _add_verbose(parser: argparse.ArgumentParser, *, default: bool | str) -> None:
+    parser.add_argument("--verbose", action="store_true", default=default, help="with an error, also show its causes")
+
+
+def _help(summary: str, *, hidden: bool) -> dict[str, Any]:
+    return {} if hidden else {"help": summary}
+
+
+def _texts(summary: str, epilog: str = "", listing: str = "") -> dict[str, Any]:
+    sentence = f"{summary[0].upper()}{summary[1:]}{'' if summary.endswith('?') else '.'}"
+    return {
+        "description": f"{sentence}\n\n{listing}" if listing else sentence,
+        "epilog": epilog,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
+    }
+
+
+# --- how an error is told
+
+
+def _tell(error: LockgateError, *, verbose: bool) -> None:
+    lines = [f"lockgate: {error}"]
+    if error.advice:
+        lines.append(f"  {error.advice}")
+    if verbose:
+        for one in (error, *causes(error)):
+            name = f"{type(one).__module__}.{type(one).__qualname__}".removeprefix("builtins.")
+            said = "" if one is error else ": " + (" ".join(str(one).split()) or "no reason given")
+            lines.append(f"  {'raised' if one is error else 'caused by'} {name}{said}{_place(one)}")
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _place(error: BaseException) -> str:
+    """Return where an error was raised: ``, at FILE:LINE``."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return f", at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def _sentence(clause: str) -> str:
+    return f"{clause[:1].upper()}{clause[1:]}"
+
+
+def _stdout_is_closed() -> bool:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, NotAskedError
 
 
 def hand_over(text: str, output: Path | None) -> None:
@@ -39,7 +39,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     except OSError as error:
         if partial != path:
             partial.unlink(missing_ok=True)
-        raise LockgateError(f"cannot write {path}: {error.strerror}", "Name a file in a folder that exists.") from error
+        raise NotAskedError(f"cannot write {path}: {error.strerror}", "Name a file in a folder that exists.") from error
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def locked(path: Path, busy: LockgateError | None = None) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as taken:
-        raise busy or LockgateError(f"{path} is held by another process") from taken
+        raise busy or NotAskedError(f"{path} is held by another process") from taken
     try:
         yield
     finally:

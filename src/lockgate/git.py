@@ -17,14 +17,14 @@ from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, Self
 
-from lockgate.errors import LockgateError, nearest
+from lockgate.errors import NotAskedError, nearest
 
 Names = list[str]
 Walked = tuple[str, Names, Names]
 """A folder, the names of the folders in it, and of the files."""
 
 
-class GitError(LockgateError):
+class GitError(NotAskedError):
     """git refused, or the repository lacks what was asked of it."""
 
 
@@ -542,7 +542,7 @@ def project_root(start: Path | None = None) -> Path:
             return folder
         if folder == top:
             break
-    raise LockgateError(f"{top} is not a DVC repository: it has no .dvc folder", "Make it one with `dvc init`.")
+    raise NotAskedError(f"{top} is not a DVC repository: it has no .dvc folder", "Make it one with `dvc init`.")
 
 
 def resolve(root: Path, revision: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar
 
-from lockgate.errors import LockgateError, nearest
+from lockgate.errors import LockgateError, NotAskedError, nearest
 from lockgate.result import Better
 from lockgate.strict_yaml import load
 
@@ -184,7 +184,7 @@ class Policy:
 _NO_VALUE = object()
 
 
-class NoPolicy(LockgateError):  # noqa: N818 - named for what the user reads
+class NoPolicy(NotAskedError):  # noqa: N818 - named for what the user reads
     """Neither base nor head has a policy."""
 
     def __init__(self) -> None:

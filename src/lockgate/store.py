@@ -22,7 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lockgate.errors import LockgateError, UsageError
+from lockgate.errors import NotAskedError, UsageError
 
 PARALLEL = 4  # requests of one transfer in flight; with parts of 64 MiB an upload holds at most 256 MiB
 SMALL_PARALLEL = 16  # the same for documents of a few kB
@@ -32,7 +32,7 @@ DOCUMENT_LIMIT = 16 * 2**20  # bytes of the largest document read into memory
 T = TypeVar("T")
 
 
-class StoreError(LockgateError):
+class StoreError(NotAskedError):
     """The store refused, failed, or is not there. Nothing that existed was changed."""
 
 
@@ -46,6 +46,8 @@ class ObjectMissing(StoreError):  # noqa: N818 - named for what the user reads
 
 class ObjectDiffers(StoreError):  # noqa: N818
     """An object was to be created, and other bytes already have that name. They were left as they are."""
+
+    exit_code = 1
 
     def __init__(self, place: str) -> None:
         """Name the object by its full place."""

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, NotAskedError
 from lockgate.releasing.options import PRIVATE_KEY, PUBLIC_KEY
 from lockgate.releasing.signing import create_key_pair
 
@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         create_key_pair(arguments.private_key, arguments.public_key)
     except OSError as error:
-        raise LockgateError(f"cannot write {error.filename}: {error.strerror}", "Name a file in a folder.") from error
+        raise NotAskedError(f"cannot write {error.filename}: {error.strerror}", "Name a file in a folder.") from error
     sys.stdout.write(
         f"{arguments.private_key} signs: keep it secret, out of git\n"
         f"{arguments.public_key} verifies: give it to whoever uses releases, commit it\n"

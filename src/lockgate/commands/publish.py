@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from lockgate import git
-from lockgate.errors import LockgateError
+from lockgate.errors import NotAskedError
 from lockgate.forge.github import GitHub
 from lockgate.pull_requests.publish import Publisher, find_pull_request, read_run
 from lockgate.rendering import escape
@@ -60,5 +60,5 @@ def _summarize(text: str) -> None:
 def _variable(name: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise LockgateError(f"{name} is not set", "`lockgate publish` belongs into a workflow, which sets it.")
+        raise NotAskedError(f"{name} is not set", "`lockgate publish` belongs into a workflow, which sets it.")
     return value

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from lockgate.errors import LockgateError
+from lockgate.errors import NotAskedError
 from lockgate.files import hand_over
 from lockgate.rendering.render import FORMATS, render
 from lockgate.result import read_result
@@ -37,4 +37,4 @@ def _read(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         advice = "Make it with `lockgate report --format json --output result.json`."
-        raise LockgateError(f"cannot read {path}: {error.strerror}", advice) from error
+        raise NotAskedError(f"cannot read {path}: {error.strerror}", advice) from error

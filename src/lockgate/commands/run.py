@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lockgate.dvc.plan import as_json, as_text
 from lockgate.dvc.stages import DvcProcess, stoppable
-from lockgate.errors import LockgateError
+from lockgate.errors import NotAskedError
 from lockgate.evaluation.run import Interrupted, Planned, StageFailed, alone, has_policy, put_back, run
 from lockgate.files import write_whole
 from lockgate.formatting import size
@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
         sys.stdout.write(as_json(planned.plans, from_) if arguments.json else as_text(planned.plans))
         return 0
     if (arguments.json or arguments.output) and not has_policy(root, arguments.base):
-        raise LockgateError(
+        raise NotAskedError(
             f"there is no {POLICY}, so there is no result to write", "`lockgate run` without --json or --output works."
         )
     with stoppable(Interrupted(None, "")), DvcProcess(root) as dvc:

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lockgate.errors import LockgateError, UsageError
+from lockgate.errors import NotAskedError, UsageError
 from lockgate.releasing.options import add_reader_options, parse_ref
 from lockgate.releasing.registry import as_json
 from lockgate.serving.options import ServiceMissing, add_cache_option, source_of
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         done = _score(arguments, source, found)
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise LockgateError(f"the database refused: {str(getattr(error, 'orig', error)).splitlines()[0]}") from None
+        raise NotAskedError(f"the database refused: {str(getattr(error, 'orig', error)).splitlines()[0]}") from None
     facts = {"release": found.release, "build": found.digest, "scored": done.scored, "there_before": done.there}
     text = f"{done.scored:,} rows scored with {found.release}, {done.there:,} were there before\n"
     sys.stdout.write(as_json(facts) if arguments.json else text)

@@ -23,6 +23,8 @@ from lockgate.dvc.pipeline import Recorded, Stage, State
 class SourceAltered(DvcError):  # noqa: N818
     """What was fetched to start from is not what was recorded."""
 
+    exit_code = 1
+
     def __init__(self, record: Recorded, found: str | None) -> None:
         """Name the path and both digests."""
         super().__init__(

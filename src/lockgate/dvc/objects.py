@@ -20,14 +20,14 @@ from typing import Any, Protocol
 from lockgate.dvc.ignore import FILE as IGNORE_FILE
 from lockgate.dvc.ignore import Ignores
 from lockgate.dvc.pipeline import Recorded, State, is_address
-from lockgate.errors import LockgateError
+from lockgate.errors import NotAskedError
 from lockgate.git import Snapshot, Workspace
 
 REMEMBERED_FROM = 4 << 20
 """Digests of files from this size (bytes) on are remembered between calls, by size, time and inode."""
 
 
-class DvcError(LockgateError):
+class DvcError(NotAskedError):
     """DVC, its cache or its remote failed."""
 
 
@@ -44,6 +44,8 @@ class ObjectMissing(DvcError):  # noqa: N818 - named for what the user reads
 
 class ObjectAltered(DvcError):  # noqa: N818
     """An object of the cache or the remote holds other bytes than its hash says."""
+
+    exit_code = 1
 
     def __init__(self, path: str, digest: str) -> None:
         """Name the output and the digest it should have."""

@@ -41,6 +41,8 @@ class RemoteError(DvcError):
 class ObjectDiffers(RemoteError):  # noqa: N818 - named for what the user reads
     """A remote holds other bytes under a name than the name says."""
 
+    exit_code = 1
+
     def __init__(self, remote: str, digest: str, found: str) -> None:
         """Name the remote, the object and what it hashes to."""
         super().__init__(

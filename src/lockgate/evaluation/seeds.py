@@ -15,7 +15,7 @@ from lockgate import git
 from lockgate.dvc.objects import Cache
 from lockgate.dvc.pipeline import MISSING, param, read_params, read_state
 from lockgate.dvc.stages import Progress, run_stages
-from lockgate.errors import LockgateError
+from lockgate.errors import NotAskedError
 from lockgate.evaluation.compare import recorded_value
 from lockgate.evaluation.findings import read_policies, side
 from lockgate.evaluation.metric_files import Unreadable
@@ -26,7 +26,7 @@ from lockgate.result import SeedSpread
 PARAMS = "params.yaml"  # where DVC looks for a parameter that names no file
 
 
-class SeedError(LockgateError):
+class SeedError(NotAskedError):
     """The reruns cannot be made."""
 
 

@@ -15,7 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, NotAskedError
 
 VERSION = "2022-11-28"
 ANSWER_LIMIT = 8 << 20
@@ -28,7 +28,7 @@ PAGES = 20
 State = Literal["success", "failure", "error", "pending"]
 
 
-class GitHubError(LockgateError):
+class GitHubError(NotAskedError):
     """GitHub refused a request, or could not be reached."""
 
     def __init__(self, method: str, path: str, problem: str, advice: str = "") -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import git, policy
-from lockgate.errors import LockgateError
+from lockgate.errors import NotAskedError
 from lockgate.forge.comments import put_comment
 from lockgate.forge.github import GitHub, PullRequest, State, TooLarge
 from lockgate.git import Commit
@@ -37,7 +37,7 @@ MACHINERY = (".github/", ".dvc/", policy.FILE)
 STATES: dict[Outcome, State] = {"passed": "success", "attention": "success", "failed": "failure"}
 
 
-class NotAnEvent(LockgateError):  # noqa: N818 - named for what the user reads
+class NotAnEvent(NotAskedError):  # noqa: N818 - named for what the user reads
     """The event is not that of a finished workflow run."""
 
     def __init__(self, problem: str) -> None:

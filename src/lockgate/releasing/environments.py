@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, NotAskedError
 from lockgate.releasing.manifest import NotCanonical, canonical, parse_canonical, sha256, spell
 from lockgate.releasing.registry import Actor, Build, Refused, Registry
 from lockgate.releasing.signing import Signer, check_signer
@@ -32,7 +32,7 @@ _ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FILE = re.compile(r"[0-9]{8}\.json")
 
 
-class NeverPromoted(LockgateError):  # noqa: N818 - named for what the user reads
+class NeverPromoted(NotAskedError):  # noqa: N818 - named for what the user reads
     """The environment's log is empty."""
 
     def __init__(self, name: str, environment: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, NotAskedError
 from lockgate.files import locked
 from lockgate.releasing.manifest import MANIFEST, SIGNATURE, Manifest, sha256
 from lockgate.releasing.registry import Build, Progress, Refused, Registry, silent
@@ -36,7 +36,7 @@ def fetch(registry: Registry, build: Build, folder: Path, progress: Progress = s
             _download(registry, build, part, progress)
             part.rename(folder)
     except OSError as error:
-        raise LockgateError(f"{folder} could not be written: {error.strerror}", "Nothing was left behind.") from error
+        raise NotAskedError(f"{folder} could not be written: {error.strerror}", "Nothing was left behind.") from error
     return True
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lockgate.errors import LockgateError, UsageError
+from lockgate.errors import LockgateError, NotAskedError, UsageError
 from lockgate.formatting import size
 from lockgate.releasing.environments import Entry, Environment
 from lockgate.releasing.identities import Identity, parse_identity
@@ -236,5 +236,5 @@ def _only_model(store: Store) -> str:
     if len(names) == 1:
         return names[0]
     if not names:
-        raise LockgateError(f"{store.url} holds no release", "`lockgate release NAME@vX.Y.Z` makes one.")
+        raise NotAskedError(f"{store.url} holds no release", "`lockgate release NAME@vX.Y.Z` makes one.")
     raise UsageError(f"{store.url} holds several models: {', '.join(names)}", "Say which: --model NAME.")

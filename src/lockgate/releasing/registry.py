@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, NotAskedError
 from lockgate.releasing.manifest import (
     MANIFEST,
     SIGNATURE,
@@ -53,7 +53,7 @@ class Refused(LockgateError):  # noqa: N818 - named for what the user reads
         self.place = place
 
 
-class NoSuchRelease(LockgateError):  # noqa: N818
+class NoSuchRelease(NotAskedError):  # noqa: N818
     """The store has no release of this name."""
 
     def __init__(self, name: str, version: str, store: Store) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockgate import git
-from lockgate.errors import LockgateError, nearest
+from lockgate.errors import LockgateError, NotAskedError, nearest
 from lockgate.releasing.manifest import is_name, is_version
 
 GRAMMAR = "A release is asked for by NAME@vX.Y.Z (flight-delay@v1.2.0), a promotion by NAME#ENVIRONMENT#N."
@@ -23,7 +23,7 @@ class Malformed(LockgateError):  # noqa: N818 - named for what the user reads
         super().__init__(f"the tag {tag!r} {finding}", GRAMMAR)
 
 
-class NoSuchTag(LockgateError):  # noqa: N818
+class NoSuchTag(NotAskedError):  # noqa: N818
     """git has no tag of this name."""
 
     def __init__(self, tag: str, known: list[str]) -> None:

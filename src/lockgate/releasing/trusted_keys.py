@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from lockgate.errors import LockgateError
+from lockgate.errors import NotAskedError
 
 LAST = 10**8  # entry n of a log is named LAST - n
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----\n.*?-----END \1-----", re.DOTALL)
@@ -32,7 +32,7 @@ _LOG = re.compile(r"[^/#\s]+#[^/#\s]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class SigningError(LockgateError):
+class SigningError(NotAskedError):
     """A key that cannot be read or does not fit, or an identity that cannot be proven."""
 
 

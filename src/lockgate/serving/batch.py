@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, NotAskedError
 from lockgate.releasing.options import Ref
 from lockgate.releasing.signing import KeyVerifier, Verifier
 from lockgate.releasing.trusted_keys import write_keys
@@ -155,7 +155,7 @@ def score_there(address: str, inputs: Sequence[File], errand: Errand, progress: 
     try:
         client = connect(address, timeout="5s", set_as_default=False)
     except OSError as error:
-        raise LockgateError(
+        raise NotAskedError(
             f"no scheduler answers at {address} ({type(error).__name__})", "Start one: `dask scheduler`."
         ) from None
     total = Count()

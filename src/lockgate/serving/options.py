@@ -4,13 +4,13 @@ import argparse
 import os
 from pathlib import Path
 
-from lockgate.errors import LockgateError
+from lockgate.errors import NotAskedError
 from lockgate.releasing.options import STORE, Ref, verifier_of
 from lockgate.serving.source import PATIENCE, Source, cache_of, only_model
 from lockgate.store import StoreError, open_store
 
 
-class ServiceMissing(LockgateError):  # noqa: N818 - named for what the user reads
+class ServiceMissing(NotAskedError):  # noqa: N818 - named for what the user reads
     """The packages of the service are not installed."""
 
     def __init__(self, package: str) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, NotAskedError
 from lockgate.files import locked
 
 LOG = logging.getLogger("lockgate.serve")
@@ -33,7 +33,7 @@ Policy = Literal["shed", "wait"]
 Row = tuple[str, int, str, str, str, float, str]  # in the order of COLUMNS; the request is JSON
 
 
-class RecordFull(LockgateError):  # noqa: N818 - named for what the user reads
+class RecordFull(NotAskedError):  # noqa: N818 - named for what the user reads
     """There is no room in the record of scores."""
 
     def __init__(self) -> None:
