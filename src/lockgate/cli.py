@@ -40,6 +40,7 @@ GROUPS: dict[str, Commands] = {
         "release": ("lockgate.commands.release", "rebuild a tagged commit, sign the build and upload it to the store"),
         "promote": ("lockgate.commands.promote", "promote a release to an environment"),
         "rollback": ("lockgate.commands.rollback", "return an environment to the release it ran before"),
+        "releases": ("lockgate.commands.releases", "list the releases, and where each runs"),
         "history": ("lockgate.commands.history", "list promotions: what ran where, since when, by whom and why"),
         "show": ("lockgate.commands.show", "show one release: files, metrics, gates, rebuild, where it runs"),
         "verify": ("lockgate.commands.verify", "verify every byte, signature and log entry of a release"),
@@ -141,7 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if parsed.command is None:
             parser.print_help()
             return 0
-        return int(importlib.import_module(parsed.module).main(parsed))
+        code = int(importlib.import_module(parsed.module).main(parsed))
+        sys.stdout.flush()  # here, where it is noticed that nobody reads any more
+        return code
     except LockgateError as error:
         _tell(error, verbose=verbose)
         return error.exit_code
@@ -261,8 +264,12 @@ def _sentence(clause: str) -> str:
 
 
 def _stdout_is_closed() -> bool:
+    import select
+
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return True
-    return False
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False
+    poll = select.poll()
+    poll.register(output, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -3,6 +3,7 @@
 Every function is pure and knows no locale, so that two machines write the same characters.
 """
 
+from collections.abc import Collection, Iterable, Sequence
 from math import floor, log10
 
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -68,3 +69,15 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()) -> str:
+    """Write lines of aligned columns under their titles; the columns named in ``right`` stand to the right."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
+    aligned = [
+        [cell.rjust(width) if title in right else cell.ljust(width) for cell, width, title in
+         zip(line, widths, head, strict=True)]
+        for line in lines
+    ]  # fmt: skip
+    return "".join("  ".join(line).rstrip() + "\n" for line in aligned)

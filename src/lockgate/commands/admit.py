@@ -1,4 +1,4 @@
-"""``lockgate admit``: after a merge, bring into the trusted remote all that the merged lock names.
+"""``lockgate ci admit``: after a merge, copy to the trusted remote all that the merged lock names.
 
 The trusted remote is DVC's default one; only this command, run for the default branch, writes to it. What pull requests
 made lies in the remote named ``quarantine``, to which they can write anything: an object is fetched from there, hashed,
@@ -7,36 +7,39 @@ inputs that are trusted already. Nothing else is taken from the quarantine: the 
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from lockgate.dvc.admission import ABSENT, Admission, AdmitError, admit, complaint
 from lockgate.dvc.remotes import QUARANTINE
+from lockgate.envelope import envelope
+from lockgate.formatting import table
 from lockgate.git import project_root
 
-SCHEMA = "lockgate.admit/1"
 EXAMPLES = """\
 examples:
-  lockgate admit                 what main.yml does after each merge
-  lockgate admit --dry-run       fetch and hash, but copy and rebuild nothing
-  lockgate admit --no-rebuild    refuse what is neither trusted nor whole in the quarantine
-  lockgate admit --json | jq -r '.outputs[] | select(.status == "refused").path'
+  lockgate ci admit                 what main.yml does after each merge
+  lockgate ci admit --dry-run       fetch and hash, but copy and rebuild nothing
+  lockgate ci admit --no-rebuild    refuse what is neither trusted nor complete in the quarantine
+  lockgate ci admit --json | jq -r '.outputs[] | select(.status == "refused").path'
 
-trusted: was there. admitted: hashed and copied. rebuilt: made again, same hash. refused: nothing has the locked hash.
+trusted: it was there before. admitted: hashed and copied. rebuilt: its stage ran again and gave the same hash.
+refused: nothing was found that has the hash of dvc.lock.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``lockgate admit``."""
+    """Declare the command's arguments."""
     parser.epilog = EXAMPLES
-    parser.add_argument("revision", metavar="REV", nargs="?", default="HEAD", help="what was merged (default: HEAD)")
-    parser.add_argument("--trusted", metavar="REMOTE", help="the remote to bring it into (default: DVC's default one)")
-    parser.add_argument("--quarantine", metavar="REMOTE", default=QUARANTINE, help=f"default: {QUARANTINE}")
-    parser.add_argument("--no-rebuild", action="store_true", help="refuse what would have to be made again")
+    parser.add_argument("revision", metavar="REV", nargs="?", default="HEAD", help="the merged commit (default: HEAD)")
+    parser.add_argument("--trusted", metavar="REMOTE", help="the remote to copy to (default: DVC's default remote)")
+    parser.add_argument(
+        "--quarantine", metavar="REMOTE", default=QUARANTINE, help=f"the remote to copy from (default: {QUARANTINE})"
+    )
+    parser.add_argument("--no-rebuild", action="store_true", help="refuse what would have to be rebuilt")
     parser.add_argument("--dry-run", action="store_true", help="fetch and hash, but copy and rebuild nothing")
-    parser.add_argument("--json", action="store_true", help="machine-readable, for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -54,15 +57,14 @@ def main(arguments: argparse.Namespace) -> int:
     if bad and not (arguments.dry_run and all(row.stage for row in bad)):  # a real run would rebuild these
         raise AdmitError(
             "; ".join(complaint(row) for row in bad),
-            "Find out how the lock came to be; run the stage (`lockgate run`) and merge the lock that comes out.",
+            "Find out how that dvc.lock was made; `lockgate run`, then merge the dvc.lock that it writes.",
         )
     return 0
 
 
 def as_json(rows: Sequence[Admission], *, dry_run: bool = False) -> str:
     """Return the outcome as JSON text."""
-    content = {"schema": SCHEMA, "dry_run": dry_run, "outputs": [asdict(row) for row in rows]}
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return envelope("admit", {"dry_run": dry_run, "outputs": [asdict(row) for row in rows]})
 
 
 def as_text(rows: Sequence[Admission]) -> str:
@@ -72,9 +74,7 @@ def as_text(rows: Sequence[Admission]) -> str:
         (row.path, row.stage or "(source data)", row.digest[:12], row.status, str(row.objects or "-"), _note(row))
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in (head, *cells)]
-    return "\n".join(lines) + "\n"
+    return table(head, cells)
 
 
 def _note(row: Admission) -> str:

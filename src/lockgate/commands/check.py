@@ -1,21 +1,21 @@
-"""``lockgate check``: the policy's gates alone. Exit code 0 if all hold, 1 if one does not."""
+"""``lockgate check``: ask the policy's gates alone. Exit code 0 if all hold, 1 if one does not."""
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 
 from lockgate import git
 from lockgate.dvc.pipeline import read_state
+from lockgate.envelope import envelope
 from lockgate.evaluation.findings import find
 from lockgate.evaluation.report import add_revisions, base_state, readable, revisions
 from lockgate.result import GateOutcome
 
-SCHEMA = "lockgate.check/1"
 EXAMPLES = """\
 examples:
   lockgate check                         do the gates hold in this working tree?
-  lockgate check --base main --head HEAD --json
+  lockgate check --base main             compared with main
+  lockgate check --base HEAD~1 --head HEAD --json
 """
 
 
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``lockgate check``."""
     parser.epilog = EXAMPLES
     add_revisions(parser)
-    parser.add_argument("--json", action="store_true", help="machine-readable, for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -40,8 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def as_json(gates: tuple[GateOutcome, ...], broken: str, *, passed: bool) -> str:
     """Return the outcomes as JSON text; ``broken`` is why head's policy cannot be used, if so."""
-    content = {"schema": SCHEMA, "passed": passed, "broken": broken, "gates": [asdict(gate) for gate in gates]}
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return envelope("check", {"passed": passed, "broken": broken, "gates": [asdict(gate) for gate in gates]})
 
 
 def as_text(gates: tuple[GateOutcome, ...], broken: str) -> str:

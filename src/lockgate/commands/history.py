@@ -2,28 +2,29 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
+from lockgate.envelope import envelope
 from lockgate.errors import UsageError
-from lockgate.releasing.environments import Entry, Environment, NeverPromoted
+from lockgate.formatting import table
+from lockgate.releasing.environments import Entry, Environment, NeverPromoted, environments
 from lockgate.releasing.options import add_reader_options, parse_ref, registry_of
-from lockgate.releasing.registry import as_json
+from lockgate.rendering.escape import visible
 
-
-def as_text(entries: list[Entry]) -> str:
-    """Return a line for each entry: environment by environment, the newest first."""
-    lines = []
-    for entry in sorted(entries, key=lambda entry: (entry.environment, -entry.number)):
-        arrow = "←" if entry.action == "rollback" else "→"
-        why = f"  {_plain(entry.reason)}" if entry.reason else ""
-        tag = f"  {_plain(entry.tag)}" if entry.tag else ""
-        who = f"{entry.time}  {_plain(entry.actor)}"
-        lines.append(f"{entry.environment} {entry.number:>6} {arrow} {entry.version:<10} {who}{tag}{why}\n")
-    return "".join(lines)
+EXAMPLES = """\
+examples:
+  lockgate history                       every environment, its newest entry first
+  lockgate history production            one environment
+  lockgate history production --limit 5
+  lockgate history --json | jq -r '.entries[] | select(.current) | "\\(.environment) \\(.version)"'
+"""
+HEAD = ("", "environment", "entry", "action", "version", "time", "by", "tag", "reason")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.epilog = EXAMPLES
     parser.add_argument("environment", nargs="?", metavar="ENVIRONMENT", help="default: every environment")
     parser.add_argument("--limit", type=int, metavar="N", help="the newest N entries of each; default: all")
     add_reader_options(parser)
@@ -32,22 +33,46 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Show logs of environments, checked by their signatures and chains."""
     ref = parse_ref(arguments.environment) if arguments.environment else None
-    if (ref and ref.environment is None) or (arguments.limit is not None and arguments.limit < 1):
-        raise UsageError("history shows an environment, the newest N of its entries with --limit N, N from 1")
+    if ref and ref.environment is None:
+        raise UsageError(f"'{arguments.environment}' is a version", "Name an environment, such as production.")
+    if arguments.limit is not None and arguments.limit < 1:
+        raise UsageError(f"--limit {arguments.limit} is below 1", "Write how many entries to show, from 1.")
     registry = registry_of(arguments, ref.name if ref else None)
-    names = [ref.environment] if ref and ref.environment else registry.store.folders(f"{registry.name}/environments")
+    known = environments(registry)
     shown: list[Entry] = []
-    for name in names:
+    current: set[tuple[str, int]] = set()
+    for name in [ref.environment] if ref and ref.environment else known:
         entries = Environment(registry, name).history()
         if not entries and ref:
-            raise NeverPromoted(registry.name, name)
+            raise NeverPromoted(registry.name, name, known)
+        current |= {(name, len(entries))}
         shown += entries[-arguments.limit :] if arguments.limit else entries
-    sys.stdout.write(as_json([asdict(entry) for entry in shown]) if arguments.json else as_text(shown))
+    rows = [(entry, (entry.environment, entry.number) in current) for entry in shown]
+    if arguments.json:
+        said = [asdict(entry) | {"current": now} for entry, now in rows]
+        sys.stdout.write(envelope("history", {"model": registry.name, "entries": said}))
+    else:
+        sys.stdout.write(as_text(rows))
     return 0
 
 
-def _plain(text: str) -> str:
-    """Return text that cannot move the cursor or colour the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+def as_text(rows: Sequence[tuple[Entry, bool]]) -> str:
+    """Return a table of entries, environment by environment, the newest first; ``*`` marks what runs now."""
+    if not rows:
+        return "No release was promoted yet. `lockgate promote VERSION ENVIRONMENT` does that.\n"
+    ordered = sorted(rows, key=lambda row: (row[0].environment, -row[0].number))
+    cells = [
+        (
+            "*" if now else "",
+            entry.environment,
+            str(entry.number),
+            entry.action,
+            entry.version,
+            visible(entry.time),
+            visible(entry.actor),
+            visible(entry.tag),
+            visible(entry.reason),
+        )
+        for entry, now in ordered
+    ]
+    return table(HEAD, cells, right={"entry"}) + "* runs now\n"

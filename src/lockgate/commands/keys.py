@@ -1,4 +1,4 @@
-"""``lockgate keys``: make the key pair that signs releases and promotions where no workflow's identity does."""
+"""``lockgate keys``: create the key pair that signs releases and promotions outside of workflows."""
 
 import argparse
 import sys
@@ -8,6 +8,14 @@ from lockgate.errors import LockgateError, NotAskedError
 from lockgate.releasing.options import PRIVATE_KEY, PUBLIC_KEY
 from lockgate.releasing.signing import create_key_pair
 
+EXAMPLES = """\
+examples:
+  lockgate keys                                                lockgate.key signs, lockgate.pub verifies
+  lockgate keys --private-key ci.key --public-key ci.pub
+
+Workflows need no key: they sign with their own identity (docs/releases.md).
+"""
+
 
 class KeyExists(LockgateError):  # noqa: N818 - named for what the user reads
     """There is a key of that name already."""
@@ -15,13 +23,14 @@ class KeyExists(LockgateError):  # noqa: N818 - named for what the user reads
     def __init__(self, path: str) -> None:
         """Name the file."""
         super().__init__(
-            f"{path} is there already: it is not replaced",
-            "What was signed with a key is trusted as long as the key is. Name other files for another pair.",
+            f"{path} exists already, and is not replaced",
+            "Releases signed with a key are trusted as long as the key is. Name other files to create another pair.",
         )
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.epilog = EXAMPLES
     parser.add_argument(
         "--private-key", type=Path, default=Path(PRIVATE_KEY), metavar="PEM", help="default: %(default)s"
     )
@@ -36,9 +45,11 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         create_key_pair(arguments.private_key, arguments.public_key)
     except OSError as error:
-        raise NotAskedError(f"cannot write {error.filename}: {error.strerror}", "Name a file in a folder.") from error
+        raise NotAskedError(
+            f"cannot write {error.filename}: {error.strerror}", "Name a file in a folder that exists."
+        ) from error
     sys.stdout.write(
-        f"{arguments.private_key} signs: keep it secret, out of git\n"
-        f"{arguments.public_key} verifies: give it to whoever uses releases, commit it\n"
+        f"wrote {arguments.private_key}: it signs; keep it secret and out of git\n"
+        f"wrote {arguments.public_key}: it verifies; commit it, and give it to everyone who uses releases\n"
     )
     return 0

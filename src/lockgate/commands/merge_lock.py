@@ -1,4 +1,4 @@
-"""``lockgate merge-lock``: git's merge driver for ``dvc.lock``.
+"""``lockgate ci merge-lock``: git's merge driver for ``dvc.lock``.
 
 A lock is merged stage by stage. What one side changed is taken; a stage that both changed, each in its own way, is
 dropped, so that DVC runs it. An entry that is left must stand among the same files and parameters as on the side it
@@ -16,22 +16,24 @@ from pathlib import Path
 from lockgate.dvc.merge import LockUnmergeable, merge
 
 EXAMPLES = """\
-git calls it during `git merge`, `git rebase`, `git cherry-pick`… once `lockgate setup-git` has been run:
-  lockgate merge-lock %O %A %B %P
+examples:
+  lockgate ci merge-lock base.lock ours.lock theirs.lock --dry-run     print the merged lock, change nothing
+  lockgate ci merge-lock %O %A %B %P                                   the line that `lockgate setup-git` gives git
 
-The result is written to OURS. Exit code 0: it is a valid lock, and what it does not know `lockgate run` runs.
+git calls it during `git merge`, `git rebase`, `git cherry-pick`. The result is written to OURS.
+Exit code 0: OURS is a valid lock; stages that it does not know are run by `lockgate run`.
 Exit code 1: a version cannot be read; OURS then holds both sides, between git's conflict markers.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``lockgate merge-lock``."""
+    """Declare the command's arguments."""
     parser.epilog = EXAMPLES
     parser.add_argument("base", metavar="BASE", type=Path, help="the common ancestor's lock, empty if there is none")
     parser.add_argument("ours", metavar="OURS", type=Path, help="this branch's lock; the result replaces it")
     parser.add_argument("theirs", metavar="THEIRS", type=Path, help="the other branch's lock")
     parser.add_argument("path", metavar="PATH", nargs="?", default="dvc.lock", help="what to call it in messages")
-    parser.add_argument("--dry-run", action="store_true", help="print the result, change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the result, write nothing")
 
 
 def main(arguments: argparse.Namespace) -> int:

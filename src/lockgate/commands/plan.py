@@ -12,9 +12,7 @@ import argparse
 import sys
 
 from lockgate.dvc.objects import WorkspaceFiles
-from lockgate.dvc.pipeline import (
-    read_lock,
-)
+from lockgate.dvc.pipeline import read_lock
 from lockgate.dvc.plan import as_json, as_text, needed_pipeline, plan
 from lockgate.git import Workspace, project_root, snapshot
 
@@ -24,7 +22,7 @@ examples:
   lockgate plan --base main    the same, starting from main's dvc.lock: what a pull request's check will do
   lockgate plan --json | jq -r '.stages[] | select(.verdict == "will").name'
 
-will: a cause of its own. may: reads what another stage may rewrite. same: nothing to do.
+will: the stage has a reason of its own. may: it reads what another stage may rewrite. same: nothing to do.
 """
 
 
@@ -32,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``lockgate plan``."""
     parser.epilog = EXAMPLES
     parser.add_argument("--base", metavar="REV", help="start from the dvc.lock of this revision (default: your own)")
-    parser.add_argument("--json", action="store_true", help="machine-readable, for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
 
 def main(arguments: argparse.Namespace) -> int:

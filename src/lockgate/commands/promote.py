@@ -29,13 +29,28 @@ from lockgate.releasing.options import (
 from lockgate.releasing.promotion import Asked, asked_by_tag, promote, rules_of, tell
 from lockgate.releasing.registry import Actor, Build
 
+EXAMPLES = """\
+examples:
+  lockgate promote v1.2.0 staging
+  lockgate promote flight-delay@v1.2.0 production --reason "two weeks in staging without an alarm"
+  lockgate promote v1.2.0 production --dry-run           verify everything, write nothing
+  lockgate promote --tag flight-delay#production#1       what promote.yml does for a pushed tag
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.epilog = EXAMPLES
     parser.add_argument("release", metavar="RELEASE", nargs="?", help="the version: v1.2.0 or NAME@v1.2.0")
-    parser.add_argument("environment", metavar="ENVIRONMENT", nargs="?", help="where it is to run, one of the policy's")
+    parser.add_argument(
+        "environment", metavar="ENVIRONMENT", nargs="?", help="an environment that lockgate.yaml declares"
+    )
     parser.add_argument("--reason", default="", help="why, for whoever reads the log (default: the tag's message)")
-    parser.add_argument("--tag", default="", help="git's tag that asks for this; alone, it says all of it")
+    parser.add_argument(
+        "--tag",
+        default="",
+        help="the git tag that asks for this promotion; alone, it names the release and the environment",
+    )
     parser.add_argument("--policy", type=Path, default=Path(policy.FILE), metavar="FILE", help="default: %(default)s")
     add_summary_option(parser)
     add_reader_options(parser)
@@ -61,7 +76,7 @@ def main(arguments: argparse.Namespace) -> int:
             dry_run=arguments.dry_run,
             progress=StderrProgress(),
         )
-        say(tell(entry, appended, f"{asked.environment} would run {asked.version}", as_json_=arguments.json))
+        say(tell(entry, appended, f"{asked.version} would be promoted to {asked.environment}", as_json_=arguments.json))
     return 0
 
 
@@ -69,14 +84,14 @@ def _asked(arguments: argparse.Namespace) -> Asked:
     """Return what the command line asks for. Raises :class:`UsageError`."""
     if arguments.release is None:
         if not arguments.tag:
-            raise UsageError("what is to be promoted is not said", "Write RELEASE and ENVIRONMENT, or --tag.")
+            raise UsageError("no release was named", "Write RELEASE and ENVIRONMENT, or --tag.")
         asked = asked_by_tag(git.project_root(), arguments.tag)
         return replace(asked, reason=arguments.reason or asked.reason)
     if arguments.environment is None:
-        raise UsageError(f"where {arguments.release} is to run is not said", "Write RELEASE and ENVIRONMENT.")
+        raise UsageError(f"no environment was named for {arguments.release}", "Write RELEASE and ENVIRONMENT.")
     ref = parse_ref(arguments.release)
     if ref.version is None:
-        raise UsageError(f"'{arguments.release}' is no version", "Write v1.2.0 or NAME@v1.2.0.")
+        raise UsageError(f"'{arguments.release}' is not a version", "Write v1.2.0 or NAME@v1.2.0.")
     if arguments.tag and tags.parse(arguments.tag).environment != arguments.environment:
         raise UsageError(f"the tag '{arguments.tag}' does not ask for {arguments.environment}", tags.GRAMMAR)
     return Asked(ref.name, ref.version, arguments.environment, arguments.reason, arguments.tag)
@@ -87,6 +102,6 @@ def _check_commit(build: Build, asked: Asked) -> None:
     made_of = build.manifest.facts.get("commit")
     if made_of != asked.commit:
         raise LockgateError(
-            f"the tag '{asked.tag}' is at {str(asked.commit)[:12]}, {asked.version} was made of {str(made_of)[:12]}",
-            "One of the tags was moved. A promotion is tagged at the commit of its release.",
+            f"the tag '{asked.tag}' is at {str(asked.commit)[:12]}, but {asked.version} is of {str(made_of)[:12]}",
+            "One of the tags was moved: tag the promotion at the commit of its release.",
         )

@@ -1,4 +1,4 @@
-"""``lockgate publish``: what is done about a pull request once its check has run, with the right to write.
+"""``lockgate ci publish``: comment on a pull request once its check has run, set its status, write ``dvc.lock`` back.
 
 It runs code of the default branch alone. Which pull request it is about, and which commit, comes from the event that
 started it; the head commit is fetched as data and never checked out. The artifact of the check
@@ -21,13 +21,13 @@ from lockgate.rendering import escape
 
 EXAMPLES = """\
 examples:
-  lockgate publish             in a workflow started by `workflow_run`: its event says what to publish
-  lockgate publish --dry-run   print the comment, write nothing
+  lockgate ci publish             in a workflow started by `workflow_run`: its event names the pull request
+  lockgate ci publish --dry-run   print the comment, write nothing
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``lockgate publish``."""
+    """Declare the command's arguments."""
     parser.epilog = EXAMPLES
     parser.add_argument("--dry-run", action="store_true", help="print the comment, write nothing anywhere")
 
@@ -60,5 +60,5 @@ def _summarize(text: str) -> None:
 def _variable(name: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise NotAskedError(f"{name} is not set", "`lockgate publish` belongs into a workflow, which sets it.")
+        raise NotAskedError(f"{name} is not set", "`lockgate ci publish` runs in a GitHub workflow, which sets it.")
     return value

@@ -1,4 +1,4 @@
-"""``lockgate pull-request``: what a pull request's check does, on the runner that executes the author's code.
+"""``lockgate ci pull-request``: check a pull request, on the runner that executes the author's code.
 
 It runs what the change changed, starting from the base, and leaves a folder for ``lockgate publish`` to judge and show.
 Nothing of the author's is taken on trust that a change of data alone could fake: not the lock, not where the remote is,
@@ -29,17 +29,18 @@ SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
 EXAMPLES = """\
 examples:
-  lockgate pull-request --base origin/main --into handover
+  lockgate ci pull-request --base origin/main --into handover
 
-Exit code 1 if a stage or a gate fails, or the author's lock claims what did not come out; the folder is written first.
+Exit code 1 if a stage or a gate fails, or if the author's dvc.lock names hashes that did not come out. The folder is
+written in any case.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``lockgate pull-request``."""
+    """Declare the command's arguments."""
     parser.epilog = EXAMPLES
-    parser.add_argument("--base", metavar="REV", required=True, help="where the change is to go, such as origin/main")
-    parser.add_argument("--into", metavar="FOLDER", type=Path, required=True, help="leave the outcome here")
+    parser.add_argument("--base", metavar="REV", required=True, help="the branch to merge into, such as origin/main")
+    parser.add_argument("--into", metavar="FOLDER", type=Path, required=True, help="write the outcome to this folder")
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -1,8 +1,8 @@
-"""``lockgate quarantine``: push what was made here, and is not trusted yet, to the quarantine remote.
+"""``lockgate ci quarantine``: push objects that were made here, and are not trusted yet, to the quarantine remote.
 
 For the runs of pull requests from branches of the repository itself, and for whoever adds data: their credentials may
 write there and nowhere else. It pushes objects that the lock and the ``.dvc`` files of the working tree name and that
-are in the cache here but not in the trusted remote. ``lockgate admit`` brings them from there once they are merged.
+are in the cache here but not in the trusted remote. ``lockgate ci admit`` copies them from there once they are merged.
 """
 
 import argparse
@@ -14,15 +14,17 @@ from lockgate.git import project_root
 
 EXAMPLES = """\
 examples:
-  lockgate quarantine             after `lockgate run`, or after `dvc add`
-  lockgate quarantine --dry-run   only count what would be pushed
+  lockgate ci quarantine             after `lockgate run`, or after `dvc add`
+  lockgate ci quarantine --dry-run   only count what would be pushed
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``lockgate quarantine``."""
+    """Declare the command's arguments."""
     parser.epilog = EXAMPLES
-    parser.add_argument("--remote", metavar="NAME", default=QUARANTINE, help=f"default: {QUARANTINE}")
+    parser.add_argument(
+        "--remote", metavar="NAME", default=QUARANTINE, help=f"the remote to push to (default: {QUARANTINE})"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say how much would be pushed")
 
 
@@ -30,5 +32,5 @@ def main(arguments: argparse.Namespace) -> int:
     """Push and say how much it was."""
     count, size = push(project_root(), arguments.remote, dry_run=arguments.dry_run)
     would = "would be " if arguments.dry_run else ""
-    sys.stdout.write(f"{count} objects ({size:,} bytes) {would}pushed to '{arguments.remote}'.\n")
+    sys.stdout.write(f"{count} objects ({size:,} bytes) {would}pushed to the remote '{arguments.remote}'\n")
     return 0

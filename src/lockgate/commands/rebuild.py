@@ -1,12 +1,11 @@
-"""``lockgate rebuild``: run a commit's pipeline again in a clean place and compare every hash with its ``dvc.lock``.
+"""``lockgate rebuild``: run a commit's pipeline again in a clone, compare each hash with its ``dvc.lock``.
 
-What ``dvc repro`` believes is not believed here. The commit is cloned to a new folder with a cache of its own, the
+Nothing that ``dvc repro`` relies on is relied on here. The commit is cloned to a new folder with its own cache, the
 outputs that git holds are removed, and each stage is run whatever any lock, run cache or remote says of it. Source data
 that no stage makes (``dvc add``, ``dvc import``) is fetched and must have the hash of its ``.dvc`` file.
 """
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,15 +13,15 @@ from pathlib import Path
 from lockgate import git
 from lockgate.dvc.rebuild import LEVELS, Rebuild, RebuildError, as_text, interrupted, rebuild
 from lockgate.dvc.stages import stoppable
+from lockgate.envelope import envelope
 from lockgate.files import progress
 
-SCHEMA = "lockgate.rebuild/1"
 EXAMPLES = """\
 examples:
   lockgate rebuild                    the commit you are on, from its source data to its last output
-  lockgate rebuild v1.2.0             any commit, branch or tag
+  lockgate rebuild main               any commit, branch or tag
   lockgate rebuild --level train      only the model's stage and what follows, from their locked inputs
-  lockgate rebuild --level none       run nothing: only ask whether dvc.lock belongs to the code
+  lockgate rebuild --level none       run nothing: only ask whether dvc.lock belongs to this code
   lockgate rebuild --json | jq -r '.outputs[] | select(.rebuilt != .locked).path'
 
 Your working tree, cache and remote are not touched.
@@ -34,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("revision", metavar="REV", nargs="?", help="the commit to rebuild (default: HEAD)")
     parser.add_argument("--level", choices=LEVELS, default="full", help="how far back to start (default: full)")
-    parser.add_argument("--json", action="store_true", help="machine-readable, for scripts")
-    parser.add_argument("--keep", action="store_true", help="leave the clean place behind, and say where it is")
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    parser.add_argument("--keep", action="store_true", help="keep the clone, and print where it is")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -54,16 +53,12 @@ def main(arguments: argparse.Namespace) -> int:
 def as_json(done: Rebuild) -> str:
     """Return the comparison as JSON text."""
     content = {
-        "schema": SCHEMA,
         "commit": done.commit,
         "level": done.level,
         "ok": done.ok,
         "outputs": [asdict(out) for out in done.outputs],
     }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-# --- what is asked for, and whether it can be had
+    return envelope("rebuild", content)
 
 
 def _check_committed(root: Path) -> None:
@@ -72,8 +67,8 @@ def _check_committed(root: Path) -> None:
     names = [entry[3:] for entry in changed if entry]
     if any(Path(name).name == "dvc.lock" for name in names):
         raise RebuildError(
-            "dvc.lock has changes that are not committed, and only commits are rebuilt",
-            "Commit it, or name the commit that is meant: `lockgate rebuild HEAD`.",
+            "dvc.lock has uncommitted changes, and only commits are rebuilt",
+            "Commit it, or name the commit you mean: `lockgate rebuild HEAD`.",
         )
     if names:
-        progress(f"HEAD is rebuilt, without your changes that are not committed ({', '.join(names[:3])}).")
+        progress(f"rebuilding HEAD, without your uncommitted changes ({', '.join(names[:3])})")

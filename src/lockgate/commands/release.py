@@ -1,4 +1,4 @@
-"""``lockgate release NAME@vX.Y.Z``: rebuild a tagged commit, make the build, sign it, bring it to the store, for ever.
+"""``lockgate release NAME@vX.Y.Z``: rebuild a tagged commit, make the build, sign it and upload it to the store.
 
 The half that runs the model's code (:mod:`lockgate.releasing.prepare`) can be run apart, where nothing may be written:
 ``--prepare FOLDER`` there, ``--prepared FOLDER`` here. The same commit gives the same build, digest for digest, whoever
@@ -13,6 +13,7 @@ from typing import Any
 from lockgate import git
 from lockgate.dvc.rebuild import LEVELS, as_text, interrupted
 from lockgate.dvc.stages import stoppable
+from lockgate.envelope import envelope
 from lockgate.files import progress
 from lockgate.formatting import count, duration, size
 from lockgate.releasing.candidate import Candidate
@@ -24,7 +25,6 @@ from lockgate.releasing.options import (
     summarised,
 )
 from lockgate.releasing.prepare import prepare
-from lockgate.releasing.registry import as_json
 from lockgate.releasing.release import Outcome, empty, release, wanted
 
 EXAMPLES = """\
@@ -32,24 +32,24 @@ examples:
   lockgate release flight-delay@v1.0.0 --dry-run             everything but writing to the store
   lockgate release flight-delay@v1.0.0                       to the folder .lockgate/store
   lockgate release flight-delay@v1.0.0 --store s3://bucket/prefix
-  lockgate release flight-delay@v1.0.0 --prepare handover    only what runs the model's code, in one place
-  lockgate release flight-delay@v1.0.0 --prepared handover   the rest, in another
+  lockgate release flight-delay@v1.0.0 --prepare handover    only the half that runs the model's code
+  lockgate release flight-delay@v1.0.0 --prepared handover   the other half, which signs and uploads
 
-The tag is an annotated one of git, on the default branch: git tag -a flight-delay@v1.0.0 -m 'why'
+The tag is an annotated git tag on the default branch: git tag -a flight-delay@v1.0.0 -m 'why'
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.epilog = EXAMPLES
-    parser.add_argument("tag", metavar="NAME@vX.Y.Z", help="git's annotated tag that asks for the release")
+    parser.add_argument("tag", metavar="NAME@vX.Y.Z", help="the annotated git tag to release")
     parser.add_argument("--rebuild", choices=LEVELS, help="how far back to start (default: full)")
     half = parser.add_mutually_exclusive_group()
     half.add_argument(
-        "--prepare", type=Path, metavar="FOLDER", help="only run the model's code, leave the outcome there"
+        "--prepare", type=Path, metavar="FOLDER", help="only run the model's code, and write the outcome there"
     )
-    half.add_argument("--prepared", type=Path, metavar="FOLDER", help="run none of it; take the outcome from there")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="leave the files of the build there, too")
+    half.add_argument("--prepared", type=Path, metavar="FOLDER", help="run none of it: read the outcome from there")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="also write the files of the build there")
     add_summary_option(parser)
     add_reader_options(parser)
     add_writer_options(parser)
@@ -64,7 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
             tell(_prepare(candidate, arguments))
             return 0
         outcome = release(candidate, arguments)
-        tell(as_json(_facts(outcome)) if arguments.json else _text(outcome, verbose=arguments.dry_run))
+        tell(envelope("released", _facts(outcome)) if arguments.json else _text(outcome, verbose=arguments.dry_run))
     return 0
 
 
@@ -94,7 +94,7 @@ def _text(outcome: Outcome, *, verbose: bool) -> str:
     release, root = f"{candidate.name}@{candidate.version}", f"{outcome.store}/{candidate.name}"
     total = sum(file.size for file in manifest.files)
     rebuild = manifest.facts["rebuild"]
-    came_out = f"{count(rebuild['outputs'], 'output')} came out as dvc.lock says"
+    came_out = f"{count(rebuild['outputs'], 'output')} came out with the hash of dvc.lock"
     lines = [
         f"{release} of {candidate.commit[:12]}",
         f"  build    {manifest.digest}: {count(len(manifest.files), 'file')}, {size(total)}",
@@ -109,7 +109,7 @@ def _text(outcome: Outcome, *, verbose: bool) -> str:
         ]
     said = {
         "made": f"released in {duration(outcome.seconds)}: {root}/releases/{candidate.version}.json",
-        "there": f"nothing to do: it is released, and every byte of it is what was signed ({outcome.store})",
-        "dry": "dry run: these would be written, nothing was",
+        "there": f"nothing to do: it was released before, and every byte of it is as it was signed ({outcome.store})",
+        "dry": "dry run: these files would be written; nothing was",
     }
     return "\n".join([*lines, said[outcome.done]]) + "\n"

@@ -1,4 +1,4 @@
-"""``lockgate render``: a recorded result as text, Markdown, a page or canonical JSON.
+"""``lockgate render``: show a recorded result as text, Markdown, an HTML page or canonical JSON.
 
 Every format is a pure function of the result: the same bytes on every machine.
 """
@@ -13,13 +13,21 @@ from lockgate.files import hand_over
 from lockgate.rendering.render import FORMATS, render
 from lockgate.result import read_result
 
+EXAMPLES = """\
+examples:
+  lockgate render result.json
+  lockgate render result.json --format html --output report.html
+  lockgate report --format json | lockgate render - --format md
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.epilog = EXAMPLES
     parser.add_argument("result", metavar="RESULT", help="a result.json, or - for stdin")
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to show it (default: text)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to FILE instead of stdout")
-    parser.add_argument("--no-timings", action="store_true", help="leave out what only one machine measured")
+    parser.add_argument("--no-timings", action="store_true", help="leave out times, which differ between machines")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -36,5 +44,5 @@ def _read(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        advice = "Make it with `lockgate report --format json --output result.json`."
+        advice = "`lockgate report --format json --output result.json` writes one."
         raise NotAskedError(f"cannot read {path}: {error.strerror}", advice) from error

@@ -1,4 +1,4 @@
-"""``lockgate report``: what changed between two revisions, and whether it is noise.
+"""``lockgate report``: compare two revisions: what changed, and is it more than noise?
 
 Derived from what git and DVC recorded of the two revisions, so that it is the same wherever it is made. Nothing is run
 (but with ``--seeds``); of DVC's files only those that the policy names are read, fetched one by one where need be.
@@ -19,9 +19,9 @@ from lockgate.rendering.render import FORMATS, render
 EXAMPLES = """\
 examples:
   lockgate report                                this working tree against the default branch
-  lockgate report --base v1.2.0 --head v1.3.0    two revisions
-  lockgate report --format md --output report.md
-  lockgate report --seeds 5                      reruns training to show how much of a change is luck of the seed
+  lockgate report --base HEAD~1 --head HEAD      two revisions: commits, branches, tags or DVC experiments
+  lockgate report --format html --output report.html
+  lockgate report --seeds 5                      train again under 5 seeds: how much of a change is luck of the seed?
 """
 
 
@@ -30,16 +30,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     add_revisions(parser)
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to show it (default: text)")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="write to FILE instead of stdout")
     parser.add_argument(
-        "--output", metavar="FILE", type=Path, help="write to FILE instead of stdout, whole or not at all"
+        "--seeds", metavar="N", type=int, default=0, help="train again under N seeds, to show training noise"
     )
-    parser.add_argument("--seeds", metavar="N", type=int, default=0, help="rerun under N seeds: shows training noise")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Show the report. Exit code 0 whatever the verdict is: ``lockgate check`` asks the gates."""
     if arguments.seeds < 0 or arguments.seeds == 1:
-        raise UsageError(f"--seeds {arguments.seeds}: one seed shows no spread", "Ask for 2 seeds or more.")
+        raise UsageError(f"--seeds {arguments.seeds} shows no spread", "Ask for 2 seeds or more.")
     root = git.project_root()
     base, head = revisions(root, arguments.base, arguments.head)
     result = build(root, base, head, intervals=not arguments.no_intervals)

@@ -1,4 +1,4 @@
-"""``lockgate rollback ENVIRONMENT``: have the environment run what it ran before, verified again, as a new entry."""
+"""``lockgate rollback ENVIRONMENT``: return to the release that ran before, verified again, as a new entry."""
 
 import argparse
 import sys
@@ -17,11 +17,21 @@ from lockgate.releasing.promotion import tell
 from lockgate.releasing.registry import Actor
 from lockgate.releasing.rollback import rollback
 
+EXAMPLES = """\
+examples:
+  lockgate rollback production --reason "late flights doubled"
+  lockgate rollback production --to v1.1.0
+  lockgate rollback production --dry-run          say which release would run, write nothing
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.epilog = EXAMPLES
     parser.add_argument("environment", metavar="ENVIRONMENT", help="production, or NAME#production")
-    parser.add_argument("--to", metavar="VERSION", help="go back to this one; default: what ran before")
+    parser.add_argument(
+        "--to", metavar="VERSION", help="go back to this version (default: the release that ran before)"
+    )
     parser.add_argument("--reason", default="", help="why, for whoever reads the log")
     add_reader_options(parser)
     add_writer_options(parser)
@@ -31,7 +41,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Roll an environment back."""
     ref = parse_ref(arguments.environment)
     if ref.environment is None:
-        raise UsageError(f"'{arguments.environment}' is no environment", "A version is named with --to.")
+        raise UsageError(f"'{arguments.environment}' is a version", "Name an environment; the version goes with --to.")
     entry, appended, version = rollback(
         registry_of(arguments, ref.name),
         ref.environment,

@@ -1,4 +1,4 @@
-"""``lockgate run``: run what changed, watched, then show the result.
+"""``lockgate run``: run the stages that changed, then show the result.
 
 With ``--base`` it starts from that revision's locks, as a pull request's check does: the author's own lock is kept
 aside and compared with what came out. It is put back if the run does not end well, by the next run if need be.
@@ -23,10 +23,10 @@ EXAMPLES = """\
 examples:
   lockgate run                                   run what changed here, then show the result
   lockgate run --dry-run                         only say what would run: `lockgate plan`
-  lockgate run --complete                        also have every output here: pulled, or made again
-  lockgate run --base main --output result.json  as a pull request's check does: from main's lock, result kept
+  lockgate run --complete                        also bring every output here: pull it, or run its stage
+  lockgate run --base main --output result.json  as a pull request's check does: start from main's dvc.lock
 
-Stopped or failed, it can simply be started again: what is done is not done twice.
+Stopped or failed, it can be started again: stages that are done do not run twice.
 """
 
 
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--complete",
         action="store_true",
-        help="have every output here at the end: pull what is missing, run what the remote lacks",
+        help="bring every output here: pull what is missing, run the stages whose outputs the remote lacks",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would run and why, run nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of text")
@@ -56,7 +56,8 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     if (arguments.json or arguments.output) and not has_policy(root, arguments.base):
         raise NotAskedError(
-            f"there is no {POLICY}, so there is no result to write", "`lockgate run` without --json or --output works."
+            f"there is no {POLICY}, so there is no result to write",
+            f"Add a {POLICY}, or run `lockgate run` without --json and --output.",
         )
     with stoppable(Interrupted(None, "")), DvcProcess(root) as dvc:
         try:
@@ -71,7 +72,9 @@ def main(arguments: argparse.Namespace) -> int:
             _show(result, arguments)
         else:
             sys.stdout.write(as_summary(execution))
-            sys.stderr.write(f"With a {POLICY} that names the metrics this would end with a report on them.\n")
+            sys.stderr.write(
+                f"There is no {POLICY}: with one that names your metrics, this ends with a report on them.\n"
+            )
     return 0
 
 

@@ -6,9 +6,9 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from lockgate.envelope import envelope
 from lockgate.errors import NotAskedError, UsageError
 from lockgate.releasing.options import add_reader_options, parse_ref
-from lockgate.releasing.registry import as_json
 from lockgate.serving.options import ServiceMissing, add_cache_option, source_of
 from lockgate.serving.source import Found, Source
 
@@ -16,20 +16,39 @@ if TYPE_CHECKING:
     from lockgate.serving.batch import Count
 
 ROWS = 65_536
+EXAMPLES = """\
+examples:
+  lockgate score production flights.parquet scores/
+  lockgate score v1.2.0 requests/ scores/ --key date,carrier,flight,origin --processes 4
+  lockgate score production sqlite:///requests.db sqlite:///scores.db --query "select * from requests" \\
+    --key id --table scores
+
+It can be interrupted and run again: what is scored already is not scored twice.
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.epilog = EXAMPLES
     parser.add_argument("ref", metavar="REF", help="a version (v1.2.0, NAME@v1.2.0) or an environment (production)")
     parser.add_argument("input", metavar="INPUT", help="a .parquet or .csv file, a folder of them, or a database's URL")
-    parser.add_argument("output", metavar="OUTPUT", help="a folder (made if need be), or a database's URL")
+    parser.add_argument("output", metavar="OUTPUT", help="a folder, created if missing, or a database's URL")
     parser.add_argument(
-        "--key", default="", metavar="COLUMNS", help="what names a row: COLUMN,COLUMN (files: file,row)"
+        "--key",
+        default="",
+        metavar="COLUMNS",
+        help="the columns that identify a row: COLUMN,COLUMN (default for files: file,row)",
     )
-    parser.add_argument("--query", metavar="SQL", help="what to read from a database")
-    parser.add_argument("--table", metavar="NAME", help="where to write in a database")
-    parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="of a piece (%(default)s)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N", help="of the model (%(default)s)")
+    parser.add_argument("--query", metavar="SQL", help="the query that reads requests from a database")
+    parser.add_argument("--table", metavar="NAME", help="the table of a database to write scores to")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=ROWS,
+        metavar="N",
+        help="rows that are scored and written at once (default: %(default)s)",
+    )
+    parser.add_argument("--processes", type=int, metavar="N", help="processes of the model (default: one a processor)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="score on the workers of this Dask cluster")
     parser.add_argument("--time", metavar="ISO", help="write this as the time of scoring (default: now)")
     add_reader_options(parser)
@@ -47,11 +66,22 @@ def main(arguments: argparse.Namespace) -> int:
     try:
         done = _score(arguments, source, found)
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise NotAskedError(f"the database refused: {str(getattr(error, 'orig', error)).splitlines()[0]}") from None
+        said = str(getattr(error, "orig", error)).splitlines()[0]
+        raise NotAskedError(f"the database refused: {said}", _DATABASE) from None
     facts = {"release": found.release, "build": found.digest, "scored": done.scored, "there_before": done.there}
-    text = f"{done.scored:,} rows scored with {found.release}, {done.there:,} were there before\n"
-    sys.stdout.write(as_json(facts) if arguments.json else text)
+    where = _without_password(arguments.output)
+    text = f"{done.scored:,} rows scored with {found.release}, {done.there:,} were scored before; all are in {where}\n"
+    sys.stdout.write(envelope("score", facts) if arguments.json else text)
     return 0
+
+
+_DATABASE = "Check the URL, the credentials and the query."
+
+
+def _without_password(place: str) -> str:
+    """Return a folder or a database's URL as it may be printed."""
+    scheme, found, rest = place.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if found else place
 
 
 def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Count":
@@ -69,12 +99,22 @@ def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Coun
     if not arguments.scheduler:
         loadable = unpack(found.release, source.bring(found))
         try:
-            return score_here(inputs, loadable, job, output, when, processes=arguments.processes, progress=shown)
+            return score_here(
+                inputs,
+                loadable,
+                job,
+                output,
+                when,
+                processes=arguments.processes or os.cpu_count() or 1,
+                progress=shown,
+            )
         finally:
             loadable.discard()
     files = [one for one in inputs if isinstance(one, File)]
     if len(files) != len(inputs) or not isinstance(output, ParquetOutput):
-        raise UsageError("a cluster scores files into a folder that all its workers reach")
+        raise UsageError(
+            "a Dask cluster scores files only, into a folder", "Name files and a folder that all workers can reach."
+        )
     output.prepare(job)
     version, trust = found.build.release.version, Trust.of(source.verifier)
     errand = Errand(source.url, source.name, version, trust, str(source.cache), job, output, when)

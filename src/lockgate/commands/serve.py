@@ -1,4 +1,4 @@
-"""``lockgate serve REF``: answer requests over HTTP with what a version or an environment names, verified, for ever."""
+"""``lockgate serve REF``: answer requests over HTTP with the release of an environment; follows promotions."""
 
 import argparse
 import asyncio
@@ -16,15 +16,33 @@ if TYPE_CHECKING:
 
 from lockgate.serving.options import ServiceMissing, add_cache_option, source_of
 
+EXAMPLES = """\
+examples:
+  lockgate serve production --public-key lockgate.pub            on http://127.0.0.1:8080; follows promotions
+  lockgate serve v1.2.0 --port 0                                 one version, on any free port
+  lockgate serve production --record scores/                     keep each score, with the release that gave it
+
+`make service` installs what serving needs.
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.epilog = EXAMPLES
     parser.add_argument("ref", metavar="REF", help="an environment (production), which is followed, or a version")
     add_reader_options(parser)
     add_cache_option(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=8080, help="0: any that is free (%(default)s)")
-    parser.add_argument("--poll", type=float, default=5.0, metavar="SECONDS", help="look for promotions (%(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8080, help="port to listen on; 0: any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--poll",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="how often to look for a promotion (default: %(default)s)",
+    )
     record = parser.add_argument_group("record of scores")
     record.add_argument(
         "--record",
@@ -33,17 +51,56 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a folder for Parquet files, or a database's URL (default: $LOCKGATE_RECORD)",
     )
     record.add_argument(
-        "--record-every", type=float, default=5.0, metavar="SECONDS", help="deliver this often (%(default)s)"
+        "--record-every",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="how often to write recorded scores (default: %(default)s)",
     )
-    record.add_argument("--record-limit", type=int, default=2**28, metavar="BYTES", help="may wait (%(default)s)")
-    record.add_argument("--record-full", choices=("shed", "wait"), default="shed", help="then: refuse, or wait first")
+    record.add_argument(
+        "--record-limit",
+        type=int,
+        default=2**28,
+        metavar="BYTES",
+        help="how much may wait to be written (default: %(default)s)",
+    )
+    record.add_argument(
+        "--record-full",
+        choices=("shed", "wait"),
+        default="shed",
+        help="beyond that limit: refuse requests, or let them wait (default: %(default)s)",
+    )
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--max-body", type=int, default=4 * 2**20, metavar="BYTES", help="of a call (%(default)s)")
-    limits.add_argument("--max-rows", type=int, default=5_000, metavar="N", help="requests in a call (%(default)s)")
-    limits.add_argument("--body-seconds", type=float, default=10.0, metavar="S", help="to send a body (%(default)s)")
-    limits.add_argument("--max-connections", type=int, default=4_000, metavar="N", help="open at once (%(default)s)")
     limits.add_argument(
-        "--max-held", type=int, default=64 * 2**20, metavar="BYTES", help="of all calls at once (%(default)s)"
+        "--max-body",
+        type=int,
+        default=4 * 2**20,
+        metavar="BYTES",
+        help="the largest body of a call (default: %(default)s)",
+    )
+    limits.add_argument(
+        "--max-rows", type=int, default=5_000, metavar="N", help="the most requests in a call (default: %(default)s)"
+    )
+    limits.add_argument(
+        "--body-seconds",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="how long sending a body may take (default: %(default)s)",
+    )
+    limits.add_argument(
+        "--max-connections",
+        type=int,
+        default=4_000,
+        metavar="N",
+        help="connections open at once (default: %(default)s)",
+    )
+    limits.add_argument(
+        "--max-held",
+        type=int,
+        default=64 * 2**20,
+        metavar="BYTES",
+        help="the bodies of all calls at once (default: %(default)s)",
     )
 
 

@@ -1,4 +1,4 @@
-"""``lockgate setup-git``: have git merge ``dvc.lock`` stage by stage in this clone.
+"""``lockgate setup-git``: let git merge ``dvc.lock`` stage by stage in this clone.
 
 Two things are needed: a line in ``.gitattributes``, which is committed and serves everybody, and the driver that it
 names in ``.git/config``, which each clone has of its own because git lets no repository bring commands along.
@@ -13,8 +13,8 @@ from lockgate.git import git, project_root
 
 EXAMPLES = """\
 examples:
-  lockgate setup-git            once in each clone; again after the Python environment has moved
-  lockgate setup-git --dry-run  only say what it would do
+  lockgate setup-git            once in each clone, and again after Python was moved
+  lockgate setup-git --dry-run  only say what would be done
 """
 
 DRIVER = "lockgate"
@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> int:
         done.append(f".gitattributes: the line '{ATTRIBUTE}' {would}added; commit it")
         if not arguments.dry_run:
             _append(top / ".gitattributes", ATTRIBUTE)
-    sys.stdout.write("\n".join(done or ["Nothing to do: git merges dvc.lock stage by stage here."]) + "\n")
+    sys.stdout.write("\n".join(done or ["nothing to do: git merges dvc.lock stage by stage here"]) + "\n")
     return 0
 
 

@@ -1,17 +1,25 @@
-"""``lockgate verify REF``: check everything the store says of a release or an environment, and that git agrees."""
+"""``lockgate verify REF``: verify all that the store holds of a release or environment, and compare git's tags."""
 
 import argparse
 import sys
 from pathlib import Path
 
+from lockgate.envelope import envelope
 from lockgate.releasing.environments import Environment
 from lockgate.releasing.options import StderrProgress, add_reader_options, parse_ref, registry_of, resolve
-from lockgate.releasing.registry import as_json
 from lockgate.releasing.verification import check_tags, read_tags
+
+EXAMPLES = """\
+examples:
+  lockgate verify production                 the release that runs there, and the whole log of promotions
+  lockgate verify v1.2.0
+  lockgate verify production --no-git        without comparing this repository's tags
+"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.epilog = EXAMPLES
     parser.add_argument("ref", metavar="REF", help="a version (v1.2.0, NAME@v1.2.0) or an environment (production)")
     parser.add_argument("--no-git", action="store_true", help="do not compare with the tags of the repository here")
     add_reader_options(parser)
@@ -37,9 +45,12 @@ def main(arguments: argparse.Namespace) -> int:
         "tags": len(ours),
         "verified": True,
     }
-    text = f"{facts['release']}: signature, manifest and {facts['files']} files hold ({facts['bytes']:,} bytes)\n"
+    total = f"{facts['bytes']:,} bytes"
+    text = f"{facts['release']}: the signature, the manifest and {facts['files']} files are valid ({total})\n"
     if ref.environment:
-        text += f"{ref.environment}: {len(log)} entries, an unbroken chain\n"
-    text += f"git: {len(ours)} tags of {release.name} agree\n" if ours else "git: no tags here to compare with\n"
-    sys.stdout.write(as_json(facts) if arguments.json else text)
+        text += f"{ref.environment}: {len(log)} entries, the chain is unbroken\n"
+    text += (
+        f"git: {len(ours)} tags of {release.name} agree\n" if ours else "git: there are no tags here to compare with\n"
+    )
+    sys.stdout.write(envelope("verify", facts) if arguments.json else text)
     return 0

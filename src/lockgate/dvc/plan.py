@@ -27,10 +27,9 @@ from lockgate.dvc.pipeline import (
     read_params,
     read_pipeline,
 )
+from lockgate.envelope import envelope
 from lockgate.git import Snapshot
 from lockgate.result import Reason
-
-SCHEMA = "lockgate.plan/1"
 
 Verdict = Literal["will", "may", "same"]
 Cause = tuple[Reason, bool]
@@ -68,8 +67,8 @@ def needed_pipeline(current: Snapshot) -> Pipeline:
 def as_json(plans: tuple[StagePlan, ...], base: Snapshot) -> str:
     """Return the plan as JSON text."""
     stages = [asdict(item) for item in plans]
-    content = {"schema": SCHEMA, "base": {"label": base.label, "commit": base.commit}, "stages": stages}
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    content = {"base": {"label": base.label, "commit": base.commit}, "stages": stages}
+    return envelope("plan", content)
 
 
 def as_text(plans: tuple[StagePlan, ...]) -> str:

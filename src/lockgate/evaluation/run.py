@@ -18,7 +18,7 @@ from lockgate.dvc.objects import DvcError, WorkspaceFiles
 from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock
 from lockgate.dvc.plan import StagePlan, describe, needed_pipeline, plan
 from lockgate.dvc.stages import DvcProcess, Progress, run_stages
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, NotAskedError
 from lockgate.evaluation import report
 from lockgate.evaluation.prefetch import bringing
 from lockgate.files import locked, write_whole
@@ -44,7 +44,7 @@ class StageFailed(LockgateError):  # noqa: N818 - named for what the user reads
         )
 
 
-class Interrupted(LockgateError):  # noqa: N818
+class Interrupted(NotAskedError):  # noqa: N818
     """The user, or the machine, stopped the run."""
 
     def __init__(self, stage: str | None, log: str) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lockgate.errors import LockgateError, NotAskedError
+from lockgate.errors import LockgateError, NotAskedError, nearest
 from lockgate.releasing.manifest import NotCanonical, canonical, parse_canonical, sha256, spell
 from lockgate.releasing.registry import Actor, Build, Refused, Registry
 from lockgate.releasing.signing import Signer, check_signer
@@ -35,11 +35,13 @@ _FILE = re.compile(r"[0-9]{8}\.json")
 class NeverPromoted(NotAskedError):  # noqa: N818 - named for what the user reads
     """The environment's log is empty."""
 
-    def __init__(self, name: str, environment: str) -> None:
-        """Name the model and the environment."""
+    def __init__(self, name: str, environment: str, known: Iterable[str] = ()) -> None:
+        """Name the model and the environment, and the nearest of the ``known`` ones."""
+        hint = nearest(environment, known)
+        promote = f"`lockgate promote {name}@vX.Y.Z {environment}` promotes a release to it."
         super().__init__(
-            f"nothing was ever promoted to {name}'s environment '{environment}'",
-            f"`lockgate promote {name}@vX.Y.Z {environment}` does that.",
+            f"no release was ever promoted to the environment '{environment}' of {name}",
+            f"{hint[0].upper()}{hint[1:]}" if hint else promote,
         )
 
 
@@ -69,6 +71,11 @@ class Entry:
     def digest(self) -> str:
         """What the next entry holds of this one."""
         return sha256(spell(self.payload()))
+
+
+def environments(registry: Registry) -> list[str]:
+    """Return the names of the environments to which something was promoted."""
+    return registry.store.folders(f"{registry.name}/environments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ class Environment:
         """Return the newest entry and the build it names. Raises :class:`NeverPromoted`, and as :meth:`head`."""
         entry = self.head()
         if entry is None:
-            raise NeverPromoted(self.registry.name, self.name)
+            raise NeverPromoted(self.registry.name, self.name, environments(self.registry))
         build = self.registry.release(entry.version)
         if build.release.manifest != entry.manifest:
             raise Refused(self._place(self._path(entry.number)), f"names another build than {entry.version} is")

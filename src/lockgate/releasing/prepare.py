@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from lockgate.dvc.objects import Cache, copy_objects, local_file, objects_of
 from lockgate.dvc.rebuild import Level, Rebuild, rebuild
-from lockgate.errors import LockgateError, NotAskedError
+from lockgate.errors import LockgateError
 from lockgate.releasing.build import REQUEST, SAMPLES, as_json, make_wheel, place_contract, place_model, write
 from lockgate.releasing.candidate import Candidate
 
@@ -29,7 +29,7 @@ SAMPLE_ROWS = 20
 DECIMALS = 10  # of a sample's probability: processors differ after the fifteenth
 
 
-class NotPrepared(NotAskedError):  # noqa: N818 - named for what the user reads
+class NotPrepared(LockgateError):  # noqa: N818 - named for what the user reads
     """The folder is not what a prepared release of this commit leaves."""
 
     def __init__(self, folder: Path, finding: str) -> None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import policy
+from lockgate.envelope import envelope
 from lockgate.errors import LockgateError, UsageError, nearest
 from lockgate.releasing import tags
 from lockgate.releasing.environments import Entry, Environment
-from lockgate.releasing.registry import Actor, Build, Progress, Registry, as_json, silent
+from lockgate.releasing.registry import Actor, Build, Progress, Registry, silent
 from lockgate.releasing.signing import Signer, check_signer
 
 _LEVELS = ("none", "train", "full")
@@ -71,7 +72,7 @@ def promote(  # noqa: PLR0913 - what an entry says
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> tuple[Entry | None, bool]:
-    """Make ``version`` what the environment of ``rules`` runs. Return the entry that says so, and whether this call
+    """Promote ``version`` to the environment of ``rules``. Return the entry that says so, and whether this call
     appended it; ``None`` where ``dry_run`` found that it would (which needs no ``signer``).
 
     Nothing is appended if the environment runs that version already, or if an entry was written for ``tag`` before.
@@ -109,7 +110,9 @@ def rules_of(file: Path, environment: str) -> policy.Environment:
         if rules.name == environment:
             return rules
     names = [rules.name for rules in environments]
-    raise UsageError(f"{file} has no environment '{environment}'", nearest(environment, names))
+    hint, listed = nearest(environment, names), ", ".join(names) or "none"
+    advice = f"{hint[0].upper()}{hint[1:]}" if hint else f"It declares: {listed}."
+    raise UsageError(f"{file} has no environment '{environment}'", advice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ def asked_by_tag(root: Path, tag: str) -> Asked:
 def tell(entry: Entry | None, appended: bool, would: str, *, as_json_: bool) -> str:
     """Return what a promotion or rollback did, as text or JSON."""
     if as_json_:
-        return as_json({"appended": appended, "entry": asdict(entry) if entry else None})
+        return envelope("promotion", {"appended": appended, "entry": asdict(entry) if entry else None})
     if entry is None:
         return f"dry run: {would}; everything was verified, nothing was written\n"
     if not appended:

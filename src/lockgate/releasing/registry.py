@@ -14,7 +14,6 @@ refused with their name.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -58,7 +57,7 @@ class NoSuchRelease(NotAskedError):  # noqa: N818
 
     def __init__(self, name: str, version: str, store: Store) -> None:
         """Name the release and the store."""
-        super().__init__(f"there is no release {name}@{version} in {store.url}", "`lockgate history` lists what runs.")
+        super().__init__(f"there is no release {name}@{version} in {store.url}", "`lockgate releases` lists them.")
 
 
 class ReleaseTaken(LockgateError):  # noqa: N818
@@ -344,8 +343,3 @@ class Registry:
 def claim_path(name: str, digest: str) -> str:
     """Return where it is written who may decide about a build."""
     return f"{name}/claims/{digest}.json"
-
-
-def as_json(value: Any) -> str:
-    """Return the indented JSON of a command's ``--json``."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -1,7 +1,7 @@
-"""``lockgate rollback ENVIRONMENT``: have the environment run what it ran before, verified again, as a new entry."""
+"""``lockgate rollback ENVIRONMENT``: return to the release that ran before, verified again, as a new entry."""
 
 from lockgate.errors import LockgateError
-from lockgate.releasing.environments import Entry, Environment, NeverPromoted, before
+from lockgate.releasing.environments import Entry, Environment, NeverPromoted, before, environments
 from lockgate.releasing.registry import Actor, Progress, Registry, silent
 from lockgate.releasing.signing import Signer
 
@@ -46,7 +46,7 @@ def rollback(  # noqa: PLR0913 - what an entry says
     log = Environment(registry, environment)
     seen = log.history()
     if not seen:
-        raise NeverPromoted(registry.name, environment)
+        raise NeverPromoted(registry.name, environment, environments(registry))
     if to == seen[-1].version:
         return seen[-1], False, to
     target = before(seen) if to is None else next((entry for entry in seen if entry.version == to), None)
@@ -54,9 +54,8 @@ def rollback(  # noqa: PLR0913 - what an entry says
         raise RolledBackAlready(registry.name, seen[-1], target.version if target else None)
     if target is None:
         what = "an earlier release" if to is None else to
-        raise NothingBefore(
-            f"{registry.name}'s environment '{environment}' never ran {what}", "`lockgate history` shows what ran."
-        )
+        advice = f"`lockgate history {environment}` lists what it ran."
+        raise NothingBefore(f"the environment '{environment}' of {registry.name} never ran {what}", advice)
     build = registry.release(target.version)
     registry.verify_files(build, progress)
     if dry_run or signer is None:

@@ -1,4 +1,4 @@
-"""``lockgate serve REF``: answer requests over HTTP with what a version or an environment names, verified, for ever."""
+"""What ``lockgate serve`` and ``lockgate score`` share: where the release comes from, and where it is kept."""
 
 import argparse
 import os
@@ -15,7 +15,10 @@ class ServiceMissing(NotAskedError):  # noqa: N818 - named for what the user rea
 
     def __init__(self, package: str) -> None:
         """Name the package."""
-        super().__init__(f"scoring needs the package {package}", "pip install 'lockgate[service]'")
+        super().__init__(
+            f"scoring needs the package {package}",
+            "`make service` installs it in this repository; elsewhere: pip install 'lockgate[service]'.",
+        )
 
 
 def source_of(arguments: argparse.Namespace, ref: Ref) -> Source:
@@ -36,5 +39,8 @@ def add_cache_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that says where verified releases are kept."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     parser.add_argument(
-        "--cache", default=f"{cache}/lockgate", metavar="FOLDER", help="keep verified releases here (%(default)s)"
+        "--cache",
+        default=f"{cache}/lockgate",
+        metavar="FOLDER",
+        help="keep verified releases here (default: $XDG_CACHE_HOME/lockgate, else ~/.cache/lockgate)",
     )

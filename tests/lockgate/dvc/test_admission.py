@@ -454,7 +454,7 @@ def test_remotes_that_are_not_apart_are_refused(merged: Project, lockgate: Lockg
 
     for command in (["admit"], ["quarantine"]):
         code, _, err = lockgate(*command)
-        assert code == 1
+        assert code == 3
         assert "are not apart" in err
 
 
@@ -463,7 +463,7 @@ def test_without_a_default_remote_there_is_nothing_to_trust(merged: Project, loc
 
     code, _, err = lockgate("admit")
 
-    assert code == 1
+    assert code == 3
     assert "there is no default remote" in err
     assert lockgate("admit", "--trusted", "local")[0] == 0
 
@@ -499,7 +499,7 @@ def test_only_what_is_new_is_pushed_and_only_to_the_quarantine(ran: Project, loc
 def test_without_a_quarantine_remote_pushing_there_is_an_error(ran: Project, lockgate: Lockgate) -> None:
     code, _, err = lockgate("quarantine")
 
-    assert code == 1
+    assert code == 3
     assert "there is no remote 'quarantine'" in err
 
 
@@ -555,7 +555,7 @@ def test_on_s3_each_role_can_do_its_part_and_no_more(on_s3: Project, server: Sea
     on_s3.forget()
 
     refused = as_user(server, on_s3, "pull-request", "-m", "lockgate", "admit")
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert "the remote 'trusted' (s3://lab/trusted/" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert seaweed.secret("pull-request") not in refused.stderr
@@ -624,6 +624,6 @@ def test_a_store_that_does_not_answer_is_named(on_s3: Project, server: Seaweed) 
 
     done = as_user(server, on_s3, "main", "-m", "lockgate", "admit")
 
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "the remote 'trusted' (s3://lab/trusted/" in done.stderr
     assert "Traceback" not in done.stderr

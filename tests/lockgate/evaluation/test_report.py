@@ -242,7 +242,7 @@ def test_a_base_without_pipeline_or_policy_is_told_in_words(project: Project, lo
 def test_an_unknown_revision_is_named(project: Project, lockgate: Run) -> None:
     code, _, said = lockgate("report", "--base", "$(id)")
 
-    assert code == 1
+    assert code == 3
     assert "unknown revision '$(id)'" in said
 
 
@@ -321,7 +321,7 @@ def test_without_any_policy_the_cure_is_named(project: Project, lockgate: Run) -
 
     code, _, said = lockgate("report")
 
-    assert code == 1
+    assert code == 3
     assert "there is no lockgate.yaml" in said
 
 
@@ -471,7 +471,7 @@ def test_output_is_written_whole_beside_and_renamed(project: Project, lockgate: 
 def test_output_that_cannot_be_written_is_one_clear_message(project: Project, lockgate: Run) -> None:
     code, _, said = lockgate("report", "--output", "nowhere/out.json")
 
-    assert code == 1
+    assert code == 3
     assert said.startswith("lockgate: cannot write nowhere/out.json: No such file or directory")
 
 
@@ -514,7 +514,7 @@ def test_a_seed_that_cannot_be_varied_is_named(project: Project, lockgate: Run, 
 
     code, _, error = lockgate("report", "--seeds", "2")
 
-    assert code == 1
+    assert code == 3
     assert said in error
 
 
@@ -524,7 +524,7 @@ def test_a_rerun_that_fails_names_stage_and_seed(project: Project, lockgate: Run
 
     code, _, error = lockgate("report", "--seeds", "2")
 
-    assert code == 1
+    assert code == 3
     assert "stage 'evaluate' failed with train.seed = 2" in error
 
 

@@ -499,7 +499,7 @@ def test_a_stopped_run_names_the_stage_leaves_no_process_and_can_be_continued(
     process.send_signal(which)
     out, err = process.communicate(timeout=60)
 
-    assert process.returncode == 1
+    assert process.returncode == 3
     assert out == ""
     assert "lockgate: interrupted in stage 'train'; the end of its log:" in err
     assert "  | thinking hard\n" in err
@@ -587,7 +587,7 @@ def test_two_runs_at_once_are_refused(ran: Project, lockgate: Lockgate) -> None:
     (ran.root / "go").touch()
     process.communicate(timeout=60)
 
-    assert code == 1
+    assert code == 3
     assert "another `lockgate run` is at work" in err
     assert process.returncode == 0
 
@@ -603,6 +603,6 @@ def test_a_dvc_at_work_elsewhere_is_said(ran: Project, lockgate: Lockgate, monke
     finally:
         held.close()
 
-    assert code == 1
+    assert code == 3
     assert "Unable to acquire lock" in err
     assert "Wait for the other DVC process" in err

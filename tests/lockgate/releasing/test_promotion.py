@@ -1,4 +1,5 @@
 import json
+import re
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -249,26 +250,45 @@ def test_the_commands_promote_show_and_roll_back(at_home: Registry, capsys: pyte
 
     assert run("promote", "v1.0.0", "staging", "--actor", "ana").startswith("staging runs v1.0.0: entry 1 by ana")
     assert run("promote", "v1.0.0", "staging").startswith("nothing to do: staging has v1.0.0 since entry 1")
-    assert "would run v1.0.0" in run("promote", f"{NAME}@v1.0.0", "production", "--dry-run")
+    assert "v1.0.0 would be promoted to production" in run("promote", f"{NAME}@v1.0.0", "production", "--dry-run")
     assert versions_of(at_home, "production") == []
     told = json.loads(run("promote", "v1.0.0", "production", "--reason", "go", "--json"))
     assert (told["appended"], told["entry"]["version"], told["entry"]["reason"]) == (True, "v1.0.0", "go")
     run("promote", "v1.1.0", "staging")
     assert "staging would go back to v1.0.0" in run("rollback", "staging", "--dry-run")
     assert run("rollback", "staging", "--actor", "bob").startswith("staging runs v1.0.0: entry 3 by bob")
-    assert [line.split()[:4] for line in run("history").splitlines()] == [
-        ["production", "1", "→", "v1.0.0"],
-        ["staging", "3", "←", "v1.0.0"],
-        ["staging", "2", "→", "v1.1.0"],
-        ["staging", "1", "→", "v1.0.0"],
+    head, *lines, legend = run("history").splitlines()
+    assert head.split() == ["environment", "entry", "action", "version", "time", "by", "tag", "reason"]
+    assert legend == "* runs now"
+    assert [line.split()[: 5 if line.startswith("*") else 4] for line in lines] == [
+        ["*", "production", "1", "promote", "v1.0.0"],
+        ["*", "staging", "3", "rollback", "v1.0.0"],
+        ["staging", "2", "promote", "v1.1.0"],
+        ["staging", "1", "promote", "v1.0.0"],
     ]
-    assert len(run("history", "staging", "--limit", "1").splitlines()) == 1
-    assert [entry["number"] for entry in json.loads(run("history", "staging", "--json"))] == [1, 2, 3]
+    assert len(run("history", "staging", "--limit", "1").splitlines()) == 3
+    told = json.loads(run("history", "staging", "--json"))
+    assert (told["schema"], told["model"]) == ("lockgate.history/1", NAME)
+    assert [(entry["number"], entry["current"]) for entry in told["entries"]] == [(1, False), (2, False), (3, True)]
     shown = run("show", "production")
-    assert f"{NAME}@v1.0.0" in shown
-    assert "model.skops" in shown
-    assert '"roc_auc": "0.6948"' in shown
-    assert json.loads(run("show", "v1.1.0", "--json"))["manifest"]["facts"] == FACTS
+    for line in [
+        f"{NAME}@v1.0.0",
+        "model.skops",
+        "roc_auc  0.6948",
+        "holds  roc_auc at least 0.68  0.6948    release",
+    ]:
+        assert line in shown
+    assert re.search(r"^  runs in +production, staging$", shown, re.MULTILINE)
+    assert "{" not in shown
+    told = json.loads(run("show", "v1.1.0", "--json"))
+    assert (told["schema"], told["manifest"]["facts"]) == ("lockgate.show/1", FACTS)
+    assert "runs in        no environment" in run("show", "v1.1.0")
+    assert [line.split()[::4] for line in run("releases").splitlines()[1:]] == [
+        [f"{NAME}@v1.1.0", "-"],
+        [f"{NAME}@v1.0.0", "production,"],
+    ]
+    told = json.loads(run("releases", "--json", "--limit", "1"))
+    assert (told["schema"], [one["version"] for one in told["releases"]]) == ("lockgate.releases/1", ["v1.1.0"])
     assert "nothing to do" in run("store", "gc", "--dry-run")
 
 
@@ -277,20 +297,21 @@ def test_the_commands_promote_show_and_roll_back(at_home: Registry, capsys: pyte
     [
         (["promote", "v1.0.0", "production"], 1, "it was never in staging"),
         (["promote", "v1.0.0", "prod"], 2, "has no environment 'prod'"),
-        (["promote", "staging", "production"], 2, "is no version"),
+        (["promote", "staging", "production"], 2, "is not a version"),
         (["promote", "v1.0.0", "staging", "--policy", "none.yaml"], 2, "there is no policy at none.yaml"),
-        (["promote", "other@v1.0.0", "staging"], 1, "there is no release other@v1.0.0"),
-        (["promote", "v8.0.0", "staging"], 1, "there is no release flight-delay@v8.0.0"),
-        (["promote", "v1.0.0", "staging", "--private-key", "none"], 1, "none is no usable private key"),
-        (["rollback", "v1.0.0"], 2, "is no environment"),
-        (["rollback", "staging"], 1, "nothing was ever promoted"),
-        (["history", "staging"], 1, "nothing was ever promoted"),
-        (["history", "staging", "--limit", "0"], 2, "N from 1"),
-        (["show", "v1"], 1, "nothing was ever promoted"),
+        (["promote", "other@v1.0.0", "staging"], 3, "there is no release other@v1.0.0"),
+        (["promote", "v8.0.0", "staging"], 3, "there is no release flight-delay@v8.0.0"),
+        (["promote", "v1.0.0", "staging", "--private-key", "none"], 3, "none is no usable private key"),
+        (["rollback", "v1.0.0"], 2, "is a version"),
+        (["rollback", "staging"], 3, "was ever promoted"),
+        (["history", "staging"], 3, "was ever promoted"),
+        (["history", "staging", "--limit", "0"], 2, "below 1"),
+        (["releases", "--limit", "-1"], 2, "below zero"),
+        (["show", "v1"], 3, "was ever promoted"),
         (["show", "v1.0.0@x"], 2, "names neither"),
         (["show", "v1.0.0", "--store", "ftp://x"], 2, "is no store"),
         (["show", "a@v1.0.0", "--model", "b"], 2, "--model names b"),
-        (["store", "gc", "--older-than", "0"], 2, "from 1"),
+        (["store", "gc", "--older-than", "0"], 2, "below 1 day"),
     ],
 )
 def test_what_cannot_be_done_says_so_and_changes_nothing(
@@ -319,4 +340,4 @@ def test_text_from_the_store_cannot_steer_the_terminal(
     assert main(["history"]) == 0
     printed = capsys.readouterr().out
     assert "\x1b" not in printed
-    assert len(printed.splitlines()) == 1
+    assert len(printed.splitlines()) == 3

@@ -318,7 +318,7 @@ REFUSED: dict[str, tuple[Callable[[Project], object], str, int, str]] = {
     "sample out of bounds": (strange_sample, "delay@v1.1.0", 1, "a row is no request"),
     "lightweight": (lambda p: p.git("tag", "delay@v1.1.0"), "delay@v1.1.0", 1, "is lightweight"),
     "malformed": (lambda _: None, "delay@1.1.0", 1, "NAME@vX.Y.Z"),
-    "no such tag": (lambda _: None, "delay@v7.0.0", 1, "git has no tag 'delay@v7.0.0'"),
+    "no such tag": (lambda _: None, "delay@v7.0.0", 3, "git has no tag 'delay@v7.0.0'"),
     "unknown model": (lambda p: tag(p, "dealy@v1.1.0"), "dealy@v1.1.0", 1, "knows 'delay'; did you mean 'delay'?"),
     "promotion": (lambda p: tag(p, "delay#staging#1"), "delay#staging#1", 2, "lockgate promote --tag"),
 }
@@ -499,12 +499,12 @@ def moved(project: Project) -> None:
 UNBACKED: list[tuple[Callable[[Project], object], list[str], int, str]] = [
     (later, ["--tag", "delay#staging#1"], 1, "where no release of delay is tagged"),
     (twice, ["--tag", "delay#staging#1"], 1, "2 releases (v1.0.0, v1.1.0) of delay"),
-    (moved, ["--tag", "delay#staging#1"], 1, "v1.0.0 was made of"),
+    (moved, ["--tag", "delay#staging#1"], 1, "v1.0.0 is of"),
     (twice, ["--tag", "delay@v1.0.0"], 2, "asks for a release"),
-    (twice, ["--tag", "delay#staging#7"], 1, "git has no tag"),
+    (twice, ["--tag", "delay#staging#7"], 3, "git has no tag"),
     (twice, ["--tag", "delay#$(id)#1"], 1, "is not in GTO's grammar"),
-    (twice, [], 2, "what is to be promoted is not said"),
-    (twice, ["v1.0.0"], 2, "where v1.0.0 is to run is not said"),
+    (twice, [], 2, "no release was named"),
+    (twice, ["v1.0.0"], 2, "no environment was named"),
     (twice, ["v1.0.0", "production", "--tag", "delay#staging#1"], 2, "does not ask for production"),
     (lambda p: tag(p, "delay#nowhere#1"), ["--tag", "delay#nowhere#1"], 2, "has no environment 'nowhere'"),
 ]

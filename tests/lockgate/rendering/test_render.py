@@ -72,14 +72,14 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, content: bytes, said:
 
 
 def test_a_missing_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["render", str(tmp_path / "nowhere.json")]) == 1
+    assert main(["render", str(tmp_path / "nowhere.json")]) == 3
     error = capsys.readouterr().err
     assert "nowhere.json: No such file" in error
     assert "lockgate report" in error
 
 
 def test_an_output_that_cannot_be_written_is_named(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["render", str(recorded), "--output", str(recorded.parent / "no" / "such" / "folder.md")]) == 1
+    assert main(["render", str(recorded), "--output", str(recorded.parent / "no" / "such" / "folder.md")]) == 3
     assert "folder.md" in capsys.readouterr().err
 
 
