@@ -119,6 +119,11 @@ def build_parser(*wanted: str, hidden: bool = True) -> argparse.ArgumentParser:
     return parser
 
 
+def whole_parser() -> argparse.ArgumentParser:
+    """Return the parser with every command listed and configured: what shells complete from."""
+    return build_parser(*COMMANDS, hidden=False)
+
+
 def overview() -> str:
     """Return the commands, grouped by who uses them."""
     width = max(map(len, COMMANDS)) + 2
@@ -213,7 +218,7 @@ def _add_command(commands: Any, name: str, command: tuple[str, str], *, configur
     module, summary = command
     parser = commands.add_parser(name, **_help(summary, hidden=hidden), **_texts(summary))
     _add_verbose(parser, default=argparse.SUPPRESS)
-    parser.set_defaults(module=module, parser=parser)
+    parser.set_defaults(module=module, parser=parser, whole_parser=whole_parser)
     if configure:
         importlib.import_module(module).configure(parser)
 

@@ -24,7 +24,5 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the script."""
     import shtab
 
-    from lockgate.cli import COMMANDS, build_parser
-
-    sys.stdout.write(shtab.complete(build_parser(*COMMANDS, hidden=False), arguments.shell) + "\n")
+    sys.stdout.write(shtab.complete(arguments.whole_parser(), arguments.shell) + "\n")
     return 0

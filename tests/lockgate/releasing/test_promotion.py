@@ -282,13 +282,14 @@ def test_the_commands_promote_show_and_roll_back(at_home: Registry, capsys: pyte
     assert "{" not in shown
     told = json.loads(run("show", "v1.1.0", "--json"))
     assert (told["schema"], told["manifest"]["facts"]) == ("lockgate.show/1", FACTS)
-    assert "runs in        no environment" in run("show", "v1.1.0")
+    assert "runs in       no environment" in run("show", "v1.1.0")
     assert [line.split()[::4] for line in run("releases").splitlines()[1:]] == [
+        [f"{NAME}@v1.2.0", "-"],
         [f"{NAME}@v1.1.0", "-"],
         [f"{NAME}@v1.0.0", "production,"],
     ]
     told = json.loads(run("releases", "--json", "--limit", "1"))
-    assert (told["schema"], [one["version"] for one in told["releases"]]) == ("lockgate.releases/1", ["v1.1.0"])
+    assert (told["schema"], [one["version"] for one in told["releases"]]) == ("lockgate.releases/1", ["v1.2.0"])
     assert "nothing to do" in run("store", "gc", "--dry-run")
 
 
