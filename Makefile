@@ -58,6 +58,7 @@ lock:  ## make the locks anew from requirements/*.in (LOCK=--upgrade to move the
 	$$compile uv.in -o uv.lock && \
 	$$compile pipeline.in -o pipeline.lock && \
 	$$compile -c pipeline.lock lockgate.in -o lockgate.lock && \
+	$$compile -c pipeline.lock -c lockgate.lock publish.in -o publish.lock && \
 	$$compile -c pipeline.lock -c lockgate.lock service.in -o service.lock && \
 	$$compile -c uv.lock -c pipeline.lock -c lockgate.lock -c service.lock dev.in -o dev.lock
 
@@ -66,7 +67,7 @@ clean:  ## remove the environment and every cache (not what DVC tracks, nor the 
 	rm -rf $(VENV) $(WEB)/node_modules .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 # What each set holds is compared every time, which takes no time: a lock that changed or a package too many is put right.
-$(VENV)/run $(VENV)/service $(VENV)/dev: FORCE
+$(VENV)/publish $(VENV)/run $(VENV)/service $(VENV)/dev: FORCE
 	@$(INSTALL) $(@F)
 
 .PHONY: FORCE

@@ -20,10 +20,11 @@ fail() {
 
 locks_of() {
   case $1 in
+    publish) echo requirements/publish.lock ;; # a part of run: what comments on a pull request computes nothing
     run) echo requirements/pipeline.lock requirements/lockgate.lock ;;
     service) echo requirements/pipeline.lock requirements/lockgate.lock requirements/service.lock ;;
     dev) echo requirements/dev.lock ;; # all of the others, and what tests need
-    *) fail "there is no set of packages called '$1': run, service or dev" ;;
+    *) fail "there is no set of packages called '$1': publish, run, service or dev" ;;
   esac
 }
 
@@ -154,6 +155,7 @@ make_level() {
   $UV pip install --quiet $here --dry-run $(printf -- '-r %s ' $(locks_of "$1")) ||
     fail "the locked packages do not fit together (see above): make the locks anew with \`make lock\`"
   # Lockgate itself, with the build backend that the lock brings.
+  [ "$1" != publish ] || here="$here --no-deps"
   # shellcheck disable=SC2086
   $UV pip install --quiet $here --no-build-isolation --editable . ||
     fail "lockgate itself could not be installed (see above). If a package is missing, the locks are older than" \
@@ -161,7 +163,7 @@ make_level() {
   state "$1" >"$VENV/$1"
 }
 
-[ $# = 1 ] || fail "usage: requirements/install.sh run|service|dev|uv"
+[ $# = 1 ] || fail "usage: requirements/install.sh publish|run|service|dev|uv"
 if [ "$(uname -s) $(uname -m)" != "Linux x86_64" ]; then
   fail "the locks are for Linux on x86-64, and this is $(uname -s) on $(uname -m): use such a machine, or a container" \
     "or virtual machine of it."
@@ -174,7 +176,7 @@ if [ "$1" = uv ]; then
 fi
 level=$1
 locks_of "$level" >/dev/null
-for more in run service dev; do # what the environment holds beyond what is asked for now stays
+for more in publish run service dev; do # what the environment holds beyond what is asked for now stays
   if [ "$level" = "$more" ]; then above=yes; elif [ "${above:-}" ] && [ -e "$VENV/$more" ]; then level=$more; fi
 done
 if [ -x $VENV/bin/python ] && [ "$(cat "$VENV/$level" 2>/dev/null)" = "$(state "$level")" ]; then exit; fi

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import libfaketime  # type: ignore[import-untyped]
@@ -43,6 +43,7 @@ NEWER = (
     wheel("serve-it", "2.0"),
     wheel("try-it", "2.0"),
 )
+PUBLISH = {"late": "1.0", "lockgate": "0.1.0"}
 RUN = {"forms": "1.0", "late": "1.0", "mail-check": "1.0", "lockgate": "0.1.0"}
 SERVICE = {**RUN, "serve-it": "1.0"}
 DEV = {**SERVICE, "try-it": "1.0"}
@@ -78,24 +79,24 @@ class Project:
 
     root: Path
     index: Index
-    environment: dict[str, str] = field(default_factory=dict)
 
     def write(self, **locks: str) -> None:
         for name, text in locks.items():
             (self.root / f"requirements/{name}.lock").write_text(text)
 
-    def make(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        settings = {
+    def settings(self, **more: str) -> dict[str, str]:
+        return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root.parent / "home"),
             "UV_DEFAULT_INDEX": self.index.url,
             "PIP_CONFIG_FILE": os.devnull,
-            **self.environment,
             **more,
         }
+
+    def make(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["make", "--no-print-directory", *words], cwd=self.root, env=settings, capture_output=True, text=True,
-            check=False, timeout=120,
+            ["make", "--no-print-directory", *words], cwd=self.root, env=self.settings(**more), capture_output=True,
+            text=True, check=False, timeout=120,
         )  # fmt: skip
 
     def set_up(self, level: str = "run", **more: str) -> dict[str, str]:
@@ -139,8 +140,8 @@ def lay_out(folder: Path, index: Index) -> Project:
     (root / "backend.py").write_text(BACKEND)
     project = Project(root, index)
     project.write(
-        uv=lock(UV), pipeline=lock(LATE, MAIL), lockgate=lock(FORMS, LATE, MAIL), service=lock(SERVE),
-        dev=lock(FORMS, LATE, MAIL, SERVE, TRY),
+        uv=lock(UV), publish=lock(LATE), pipeline=lock(LATE, MAIL), lockgate=lock(FORMS, LATE, MAIL),
+        service=lock(SERVE), dev=lock(FORMS, LATE, MAIL, SERVE, TRY),
     )  # fmt: skip
     return project
 
@@ -304,7 +305,9 @@ def test_a_changed_lock_is_followed(project: Project) -> None:
 
 
 def test_a_smaller_set_does_not_take_away_what_a_larger_one_brought(project: Project) -> None:
+    assert project.set_up("publish") == PUBLISH
     assert project.set_up("run") == RUN
+    assert project.set_up("publish") == RUN
     assert project.set_up("service") == SERVICE
     assert project.set_up("run") == SERVICE
     assert project.set_up("dev") == DEV
@@ -486,6 +489,15 @@ def test_another_system_gets_one_clear_sentence(bare: Project, tmp_path: Path, s
     assert bare.index.asked == []
 
 
+def test_what_publishing_installs_is_a_part_of_what_everything_else_runs_with() -> None:
+    part, whole = [
+        dict(re.findall(r"^([\w.-]+)(==[^#]*)", (ROOT / f"requirements/{name}.lock").read_text(), re.MULTILINE))
+        for name in ("publish", "lockgate")
+    ]
+    assert part.items() <= whole.items()
+    assert len(part) < len(whole)
+
+
 POISON = """
 import json, sys
 from pathlib import Path
@@ -542,11 +554,13 @@ def test_what_a_job_installs_does_not_come_from_a_cache_that_another_job_left(pr
     assert project.version_of("late") == "poison"  # uv believes its cache, so a cache must not cross a border of trust
 
     (step,) = [one for one in yaml.safe_load(ACTION.read_text())["runs"]["steps"] if "run" in one]
-    settings = {name: value.replace("${{ runner.temp }}", str(tmp_path)) for name, value in step["env"].items()}
-    subprocess.run(["git", "init", "-q"], cwd=project.root, check=True)
-    (project.root / ".gitignore").write_text(".venv/\n.cache/\n")
-    subprocess.run(["git", "clean", "-ffdxq", "-e", "/*"], cwd=project.root, check=True)
+    given = {"${{ runner.temp }}": str(tmp_path), "${{ inputs.packages }}": "run"}
+    settings = {
+        name: given[value[: value.index("}}") + 2]] + value.partition("}}")[2] for name, value in step["env"].items()
+    }
     project.make("clean")
-    done = project.make(*step["run"].removeprefix("make ").split(), **settings)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", step["run"]], cwd=project.root, env=project.settings(**settings), check=False
+    )
+    assert done.returncode == 0
     assert project.version_of("late") == "1.0"

@@ -67,7 +67,6 @@ WITHOUT_CACHE = (
     "actions/download-artifact",
     "actions/upload-artifact",
     "aws-actions/configure-aws-credentials",
-    "iterative/setup-cml",
 )
 CACHE_INPUTS = {"actions/setup-python": "cache"}
 

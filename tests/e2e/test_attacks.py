@@ -415,7 +415,7 @@ def test_the_trusted_half_runs_nothing_that_a_pull_request_brings(
             ".github/actions/setup/action.yml": action,
             ".github/workflows/publish.yml": world.read(".github/workflows/publish.yml") + step,
             ".gitattributes": "* filter=x diff=x merge=x\n",
-            "Makefile": f".venv/run:\n\t@touch {mark}\n",
+            "Makefile": f".venv/run .venv/publish:\n\t@touch {mark}\n",
         },
     )
 
