@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from tests.package_index import Distribution, Index, installed_wheel, lock, serv
 
 ROOT = Path(__file__).parent.parent
 ACTION = ROOT / ".github/actions/setup/action.yml"
+SERVING = ROOT / "docs/serving.md"
 FAKETIME = next(Path(libfaketime.__file__).parent.rglob("libfaketime*.so*"))
 
 UV = installed_wheel("uv")
@@ -487,6 +489,32 @@ def test_another_system_gets_one_clear_sentence(bare: Project, tmp_path: Path, s
     (sentence,) = [line for line in said.splitlines() if line.startswith("error: ")]
     assert f"for Linux on x86-64, and this is {system} on {machine}" in sentence
     assert bare.index.asked == []
+
+
+def test_what_the_page_for_scoring_teams_says_installs_the_packages_that_a_build_locks(
+    project: Project, tmp_path: Path
+) -> None:
+    told = dict(re.findall(r"^\$ uv (venv|pip install) (.+?)(?:  +#.*| &&.*)?$", SERVING.read_text(), re.MULTILINE))
+    product = wheel("lockgate", "0.1.0", extras={"service": ["serve-it==1.0", "forms>=1"]})
+    project.index.files.append(product)
+    folder = tmp_path / "scoring"
+    folder.mkdir()
+    (folder / "pipeline.lock").write_text(lock(LATE, MAIL))
+
+    def uv(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [project.root / ".cache/uv/bin/uv", *words], cwd=folder, env=project.settings(), capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+    assert uv("venv", *shlex.split(told["venv"])).returncode == 0
+    assert uv("pip", "install", *shlex.split(told["pip install"])).returncode == 0
+    found = uv("pip", "freeze").stdout.split()
+    assert {"late==1.0", "mail-check==1.0", "lockgate==0.1.0", "serve-it==1.0"} <= set(found)
+
+    (folder / "pipeline.lock").write_text(lock(LATE, MAIL).replace(LATE.sha256, "0" * 64))
+    assert uv("venv", "--clear", *shlex.split(told["venv"])).returncode == 0
+    assert "Hash mismatch for `late==1.0`" in uv("pip", "install", *shlex.split(told["pip install"])).stderr
 
 
 def test_what_publishing_installs_is_a_part_of_what_everything_else_runs_with() -> None:
