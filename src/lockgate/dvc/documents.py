@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from lockgate.dvc import shapes
 from lockgate.errors import LockgateError
 from lockgate.git import Snapshot
+from lockgate.strict_yaml import YamlError, load, position
 
 
 class PipelineError(LockgateError):
@@ -23,6 +25,7 @@ class BrokenFile(PipelineError):  # noqa: N818 - named for what the user reads
 
     def __init__(self, path: str, problem: str, line: int | None = None, column: int | None = None) -> None:
         """Name the file, the place in it where known (counted from 1), and what is wrong."""
+        self.line = line
         place = "" if line is None else f", line {line}" + ("" if column is None else f", column {column}")
         super().__init__(f"{path}{place}: {problem}", f"Correct {path} and try again.")
 
@@ -66,35 +69,39 @@ def is_address(path: str) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path) is not None
 
 
-def read_yaml(text: bytes, path: str) -> dict[str, Any]:
-    """Parse YAML that is a mapping. Raises :class:`BrokenFile`."""
+def read_yaml(text: bytes, path: str, kind: shapes.Kind) -> dict[str, Any]:
+    """Parse a file of DVC and check its shape by DVC's schema. Raises :class:`BrokenFile`."""
     value = load_yaml(text, path)
+    check_shape(value, text, path, kind)
+    found: dict[str, Any] = value
+    return found
+
+
+def check_shape(value: Any, text: bytes, path: str, kind: shapes.Kind) -> None:
+    """Raise :class:`BrokenFile` with the place where parsed ``text`` is not what DVC's schema of ``kind`` wants."""
     if not isinstance(value, dict):
         raise BrokenFile(path, f"a mapping was expected, this is a {type(value).__name__}")
-    return value
+    found = shapes.problem(kind, value)
+    if found is not None:
+        raise _misshapen(path, text, *found)
+
+
+def _misshapen(path: str, text: bytes, words: str, place: shapes.Place) -> BrokenFile:
+    """Return the error that names a key of a file, and its line and column."""
+    where = position(text, place, path)
+    return BrokenFile(path, f"{shapes.dotted(place)}: {words}" if place else words, *(where or (None, None)))
 
 
 @lru_cache(maxsize=64)
 def load_yaml(text: bytes, path: str) -> Any:
     """Parse YAML; nothing at all is an empty mapping. Raises :class:`BrokenFile`. Do not change what it returns."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     if marker := re.search(rb"^(<{7}|>{7})( |$)", text, re.MULTILINE):
         line = text.count(b"\n", 0, marker.start()) + 1
         raise BrokenFile(path, "a conflict marker of git: the merge is not finished", line)
     try:
-        return YAML(typ="safe").load(text.decode()) or {}
-    except UnicodeDecodeError as error:
-        raise BrokenFile(path, "this is not UTF-8 text", text.count(b"\n", 0, error.start) + 1) from error
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = str(error.problem or error.context).splitlines()[0]
-        raise BrokenFile(path, problem, mark and mark.line + 1, mark and mark.column + 1) from error
-    except (YAMLError, ValueError) as error:
-        raise BrokenFile(path, str(error).splitlines()[0]) from error
-    except RecursionError as error:
-        raise BrokenFile(path, "nested too deeply") from error
+        return load(text, path) or {}
+    except YamlError as error:
+        raise BrokenFile(path, error.problem, error.line, error.column) from error
 
 
 @lru_cache(maxsize=64)
@@ -107,6 +114,8 @@ def _parse_params(text: bytes, path: str) -> Mapping[str, Any]:
             values = PARSERS[suffix](text.decode(), path)
         except (ParseError, ValueError) as error:
             raise BrokenFile(path, str(error.__cause__ or error)) from error
+        except RecursionError as error:
+            raise BrokenFile(path, "nested too deeply") from error
     else:
         values = load_yaml(text, path)
     if not isinstance(values, Mapping):
@@ -146,21 +155,20 @@ class _Files:
     def open(self, path: str, *_: object, **__: object) -> Any:
         from io import StringIO
 
+        read_params(self.snapshot, path)  # its own error names the place, and bounds what aliases stand for
         return StringIO((self.snapshot.read(path) or b"").decode())
 
 
-def resolve(snapshot: Snapshot, path: str, content: dict[str, Any]) -> Resolved:
-    """Resolve the templates of one ``dvc.yaml`` with DVC's own resolver."""
+def resolve(snapshot: Snapshot, path: str, text: bytes) -> Resolved:
+    """Return one ``dvc.yaml`` with its templates filled in by DVC's own resolver. Raises :class:`BrokenFile`."""
     from types import SimpleNamespace
 
     from dvc.exceptions import DvcException
     from dvc.parsing import DataResolver
 
-    _check_shape(path, content)
+    content = read_yaml(text, path, "dvc.yaml")
     folder = posixpath.dirname(path)
-    for item in ("params.yaml", *content.get("vars", [])):
-        if isinstance(item, str):
-            read_params(snapshot, join(folder, item.partition(":")[0]))  # its own error names the place, DVC's does not
+    _check_vars(snapshot, path, folder, text, content.get("vars", []))
     try:
         resolver = DataResolver(SimpleNamespace(fs=_Files(snapshot), config={}), folder, content)
         resolved = {name: resolver.resolve_one(name)[name] for name in resolver.get_keys()}
@@ -169,25 +177,43 @@ def resolve(snapshot: Snapshot, path: str, content: dict[str, Any]) -> Resolved:
         artifacts = {name: value or {} for name, value in resolver.resolve_artifacts().items()}
     except DvcException as error:
         raise BrokenFile(path, " ".join(str(error).split())) from error
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # DVC's resolver raises these for values that it does not expect in a place, such as a number to iterate over
+        raise BrokenFile(path, f"its templates cannot be filled in: {' '.join(str(error).split())}") from error
+    _check_resolved(path, text, resolved, metrics, plots, artifacts)
     return Resolved(resolved, metrics, plots, artifacts)
 
 
-def _check_shape(path: str, content: dict[str, Any]) -> None:
-    """Refuse what is no ``dvc.yaml`` at all; the finer points are left to DVC's resolver and to DVC itself."""
-    stages = content.get("stages") or {}
-    if not isinstance(stages, dict):
-        raise BrokenFile(path, "'stages' is not a mapping of names to stages")
-    content["stages"] = stages
-    if not isinstance(content.setdefault("vars", []), list):
-        raise BrokenFile(path, "'vars' is not a list")
+def _check_vars(snapshot: Snapshot, path: str, folder: str, text: bytes, items: list[Any]) -> None:
+    """Refuse parameters that DVC cannot fill in, with the place that DVC does not name."""
+    for index, item in enumerate(("params.yaml", *items), -1):
+        if isinstance(item, str):
+            file = join(folder, item.partition(":")[0])
+            if (values := read_params(snapshot, file)) and (found := shapes.unsupported(values)) is not None:
+                raise _misshapen(file, snapshot.read(file) or b"", *found)
+        elif (found := shapes.unsupported(item, ("vars", index))) is not None:
+            raise _misshapen(path, text, *found)
+
+
+def _check_resolved(
+    path: str,
+    text: bytes,
+    stages: Mapping[str, Any],
+    metrics: list[Any],
+    plots: list[Any],
+    artifacts: Mapping[str, Any],
+) -> None:
+    """Refuse what templates made of a ``dvc.yaml`` where it is no longer what DVC can run."""
     for name, stage in stages.items():
-        if not isinstance(stage, dict):
-            raise BrokenFile(path, f"stage '{name}' is not a mapping")
-        body = stage.get("do", stage) if "foreach" in stage else stage
-        if not isinstance(body, dict) or not isinstance(body.get("cmd"), str | list) or not body["cmd"]:
-            raise BrokenFile(path, f"stage '{name}' has no 'cmd'")
-        for key in ("deps", "params", "outs", "metrics", "plots"):
-            if not isinstance(body.get(key, []), list) or not all(isinstance(v, str | dict) for v in body.get(key, [])):
-                raise BrokenFile(path, f"stage '{name}': '{key}' is not a list of paths or names")
-        if "frozen" in body and not isinstance(body["frozen"], bool):
-            raise BrokenFile(path, f"stage '{name}': 'frozen' is neither true nor false")
+        if (found := shapes.stage_problem(stage)) is not None:
+            words, place = found
+            group = name.partition("@")[0]
+            inner = place if group == name else ("do", *place)
+            where = position(text, ("stages", group, *inner), path)
+            raise BrokenFile(path, f"stage '{name}': {shapes.dotted(place)}: {words}", *(where or (None, None)))
+    named = [("metrics", metrics), ("plots", plots), ("artifacts", [one.get("path") for one in artifacts.values()])]
+    for key, values in named:
+        for value in values:
+            if not isinstance(value, str):
+                where = position(text, (key,), path)
+                raise BrokenFile(path, f"{key}: expected a path, it is {value!r}", *(where or (None, None)))

@@ -13,6 +13,7 @@ from functools import cached_property
 from heapq import heapify, heappop, heappush
 from typing import Any, Literal
 
+from lockgate.dvc import shapes
 from lockgate.dvc.documents import (
     MISSING,
     BrokenFile,
@@ -27,6 +28,7 @@ from lockgate.dvc.documents import (
 )
 from lockgate.dvc.ignore import Ignores
 from lockgate.git import Snapshot
+from lockgate.strict_yaml import position
 
 __all__ = [
     "MISSING",
@@ -284,11 +286,11 @@ def read_pipeline(snapshot: Snapshot) -> Pipeline:
         if text is None or inside.intersection(with_parents(posixpath.dirname(path))):
             continue  # as DVC does, which does not look into what it has found to be an output
         if path.endswith(".dvc"):
-            tracked.append(_tracked(path, read_yaml(text, path)))
+            tracked.append(_tracked(path, read_yaml(text, path, ".dvc")))
             inside.update(out.path for out in tracked[-1].outs)
         elif posixpath.basename(path) == "dvc.yaml":
             folder = posixpath.dirname(path)
-            resolved = resolve(snapshot, path, read_yaml(text, path))
+            resolved = resolve(snapshot, path, text)
             prefix = name_prefix(folder)
             found = [_stage(path, f"{prefix}{name}", definition) for name, definition in resolved.stages.items()]
             inside.update(out.path for stage in found for out in stage.outs)
@@ -373,8 +375,8 @@ _OUTPUT_KINDS: tuple[tuple[str, Literal["output", "metric", "plot"]], ...] = (
 def _tracked(path: str, content: Mapping[str, Any]) -> Tracked:
     folder = join(posixpath.dirname(path), content.get("wdir") or ".")
     outs = content.get("outs") or []
-    if not isinstance(outs, list) or not all(isinstance(o, dict) and isinstance(o.get("path"), str) for o in outs):
-        raise BrokenFile(path, "'outs' is not a list of entries with a 'path'")
+    if not all("path" in out for out in outs):
+        raise BrokenFile(path, "an entry of 'outs' has no 'path'")
     elsewhere = any(isinstance(dep, dict) and "repo" in dep for dep in content.get("deps") or [])
     pushed = not elsewhere and all(out.get("push", True) for out in outs)
     return Tracked(path, tuple(_recorded(folder, out) for out in outs), pushed)
@@ -394,8 +396,7 @@ def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, L
     try:
         content = load_yaml(text, path)
     except BrokenFile as error:
-        line = re.search(r", line (\d+)", str(error))
-        before = b"\n".join(text.splitlines()[: int(line[1])]) if line else text
+        before = b"\n".join(text.splitlines()[: error.line]) if error.line else text
         problem = str(error).removeprefix(path).lstrip(",: ")
         raise BrokenLock(path, problem, _entry_before(before)) from error
     if not isinstance(content, dict) or content.get("schema") != "2.0":
@@ -403,9 +404,12 @@ def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, L
         raise BrokenLock(path, f"its schema is '{found}', only '2.0' (DVC 2 and 3) can be read", None)
     folder = posixpath.dirname(path)
     prefix = name_prefix(folder)
-    entries = content.get("stages") or {}
-    if not isinstance(entries, dict):
-        raise BrokenLock(path, "'stages' is not a mapping", None)
+    if (wrong := shapes.problem("dvc.lock", content)) is not None:
+        words, place = wrong
+        where = position(text, place, path)
+        problem = f"{f'line {where[0]}: ' if where else ''}{shapes.dotted(place)}: {words}"
+        raise BrokenLock(path, problem, f"{prefix}{place[1]}" if place[:1] == ("stages",) and place[1:] else None)
+    entries = content.get("stages", {})
     for local, entry in entries.items():
         stage = pipeline.by_name.get(f"{prefix}{local}")
         found = _entry(path, f"{prefix}{local}", entry, stage.wdir if stage else folder)
@@ -414,30 +418,22 @@ def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, L
         yield found.name, found
 
 
-def _entry(path: str, name: str, entry: Any, wdir: str) -> LockedStage:
-    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list) or not entry["cmd"]:
-        raise BrokenLock(path, "its entry is incomplete: no 'cmd'", name)
+def _entry(path: str, name: str, entry: Mapping[str, Any], wdir: str) -> LockedStage:
+    cmd = entry["cmd"]
+    if not cmd or not all(isinstance(line, str) for line in cmd):
+        raise BrokenLock(path, "its entry is incomplete: its 'cmd' is no command", name)
     files: dict[str, dict[str, Recorded]] = {"deps": {}, "outs": {}}
     for key, found in files.items():
-        items = entry.get(key, [])
-        if not isinstance(items, list):
-            raise BrokenLock(path, f"its entry is incomplete: '{key}' is not a list", name)
-        for item in items:
-            if not isinstance(item, dict) or not isinstance(item.get("path"), str):
-                raise BrokenLock(path, f"its entry is incomplete: a '{key}' entry has no 'path'", name)
+        for item in entry.get(key, []):
             record = _recorded(wdir, item)
             if not record.digest and not item.keys() & {"files", "cloud", "dataset"}:
                 raise BrokenLock(path, f"its entry is incomplete: '{item['path']}' has no hash", name)
             found[record.path] = record
-    params = entry.get("params", {})
-    if not isinstance(params, dict) or not all(isinstance(values, dict) for values in params.values()):
-        raise BrokenLock(path, "its entry is incomplete: 'params' is not a mapping of files to values", name)
-    cmd = entry["cmd"]
     return LockedStage(
         name,
         cmd if isinstance(cmd, str) else tuple(cmd),
         files["deps"],
-        {join(wdir, file): values for file, values in params.items()},
+        {join(wdir, file): values for file, values in entry.get("params", {}).items()},
         files["outs"],
     )
 

@@ -54,7 +54,7 @@ def param_changes(base: State, head: State) -> tuple[ParamChange, ...]:
     changes = []
     for file, key in before.keys() | after.keys():
         pair = before.get((file, key), MISSING), after.get((file, key), MISSING)
-        changes += [ParamChange(file, name, old, new) for name, old, new in value_changes(key, *pair)]
+        changes += [ParamChange(file, name, old, new) for name, old, new in _changes(key, *pair)]
     return tuple(sorted(set(changes), key=lambda change: (change.file, change.key)))
 
 
@@ -76,8 +76,12 @@ def file_changes(base: State, base_files: Files, head: State, head_files: Files)
 
 
 def _is_pending(planned: StagePlan, pending: set[str]) -> bool:
-    """Say whether a stage surely has something to do, or waits for one that has. What cannot be known here is no."""
-    return planned.verdict == "will" or any(
+    """Say whether a stage surely has something to do, or waits for one that has. What cannot be known here is no.
+
+    DVC runs a stage again whose parameter is NaN, for NaN equals nothing: its lock is not behind for that.
+    """
+    only_nan = all(_unchanged(reason) for reason in planned.reasons)
+    return (planned.verdict == "will" and not only_nan) or any(
         reason.kind in ("new", "lock") or (reason.kind == "upstream" and reason.subject in pending)
         for reason in planned.reasons
     )
@@ -90,7 +94,7 @@ def _entry_changes(before: LockedStage, after: LockedStage, pipeline: Pipeline) 
         found = True
         yield Reason("command", after.name, _text(before.cmd), _text(after.cmd))
     for file in sorted(before.params.keys() | after.params.keys()):
-        for key, old, new in value_changes("", before.params.get(file, {}), after.params.get(file, {})):
+        for key, old, new in _changes("", before.params.get(file, {}), after.params.get(file, {})):
             found = True
             yield Reason("parameter", key, old, new)
     for path, old_digest, new_digest in _differences(before.deps, after.deps):
@@ -99,6 +103,15 @@ def _entry_changes(before: LockedStage, after: LockedStage, pipeline: Pipeline) 
     if not found:
         for path, old_digest, new_digest in _differences(before.outs, after.outs):
             yield Reason("output", path, old_digest, new_digest)
+
+
+def _unchanged(reason: Reason) -> bool:
+    return reason.kind == "parameter" and reason.before is not None and reason.before == reason.after
+
+
+def _changes(key: str, before: object, after: object) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield the leaves that differ for a reader: NaN on both sides is no change, though DVC takes it for one."""
+    yield from ((name, old, new) for name, old, new in value_changes(key, before, after) if old != new)
 
 
 def _differences(
