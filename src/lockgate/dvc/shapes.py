@@ -94,8 +94,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
-# --- the usual entries. A type or text is itself; a tuple is one of several; [x] a list of x; {str: x} a mapping to x that is
-# not empty; a mapping with names may have any of them, and has to have those of _NEEDED
+# --- the usual entries. A type or text is itself; a tuple is one of several; [x] a list of x; {str: x} a mapping to x
+# that is not empty; a mapping with names may have any of them, and has to have those of _NEEDED
 _ANYTHING, _DIGEST = object(), object()
 _OUT = (str, {str: {"cache": bool, "persist": bool, "push": bool, "desc": str, "type": str, "remote": str}})
 _STAGE = {

@@ -18,6 +18,8 @@ from lockgate.result import Curve
 
 POINTS = 101  # of a curve in a result: enough to draw, few enough to read
 LARGEST = 20_000_000  # bytes of a metrics or plots file that are still read
+FORMATS = "JSON, YAML and TOML files are read"
+_TABLES = {".csv", ".tsv", ".parquet", ".feather", ".arrow", ".orc", ".xls", ".xlsx", ".jsonl", ".ndjson"}
 _PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".pdf"}
 
 
@@ -32,11 +34,14 @@ class Absent(Unreadable):
 def document(data: bytes, file: str) -> Any:
     """Return what a JSON, YAML or TOML file says (by its ending; JSON for any other).
 
-    Raises :class:`Unreadable` if it is corrupt, not UTF-8, says a key twice, or is nested too deeply or too large.
+    Raises :class:`Unreadable` if it is a table, corrupt, not UTF-8, has a duplicate key, or is nested too deeply or too
+    large.
     """
     if len(data) > LARGEST:
         raise Unreadable(f"{file} has {len(data):,} bytes: more than the {LARGEST:,} that are read")
     suffix = PurePosixPath(file).suffix.lower()
+    if suffix in _TABLES:
+        raise Unreadable(f"{file} is a table, not a file of named values: {FORMATS}")
     try:
         text = data.decode("utf-8-sig")
         if suffix in (".yaml", ".yml"):
@@ -49,7 +54,7 @@ def document(data: bytes, file: str) -> Any:
             return tomllib.loads(text)
         return json.loads(text, object_pairs_hook=_once)
     except UnicodeDecodeError as error:
-        raise Unreadable(f"{file} cannot be read: byte {error.start} is not UTF-8") from error
+        raise Unreadable(f"{file} cannot be read: byte {error.start} is not UTF-8; {FORMATS}") from error
     except RecursionError as error:
         raise Unreadable(f"{file} cannot be read: it is nested too deeply") from error
     except LockgateError as error:
@@ -125,7 +130,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     section = dict(pairs)
     if len(section) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"'{next(key for key in keys if keys.count(key) > 1)}' stands twice in one object")
+        raise ValueError(f"duplicate key '{next(key for key in keys if keys.count(key) > 1)}' in one object")
     return section
 
 

@@ -94,7 +94,7 @@ def test_a_head_whose_metrics_file_contradicts_its_predictions_is_a_doubt_where_
         (metrics(roc_auc={"model": "0.7"}), "is text, not a number"),
         (metrics(roc_auc={"model": True}), "is true or false, not a number"),
         (metrics(roc_auc={"model": {"deep": 1}}), "is a section, not a number"),
-        (b'{"roc_auc": {"model": 0.7}, "roc_auc": {"model": 0.9}}', "'roc_auc' stands twice in one object"),
+        (b'{"roc_auc": {"model": 0.7}, "roc_auc": {"model": 0.9}}', "duplicate key 'roc_auc'"),
         (b'{"roc_auc": {"model": 0.7', "cannot be read: Expecting"),
         (b"\xff\xfe", "cannot be read: byte 0 is not UTF-8"),
         (b"[" * 100_000, "cannot be read: it is nested too deeply"),
