@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lockgate import git
+from lockgate.dependencies.commit import CHOICES
 from lockgate.dvc.rebuild import LEVELS, Rebuild, RebuildError, as_text, interrupted, rebuild
 from lockgate.dvc.stages import stoppable
 from lockgate.envelope import envelope
@@ -22,6 +23,7 @@ examples:
   lockgate rebuild main               any commit, branch or tag
   lockgate rebuild --level train      only the model's stage and what follows, from their locked inputs
   lockgate rebuild --level none       run nothing: only ask whether dvc.lock belongs to this code
+  lockgate rebuild --dependencies current    with the packages that are installed here, not those of its lock
   lockgate rebuild --json | jq -r '.outputs[] | select(.rebuilt != .locked).path'
 
 Your working tree, cache and remote are not touched.
@@ -33,6 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("revision", metavar="REV", nargs="?", help="the commit to rebuild (default: HEAD)")
     parser.add_argument("--level", choices=LEVELS, default="full", help="how far back to start (default: full)")
+    parser.add_argument(
+        "--dependencies",
+        choices=CHOICES,
+        help="what stages run with: the packages of the commit's own lock, or those that are installed here "
+        "(default: locked where its lockgate.yaml names a lock)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
     parser.add_argument("--keep", action="store_true", help="keep the clone, and print where it is")
 
@@ -43,7 +51,14 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.revision is None:
         _check_committed(root)
     with stoppable(interrupted()):
-        done = rebuild(root, arguments.revision or "HEAD", arguments.level, keep=arguments.keep, tell=progress)
+        done = rebuild(
+            root,
+            arguments.revision or "HEAD",
+            arguments.level,
+            dependencies=arguments.dependencies,
+            keep=arguments.keep,
+            tell=progress,
+        )
     sys.stdout.write(as_json(done) if arguments.json else as_text(done))
     if not done.ok:
         raise done.difference()
@@ -56,6 +71,7 @@ def as_json(done: Rebuild) -> str:
         "commit": done.commit,
         "level": done.level,
         "ok": done.ok,
+        "ran_with": asdict(done.ran_with) if done.ran_with else None,
         "outputs": [asdict(out) for out in done.outputs],
     }
     return envelope("rebuild", content)

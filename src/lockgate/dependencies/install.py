@@ -73,14 +73,15 @@ def install(
     *,
     build: Lock | None = None,
     cache: Path | None = None,
-    wheels: Callable[[], Wheels | None] = lambda: None,
+    wheels: Callable[[Path], Wheels | None] = lambda _: None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Installed:
     """Return an environment of Python ``python`` (such as ``3.11``) that holds what ``lock`` pins, made if need be.
 
     ``build`` pins what source distributions are built with, beside the lock itself. ``wheels`` is asked, once there is
-    something to install, for files to take first. Raises :class:`~lockgate.dependencies.lock.LockRefused`,
-    :class:`~lockgate.dependencies.uv.UvMissing`, :class:`~lockgate.dependencies.uv.InstallFailed`.
+    something to install, to put files that are to be taken first into a folder. Raises
+    :class:`~lockgate.dependencies.lock.LockRefused`, :class:`~lockgate.dependencies.uv.UvMissing`,
+    :class:`~lockgate.dependencies.uv.InstallFailed`.
     """
     requirements = lock.requirements()
     constraints = (build.requirements() if build else "") + requirements
@@ -95,14 +96,17 @@ def install(
             if (found := _whole(folder)) is not None:  # another process made it meanwhile
                 return found
             _remove_unfinished(root)
-            part = root / f".{digest}.part"
+            part, files = root / f".{digest}.part", root / f".{digest}.files.part"
             tell(f"Installing the dependencies of {lock.place} ({len(lock.pins)} packages) for Python {python}")
             try:
-                _make(part, lock.place, python, requirements, constraints, wheels())
+                _remove(files)
+                files.mkdir()
+                _make(part, lock.place, python, requirements, constraints, wheels(files))
                 _remove(folder)
                 part.rename(folder)
             finally:
                 _remove(part)
+                _remove(files)
     except OSError as error:
         raise InstallFailed(
             lock.place,
@@ -134,9 +138,21 @@ def _make(part: Path, place: str, python: str, requirements: str, constraints: s
     )
     (part / "requirements.txt").write_text(requirements, encoding="utf-8")
     (part / "build-constraints.txt").write_text(constraints, encoding="utf-8")
-    sources: list[str | Path] = []
-    if wheels is not None:
-        sources = ["--find-links", wheels.folder, *(["--no-index", "--offline"] if wheels.complete else [])]
+    if wheels is None or not wheels.complete:
+        _sync(part, place, ["--find-links", wheels.folder] if wheels is not None else [])
+    else:
+        try:
+            _sync(part, place, ["--find-links", wheels.folder, "--no-index", "--offline"])
+        except InstallFailed:  # what is kept may be for another kind of machine
+            _sync(part, place, ["--find-links", wheels.folder])
+    version = _version(part)
+    if version is None:
+        raise InstallFailed(place, f"the Python of {part} does not start", "Run the same command again.")
+    proof = {"schema": SCHEMA, "python": version, "files": _listing(part)}
+    (part / PROOF).write_text(json.dumps(proof), encoding="utf-8")
+
+
+def _sync(part: Path, place: str, sources: list[str | Path]) -> None:
     run_uv(
         # Copied, not linked: a stage that writes to a package must not reach uv's cache and so every other environment.
         # Compiled: Python would do it in every process as long as the folder cannot be written.
@@ -146,11 +162,6 @@ def _make(part: Path, place: str, python: str, requirements: str, constraints: s
         place,
         folder=part,
     )  # fmt: skip
-    version = _version(part)
-    if version is None:
-        raise InstallFailed(place, f"the Python of {part} does not start", "Run the same command again.")
-    proof = {"schema": SCHEMA, "python": version, "files": _listing(part)}
-    (part / PROOF).write_text(json.dumps(proof), encoding="utf-8")
 
 
 def _interpreter(python: str) -> str:
@@ -211,7 +222,7 @@ def _entries(folder: str, skip: int) -> Iterator[str]:
 def _remove_unfinished(root: Path) -> None:
     """Remove what killed runs left behind: half-made environments whose lock nobody holds."""
     for part in root.glob(".*.part"):
-        digest = part.name.removeprefix(".").removesuffix(".part")
+        digest = part.name[1:].partition(".")[0]
         with suppress(LockgateError), locked(root / f"{digest}.lock", LockgateError("another process is making it")):
             _remove(part)
 

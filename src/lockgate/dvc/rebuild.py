@@ -5,6 +5,7 @@ outputs that git holds are removed, and each stage is run whatever any lock, run
 that no stage makes (``dvc add``, ``dvc import``) is fetched and must have the hash of its ``.dvc`` file.
 """
 
+import platform
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from lockgate import git
+from lockgate.dependencies.commit import Choice, Locked, locked_by
+from lockgate.dependencies.install import Wheels
 from lockgate.dvc.checkout import clean_place, fetch_sources
 from lockgate.dvc.objects import CommitFiles, DvcError, WorkspaceFiles
 from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.dvc.plan import describe, needed_pipeline, plan
-from lockgate.dvc.stages import Progress, run_stages
+from lockgate.dvc.stages import Progress, Sandbox, run_stages
 from lockgate.errors import LockgateError
 from lockgate.policy import FILE as POLICY
 from lockgate.result import Reason
@@ -62,13 +65,33 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class RanWith:
+    """What the stages of a rebuild ran with.
+
+    ``dependencies`` is ``locked`` where they were those of the commit's own ``lock`` (its path; ``lock_digest`` is the
+    SHA-256 of its pins and hashes), ``current`` where they were whatever is installed with lockgate. ``python`` is the
+    full version of the interpreter. ``network`` says whether the stages could reach one.
+    """
+
+    dependencies: Choice
+    python: str
+    network: bool
+    lock: str | None = None
+    lock_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rebuild:
-    """What a rebuild showed, ``outputs`` in pipeline order. ``differing`` are those that came out with other bytes."""
+    """What a rebuild showed, ``outputs`` in pipeline order. ``differing`` are those that came out with other bytes.
+
+    ``ran_with`` is ``None`` where no stage was run.
+    """
 
     commit: str
     level: Level
     outputs: tuple[Compared, ...]
     seconds: float = 0.0
+    ran_with: RanWith | None = None
 
     @property
     def differing(self) -> tuple[Compared, ...]:
@@ -91,16 +114,23 @@ class Rebuild:
         ]
         return RebuildDiffers(
             f"the rebuild of {self.commit[:7]} differs, first in stage '{stage}': {'; '.join(outs)}",
-            "Either the lock was made with other packages or inputs than it records, or the stage depends on something "
-            f"undeclared (clock, order, processor). `lockgate rebuild {self.commit[:7]} --keep` leaves the files.",
+            f"{self._suspect()} `lockgate rebuild {self.commit[:7]} --keep` leaves the files.",
         )
 
+    def _suspect(self) -> str:
+        other = "The lock was made with other inputs than it records, or the stage depends on something undeclared"
+        if self.ran_with is not None and self.ran_with.dependencies == "locked":
+            return f"{other} (clock, order, processor), or it was run with other packages than the locked ones."
+        return f"{other} (clock, order, processor), or other packages are installed here than were there."
 
-def rebuild(
+
+def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
     root: Path,
     revision: str,
     level: Level,
     *,
+    dependencies: Choice | None = None,
+    kept: Callable[[str, Locked, Path], Wheels | None] = lambda _name, _locked, _folder: None,
     keep: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     take: Callable[[Path], None] = lambda _: None,
@@ -108,10 +138,14 @@ def rebuild(
     """Rebuild ``revision`` in a clean place up to ``level`` and compare; ``tell`` gets progress, a line at a time.
 
     ``full`` runs every stage, ``train`` the stage of the model and what follows it (everything else is fetched),
-    ``none`` runs nothing. Raises :class:`LockStale` where the lock does not belong to the code, whatever the level;
-    :class:`RebuildError` where a stage fails or cannot be rebuilt; what git, DVC and the pipeline's files may raise. A
-    difference is no error: ask :attr:`Rebuild.ok`. If nothing differs, ``take`` is given the place while it stands. It
-    is removed on every way out, unless ``keep``.
+    ``none`` runs nothing. ``dependencies`` says what the stages run with: ``locked``, the packages of the commit's own
+    lock, or ``current``, those that lockgate runs with; by default ``locked`` where the commit's policy names a lock.
+    ``kept`` is asked for files of a model's packages, before an index is.
+
+    Raises :class:`LockStale` where the lock does not belong to the code, whatever the level; :class:`RebuildError`
+    where a stage fails or cannot be rebuilt; what git, DVC, the pipeline's files and the installation of dependencies
+    may raise. A difference is no error: ask :attr:`Rebuild.ok`. If nothing differs, ``take`` is given the place while
+    it stands. It is removed on every way out, unless ``keep``.
     """
     started = time.monotonic()
     commit = git.resolve(root, revision)
@@ -122,11 +156,12 @@ def rebuild(
         stages = _stages(state, level)
         if not stages:
             return Rebuild(commit, level, _rows(state, {}))
+        sandbox, ran_with = _prepare(state, commit, dependencies, kept, tell)
         with clean_place(root, commit, keep=keep, tell=tell) as copy:
             sources = fetch_sources(root, copy, state, stages)
-            _run(copy, stages, tell)
+            _run(copy, stages, sandbox, tell)
             rows = _rows(state, sources, {out.path for stage in stages for out in stage.outs}, WorkspaceFiles(copy))
-            done = Rebuild(commit, level, rows, time.monotonic() - started)
+            done = Rebuild(commit, level, rows, time.monotonic() - started, ran_with)
             if done.ok:
                 take(copy)
     return done
@@ -162,7 +197,16 @@ def _verdict(done: Rebuild) -> str:
     start = "from its source" if done.level == "full" else "from the locked inputs of the model's stage"
     same = f"{sum(_same(out) for out in made)} of {len(made)} outputs are the same, byte for byte"
     note = f"; {fetched} fetched to start from, hashes verified" if fetched else ""
-    return f"{done.commit[:7]} rebuilt {start} in {done.seconds:.0f} s: {same}{note}."
+    return f"{done.commit[:7]} rebuilt {start} in {done.seconds:.0f} s: {same}{note}.\n{_surroundings(done.ran_with)}"
+
+
+def _surroundings(ran: RanWith | None) -> str:
+    """Return what a rebuild ran with, as a sentence."""
+    if ran is None:
+        return ""
+    packages = f"those of {ran.lock}" if ran.dependencies == "locked" else "whatever is installed here (current)"
+    network = "the stages could reach the network" if ran.network else "without a network"
+    return f"Dependencies: {packages}, Python {ran.python}; {network}."
 
 
 def _same(out: Compared) -> bool:
@@ -256,7 +300,28 @@ def _model_stage(state: State) -> Stage:
 # --- doing it
 
 
-def _run(copy: Path, stages: tuple[Stage, ...], tell: Callable[[str], None]) -> None:
+def _prepare(
+    state: State,
+    commit: str,
+    choice: Choice | None,
+    kept: Callable[[str, Locked, Path], Wheels | None],
+    tell: Callable[[str], None],
+) -> tuple[Sandbox, RanWith]:
+    """Return what the stages are to run in. Dependencies are installed if need be."""
+    locked = None if choice == "current" else locked_by(state.snapshot)
+    if locked is None:
+        if choice == "locked":
+            raise RebuildError(
+                f"{POLICY} of {commit[:7]} names no lock under `dependencies:`, so there is nothing to install",
+                "Rebuild it with the packages that are installed here: --dependencies current.",
+            )
+        return Sandbox(), RanWith("current", platform.python_version(), network=True)
+    installed = locked.install(wheels=lambda folder: kept(locked.model, locked, folder), tell=tell)
+    ran_with = RanWith("locked", installed.python, True, locked.lock.place, locked.lock.digest)
+    return Sandbox(dependencies=installed.folder), ran_with
+
+
+def _run(copy: Path, stages: tuple[Stage, ...], sandbox: Sandbox, tell: Callable[[str], None]) -> None:
     """Run the stages, whatever is known of them. Raises :class:`RebuildError` naming the one that failed."""
     started = time.monotonic()
     number = {stage.name: place for place, stage in enumerate(stages, 1)}
@@ -266,7 +331,7 @@ def _run(copy: Path, stages: tuple[Stage, ...], tell: Callable[[str], None]) -> 
             what = f"ran, {step.seconds:.1f} s" if step.event == "ended" else "runs"
             tell(f"[{number[step.stage]}/{len(stages)} {time.monotonic() - started:.0f} s] {step.stage}: {what}")
 
-    done = run_stages(copy, list(number), on_progress=follow, on_output=tell)
+    done = run_stages(copy, list(number), sandbox=sandbox, on_progress=follow, on_output=tell)
     if done.failed and done.failed.stage:
         raise RebuildError(
             f"stage '{done.failed.stage}' failed in the clean place: {done.failed.error}",

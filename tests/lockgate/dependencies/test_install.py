@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,27 +15,8 @@ from lockgate.dependencies.lock import read_lock
 from lockgate.dependencies.uv import InstallFailed, UvMissing
 from lockgate.errors import LockgateError
 
+pytest_plugins = ("tests.lockgate.package_index",)
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-@pytest.fixture(scope="module")
-def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("uv")
-
-
-@pytest.fixture
-def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uv_cache: Path) -> Iterator[Path]:
-    """The folder of an index that uv knows; nothing else does it know."""
-    for name in [name for name in os.environ if name.startswith(("UV_", "PIP_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("UV_CACHE_DIR", str(uv_cache / tmp_path.name))
-    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
-    folder = tmp_path / "packages"
-    folder.mkdir()
-    with wheels.index(folder) as address:
-        monkeypatch.setenv("UV_DEFAULT_INDEX", address)
-        yield folder
 
 
 def made(text: str, **options: object) -> Installed:

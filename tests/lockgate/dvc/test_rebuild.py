@@ -320,7 +320,7 @@ def test_an_interrupted_rebuild_leaves_no_folder_and_no_process(
 ) -> None:
     os.mkfifo(project.root / "gate")
     gate = project.root / "gate"
-    project.stages["train"]["cmd"] = f"sh stage.sh train; test -z $REBUILT || {{ echo $$ > {gate}; sleep 600; }}"
+    project.stages["train"]["cmd"] = f"sh stage.sh train; test $PWD = {project.root} || {{ echo $$ > {gate}; sleep 600; }}"
     project.save()
     assert project.repro()[1] is None
     project.write(".git/info/exclude", "gate\n")
@@ -328,7 +328,7 @@ def test_an_interrupted_rebuild_leaves_no_folder_and_no_process(
     source = Path(__file__).resolve().parents[3] / "src"
     process = subprocess.Popen(
         [sys.executable, "-m", "lockgate", "rebuild"],
-        env={**os.environ, "PYTHONPATH": str(source), "REBUILT": "yes"},
+        env={**os.environ, "PYTHONPATH": str(source)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
