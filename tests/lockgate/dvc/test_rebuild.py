@@ -320,7 +320,9 @@ def test_an_interrupted_rebuild_leaves_no_folder_and_no_process(
 ) -> None:
     os.mkfifo(project.root / "gate")
     gate = project.root / "gate"
-    project.stages["train"]["cmd"] = f"sh stage.sh train; test $PWD = {project.root} || {{ echo $$ > {gate}; sleep 600; }}"
+    project.stages["train"]["cmd"] = (
+        f"sh stage.sh train; test $PWD = {project.root} || {{ echo $$ > {gate}; sleep 600; }}"
+    )
     project.save()
     assert project.repro()[1] is None
     project.write(".git/info/exclude", "gate\n")
