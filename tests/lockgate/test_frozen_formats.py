@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from lockgate.policy import read_policy
-from lockgate.releasing.environments import Environment
+from lockgate.releasing.environments import EntryRefused, Environment
 from lockgate.releasing.fetch import fetch
 from lockgate.releasing.registry import Registry
-from lockgate.releasing.signing import KeyVerifier, SignatureRefused
+from lockgate.releasing.signing import KeyVerifier
 from lockgate.result import read_result
 from lockgate.serving.contract import read_contract
 from lockgate.serving.record import read_journal
@@ -68,7 +68,7 @@ def test_logs_of_then_verify_and_say_what_runs(old: Registry) -> None:
 def test_an_entry_of_then_that_nobody_should_have_signed_is_still_refused(old: Registry, tmp_path: Path) -> None:
     with zipfile.ZipFile(FROZEN / "bricked-entry.zip") as archive:
         archive.extractall(tmp_path / "store")
-    with pytest.raises(SignatureRefused):
+    with pytest.raises(EntryRefused):
         Environment(old, "production").history()
 
 

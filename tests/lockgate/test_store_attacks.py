@@ -13,7 +13,7 @@ import pytest
 from tests.lockgate.releases import FACTS, NAME, PRODUCTION, STAGING, Keys, a_build, promoted, publish
 
 from lockgate.errors import LockgateError
-from lockgate.releasing.environments import Entry, Environment
+from lockgate.releasing.environments import Entry, EntryRefused, Environment
 from lockgate.releasing.fetch import fetch
 from lockgate.releasing.manifest import canonical, sha256
 from lockgate.releasing.registry import Refused, Registry
@@ -368,7 +368,7 @@ def test_an_entry_appended_without_the_key_is_not_what_runs(stolen: Registry, st
         NAME, "staging", ENTRIES + 1, "rollback", "v1.0.0", head.manifest, "eve", head.time, "", "", head.digest
     )
     theirs.write_signed(staging._path(forged.number), forged.payload(), stranger.signer)
-    with pytest.raises(SignatureRefused, match="environments/staging/"):
+    with pytest.raises(EntryRefused, match="environments/staging/"):
         staging.current()
 
 

@@ -89,7 +89,7 @@ def promote(  # noqa: PLR0913 - what an entry says
     if (done := done_already(environment.history())) is not None:
         return done, False
     if signer is not None:
-        check_signer(signer, registry.verifier)
+        check_signer(signer, registry.trusted)
     check_gates(registry, build, rules)
     registry.verify_files(build, progress)
     if dry_run or signer is None:

@@ -6,6 +6,8 @@
     NAME/claims/<the same>.json                who may decide about the build: a release, or the collection of garbage
     NAME/releases/v1.2.0.json                  the release: create-only, and the moment it exists
     NAME/environments/production/…             what ran where: see :mod:`lockgate.releasing.environments`
+    NAME/revocations/<key's fingerprint>.json  a key that is not trusted any more, and what of it still is
+    NAME/withdrawals/v1.2.0.json               a release that is never promoted again, and why
 
 Nothing here trusts the store. A release is signed under its own path and names the digest of its manifest and of the
 build's signature; that signature covers the manifest and every file; the manifest says for which release it was made.
@@ -15,8 +17,9 @@ refused with their name.
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +29,7 @@ from lockgate.releasing.manifest import (
     SIGNATURE,
     BuildFile,
     Manifest,
+    NotCanonical,
     canonical,
     check_release_name,
     make_manifest,
@@ -33,10 +37,13 @@ from lockgate.releasing.manifest import (
     read_manifest,
     sha256,
 )
-from lockgate.releasing.signing import KeysDoNotFit, SignatureRefused, Signer, Verifier
+from lockgate.releasing.signing import KeysDoNotFit, KeyVerifier, SignatureRefused, Signer, Verifier
+from lockgate.releasing.trusted_keys import Revocation
 from lockgate.store import ObjectDiffers, ObjectMissing, Store
 
 RELEASE_SCHEMA = "lockgate.release/1"
+REVOCATION_SCHEMA = "lockgate.revocation/1"
+WITHDRAWAL_SCHEMA = "lockgate.withdrawal/1"
 LONGEST = 2**20  # bytes of a signed document
 RELEASE, COLLECTION = b'{"for":"release"}', b'{"for":"collection"}'  # what a claim says
 
@@ -112,13 +119,21 @@ def silent(step: Step, done: int, total: int) -> None:
     """Show no progress."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registry:
     """The releases of the model ``name`` in ``store``, believed where ``verifier`` does."""
 
     store: Store
     name: str
     verifier: Verifier
+
+    @cached_property
+    def trusted(self) -> Verifier:
+        """The verifier, less what the store's revocations of keys say. They are read once."""
+        if not isinstance(self.verifier, KeyVerifier):
+            return self.verifier
+        found = read_revocations(self, self.verifier)
+        return replace(self.verifier, revocations=found) if found else self.verifier
 
     def publish(
         self,
@@ -247,7 +262,7 @@ class Registry:
         document = parse_canonical(data, place)
         if not isinstance(document, dict) or document.keys() != {"payload", "signature"}:
             raise Refused(place, "is not a signed document of Lockgate")
-        signed = self.verifier.verify(str(document["signature"]).encode(), place)
+        signed = self.trusted.verify(str(document["signature"]).encode(), place)
         if signed != {path: sha256(canonical(document["payload"]))}:
             raise Refused(place, f"was altered, or belongs elsewhere: the signature is for {', '.join(signed)}")
         return document["payload"]
@@ -278,7 +293,7 @@ class Registry:
 
     def _check_signature(self, manifest: Manifest, signature: bytes) -> None:
         place = self.store.place(f"{self._root(manifest.digest)}/{SIGNATURE}")
-        if self.verifier.verify(signature, place) != manifest.digests():
+        if self.trusted.verify(signature, place) != manifest.digests():
             raise SignatureRefused(place, "its signature is for other files than the manifest's")
 
     def _upload(self, folder: Path, manifest: Manifest, progress: Progress) -> None:
@@ -338,6 +353,29 @@ class Registry:
 
     def _release_path(self, version: str) -> str:
         return f"{self.name}/releases/{version}.json"
+
+
+def read_revocations(registry: Registry, verifier: KeyVerifier) -> dict[str, Revocation]:
+    """Return what the store says of revoked keys: fingerprint → revocation.
+
+    A document counts if one of the trusted keys signed it that is not revoked by the files of keys, which git keeps:
+    a stolen key revokes nobody once git says that it was stolen. What no trusted key signed says nothing.
+    """
+    root = f"{registry.name}/revocations"
+    paths = [stored.path for stored in registry.store.objects(root)]
+    found: dict[str, Revocation] = {}
+    for path, data in zip(paths, registry.store.read_all(paths), strict=True):
+        try:
+            document = parse_canonical(data or b"", registry.store.place(path))
+            signature, payload = str(document["signature"]).encode(), document["payload"]
+            signed = verifier.verify(signature, registry.store.place(path))
+            fingerprint = str(payload["key"])
+            good = payload["schema"] == REVOCATION_SCHEMA and path == f"{root}/{fingerprint}.json"
+            if good and signed == {path: sha256(canonical(payload))}:
+                found[fingerprint] = Revocation(payload["reason"], payload["entries"], payload["documents"])
+        except (SignatureRefused, NotCanonical, KeyError, TypeError):
+            continue
+    return found
 
 
 def claim_path(name: str, digest: str) -> str:

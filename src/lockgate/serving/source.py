@@ -13,11 +13,12 @@ from pathlib import Path
 
 from lockgate.errors import LockgateError
 from lockgate.files import locked
-from lockgate.releasing.environments import LAST, Entry, Environment
+from lockgate.releasing.environments import Entry, Environment
 from lockgate.releasing.fetch import FolderTaken, check_folder, fetch
 from lockgate.releasing.options import Ref, resolve
 from lockgate.releasing.registry import Build, Refused, Registry
 from lockgate.releasing.signing import Verifier
+from lockgate.releasing.trusted_keys import LAST
 from lockgate.store import ObjectDiffers, Patience, Store, open_store
 
 KEPT = 3  # builds that stay in the folder: what runs, what ran, what was tried
