@@ -161,7 +161,7 @@ class Policy:
     """What ``lockgate.yaml`` says. ``seed`` is the parameter that ``lockgate report --seeds`` varies.
 
     ``lock`` says what a pull request's check does with the lock that its author brings: compute it again, or (where
-    that is too dear) show it as claimed.
+    that is too dear) show it as claimed. ``withdrawn`` says what those who use a withdrawn release are to do.
     """
 
     model: str
@@ -175,6 +175,7 @@ class Policy:
     lock: Literal["reproduced", "claimed"] = "reproduced"
     serving: Serving | None = None
     dependencies: Dependencies | None = None
+    withdrawn: Literal["warn", "refuse"] = "warn"
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -226,6 +227,7 @@ def read_policy(text: str | bytes) -> Policy:
         lock=top.get("lock", "reproduced"),
         serving=top.get("serving"),
         dependencies=top.get("dependencies"),
+        withdrawn=top.get("withdrawn", "warn"),
     )
     _check(policy)
     return policy
@@ -434,6 +436,7 @@ _POLICY = {
     "gates": _Key(_list(_gate), False),
     "environments": _Key(_mapping, False),
     "lock": _Key(_one_of("reproduced", "claimed"), False),
+    "withdrawn": _Key(_one_of("warn", "refuse"), False),
     "serving": _Key(lambda place, value: Serving(**_section(place, value, _SERVING)), False),
     "dependencies": _Key(lambda place, value: Dependencies(**_section(place, value, _DEPENDENCIES)), False),
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lockgate.envelope import envelope
 from lockgate.releasing.fetch import fetch
-from lockgate.releasing.options import StderrProgress, add_reader_options, parse_ref, registry_of, resolve
+from lockgate.releasing.options import StderrProgress, add_reader_options, parse_ref, registry_of, resolve_to_use
 
 EXAMPLES = """\
 examples:
@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Fetch a release; one that is there already is verified and left as it is."""
     ref = parse_ref(arguments.ref)
     registry = registry_of(arguments, ref.name)
-    entry, build = resolve(registry, ref)
+    entry, build = resolve_to_use(registry, ref)
     fetched = fetch(registry, build, arguments.folder.absolute(), StderrProgress())
     release = build.release
     facts = {

@@ -45,7 +45,8 @@ def main(arguments: argparse.Namespace) -> int:
         entries = Environment(registry, name).history()
         if not entries and ref:
             raise NeverPromoted(registry.name, name, known)
-        current |= {(name, len(entries))}
+        if entries and entries[-1].action != "retire":
+            current.add((name, entries[-1].number))
         shown += entries[-arguments.limit :] if arguments.limit else entries
     rows = [(entry, (entry.environment, entry.number) in current) for entry in shown]
     if arguments.json:

@@ -1,12 +1,4 @@
-"""``lockgate promote RELEASE ENVIRONMENT``: verify a release once more, ask the environment's gates, append to its log.
-
-With ``--tag NAME#ENVIRONMENT#N`` alone, git's annotated tag says all of it: the release is the one of its commit, the
-reason its message. The tag is recorded, and one tag promotes once.
-
-What the gates look at is in the release's signed manifest, as ``lockgate release`` recorded it:
-``facts.rebuild.level`` (``full``, ``train`` or ``none``) and ``facts.gates``, a list of ``{rule, measured, passed}``;
-an outcome with ``environment`` counts for that environment alone.
-"""
+"""``lockgate promote RELEASE ENVIRONMENT``: promote a release to an environment."""
 
 import argparse
 from dataclasses import replace
@@ -26,8 +18,9 @@ from lockgate.releasing.options import (
     signer_of,
     summarised,
 )
-from lockgate.releasing.promotion import Asked, asked_by_tag, promote, rules_of, tell
+from lockgate.releasing.promotion import Asked, asked_by_tag, promote, retire, rules_of, tell
 from lockgate.releasing.registry import Actor, Build
+from lockgate.releasing.verification import check_tags, read_tags
 
 EXAMPLES = """\
 examples:
@@ -52,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the git tag that asks for this promotion; alone, it names the release and the environment",
     )
     parser.add_argument("--policy", type=Path, default=Path(policy.FILE), metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--reopen", action="store_true", help="use an environment again that was retired")
     add_summary_option(parser)
     add_reader_options(parser)
     add_writer_options(parser)
@@ -61,19 +55,35 @@ def main(arguments: argparse.Namespace) -> int:
     """Promote a release, or say that there is nothing to do."""
     with summarised(arguments, f"Promotion {arguments.tag or arguments.release}") as say:
         asked = _asked(arguments)
-        rules = rules_of(arguments.policy, asked.environment)
         registry = registry_of(arguments, asked.name)
+        signer, actor = None if arguments.dry_run else signer_of(arguments), Actor.now(actor_of(arguments))
+        if asked.retire:
+            entry, appended = retire(
+                registry,
+                asked.environment,
+                signer,
+                actor,
+                reason=asked.reason,
+                tag=asked.tag,
+                dry_run=arguments.dry_run,
+            )
+            say(tell(entry, appended, f"{asked.environment} would be retired", as_json_=arguments.json))
+            return 0
+        rules, whole = rules_of(arguments.policy, asked.environment)
+        check_tags(registry.release(asked.version), None, [], read_tags(Path.cwd()))
         if asked.commit is not None:
             _check_commit(registry.release(asked.version), asked)
         entry, appended = promote(
             registry,
             asked.version,
             rules,
-            None if arguments.dry_run else signer_of(arguments),
-            Actor.now(actor_of(arguments)),
+            signer,
+            actor,
             reason=asked.reason,
             tag=asked.tag,
             dry_run=arguments.dry_run,
+            whole=whole,
+            reopen=arguments.reopen,
             progress=StderrProgress(),
         )
         say(tell(entry, appended, f"{asked.version} would be promoted to {asked.environment}", as_json_=arguments.json))
@@ -92,7 +102,8 @@ def _asked(arguments: argparse.Namespace) -> Asked:
     ref = parse_ref(arguments.release)
     if ref.version is None:
         raise UsageError(f"'{arguments.release}' is not a version", "Write v1.2.0 or NAME@v1.2.0.")
-    if arguments.tag and tags.parse(arguments.tag).environment != arguments.environment:
+    wanted = tags.parse(arguments.tag) if arguments.tag else None
+    if wanted is not None and (wanted.cancels or wanted.environment != arguments.environment):
         raise UsageError(f"the tag '{arguments.tag}' does not ask for {arguments.environment}", tags.GRAMMAR)
     return Asked(ref.name, ref.version, arguments.environment, arguments.reason, arguments.tag)
 

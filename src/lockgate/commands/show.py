@@ -13,6 +13,7 @@ from lockgate.releasing.environments import Entry
 from lockgate.releasing.listing import running
 from lockgate.releasing.options import add_reader_options, parse_ref, registry_of, resolve
 from lockgate.releasing.registry import Build
+from lockgate.releasing.withdrawal import Withdrawal, withdrawal_of
 from lockgate.rendering.escape import visible
 
 EXAMPLES = """\
@@ -40,19 +41,21 @@ def main(arguments: argparse.Namespace) -> int:
     ref = parse_ref(arguments.ref)
     registry = registry_of(arguments, ref.name)
     entry, build = resolve(registry, ref)
+    withdrawal = withdrawal_of(registry, build.release.version)
     if arguments.json:
         facts = {
             "release": asdict(build.release),
             "manifest": json.loads(build.manifest.to_bytes()),
             "entry": asdict(entry) if entry else None,
+            "withdrawal": asdict(withdrawal) if withdrawal else None,
         }
         sys.stdout.write(envelope("show", facts))
     else:
-        sys.stdout.write(as_text(entry, build, running(registry, build.release.version)))
+        sys.stdout.write(as_text(entry, build, running(registry, build.release.version), withdrawal))
     return 0
 
 
-def as_text(entry: Entry | None, build: Build, environments: list[str]) -> str:
+def as_text(entry: Entry | None, build: Build, environments: list[str], withdrawal: Withdrawal | None = None) -> str:
     """Return a release as a page for a person to read."""
     release, facts = build.release, build.manifest.facts
     base = facts.get("base")
@@ -64,9 +67,11 @@ def as_text(entry: Entry | None, build: Build, environments: list[str]) -> str:
         ("rebuild", _rebuild(facts.get("rebuild"))),
         ("compared with", str(base.get("version")) if isinstance(base, Mapping) else "no earlier release"),
     ]
+    if withdrawal is not None:
+        rows.insert(0, ("WITHDRAWN", f"{withdrawal.time} by {withdrawal.actor}: {withdrawal.reason}"))
     if entry is not None:
         why = f": {entry.reason}" if entry.reason else ""
-        rows.insert(4, ("promoted", f"{entry.time} by {entry.actor} (entry {entry.number}){why}"))
+        rows.append(("promoted", f"{entry.time} by {entry.actor} (entry {entry.number}){why}"))
     parts = [f"{release.name}@{release.version}\n" + "".join(f"  {name:14}{visible(text)}\n" for name, text in rows)]
     parts += [f"{title}\n{_indented(text)}" for title, text in _tables(facts) if text]
     total = sum(file.size for file in build.manifest.files)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lockgate.envelope import envelope
 from lockgate.releasing.environments import Environment
-from lockgate.releasing.options import StderrProgress, add_reader_options, parse_ref, registry_of, resolve
+from lockgate.releasing.options import StderrProgress, add_reader_options, parse_ref, registry_of, resolve_to_use
 from lockgate.releasing.verification import check_tags, read_tags
 
 EXAMPLES = """\
@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
     ref = parse_ref(arguments.ref)
     registry = registry_of(arguments, ref.name)
     log = Environment(registry, ref.environment).verify() if ref.environment else []
-    entry, build = resolve(registry, ref)
+    entry, build = resolve_to_use(registry, ref)
     tags = {} if arguments.no_git else read_tags(Path.cwd())
     check_tags(build, entry, log, tags)
     registry.verify_files(build, StderrProgress())

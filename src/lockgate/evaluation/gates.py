@@ -211,7 +211,7 @@ def change_in_words(change: MetricChange | SliceChange) -> str:
 
 def policy_changes(base: Policy, head: Policy) -> tuple[str, ...]:
     """Say in words how head's policy differs from base's, by which head is judged: gates first."""
-    others = ("model", "predictions", "validation", "plots", "seed", "lock", "serving")
+    others = ("model", "predictions", "validation", "plots", "seed", "lock", "serving", "withdrawn")
     return (
         *_gate_changes("", base.gates, head.gates),
         *_metric_changes(base, head),

@@ -137,7 +137,7 @@ class Environment:
 
         Two requests, however long the log is. Raises :class:`EntryRefused`, :class:`Refused`.
         """
-        number = self._newest()
+        number = self.newest()
         if not number:
             return None
         path = self._path(number)
@@ -302,7 +302,7 @@ class Environment:
             f"{TRIES} other promotions to '{self.name}' came first, one after the other", "Run the same command again."
         )
 
-    def _newest(self) -> int:
+    def newest(self) -> int:
         """Return the number of the newest entry, 0 without one. One request."""
         path = self.registry.store.first(self._root)
         if path is None:
@@ -317,7 +317,7 @@ class Environment:
     def _survey(self) -> tuple[dict[int, Entry | None], dict[int, EntryRefused], dict[int, bytes]]:
         """Return every entry (``None`` where it cannot be read), the refusals that no repair passes over, and the
         bytes of all."""
-        numbers = range(1, self._newest() + 1)
+        numbers = range(1, self.newest() + 1)
         content = dict(zip(numbers, self._read(numbers), strict=True))
         found: dict[int, Entry | None] = {}
         failures: dict[int, EntryRefused] = {}

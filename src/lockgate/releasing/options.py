@@ -28,6 +28,7 @@ from lockgate.releasing.signing import (
     Signer,
     Verifier,
 )
+from lockgate.releasing.withdrawal import check_withdrawn
 from lockgate.rendering.escape import block
 from lockgate.rendering.escape import text as as_markdown
 from lockgate.store import Store, open_store
@@ -169,6 +170,14 @@ def verifier_of(arguments: argparse.Namespace) -> Verifier:
     return KeyVerifier(key)
 
 
+def trusted_file(arguments: argparse.Namespace) -> Path:
+    """Return the file of trusted keys, which a command is to read or write. Raises :class:`UsageError`."""
+    key = arguments.public_key[0] if arguments.public_key else _key(None, "LOCKGATE_PUBLIC_KEY", PUBLIC_KEY)
+    if not isinstance(key, Path) or not key.is_file():
+        raise UsageError(f"{key or PUBLIC_KEY} is no file here", "Name the file of trusted keys with --public-key.")
+    return key
+
+
 def _identities(arguments: argparse.Namespace) -> tuple[Identity, ...]:
     return tuple(parse_identity(text, arguments.issuer or "") for text in arguments.identity or () if text)
 
@@ -195,6 +204,16 @@ def signer_of(arguments: argparse.Namespace) -> Signer:
 def actor_of(arguments: argparse.Namespace) -> str:
     """Return who acts."""
     return str(arguments.actor or os.environ.get("GITHUB_ACTOR") or getpass.getuser())
+
+
+def resolve_to_use(registry: Registry, ref: Ref) -> tuple[Entry | None, Build]:
+    """Return what :func:`resolve` does, for somebody who is going to use the release: a withdrawn one is warned of, or
+    refused (:class:`~lockgate.releasing.withdrawal.ReleaseWithdrawn`)."""
+    entry, build = resolve(registry, ref)
+    withdrawal = check_withdrawn(registry, build)
+    if withdrawal is not None:
+        sys.stderr.write(f"lockgate: warning: {withdrawal}\n")
+    return entry, build
 
 
 def resolve(registry: Registry, ref: Ref) -> tuple[Entry | None, Build]:

@@ -99,6 +99,8 @@ def wanted(root: Path, tag: str) -> Candidate:
     asked = tags.parse(tag)
     if asked.version is None:
         raise UsageError(f"the tag '{tag}' asks for a promotion", f"`lockgate promote --tag '{tag}'` does that.")
+    if asked.cancels:
+        raise UsageError(f"the tag '{tag}' asks for a withdrawal", f"`lockgate withdraw --tag '{tag}'` does that.")
     found = tags.annotated(root, tag)
     branch = git.default_branch(root)
     if git.merge_base(root, found.commit, branch) != found.commit:

@@ -1,9 +1,10 @@
 """``lockgate rollback ENVIRONMENT``: return to the release that ran before, verified again, as a new entry."""
 
 from lockgate.errors import LockgateError
-from lockgate.releasing.environments import Entry, Environment, NeverPromoted, before, environments
+from lockgate.releasing.environments import Entry, Environment, NeverPromoted, Retired, before, environments
 from lockgate.releasing.registry import Actor, Progress, Registry, silent
 from lockgate.releasing.signing import Signer
+from lockgate.releasing.withdrawal import ReleaseWithdrawn, withdrawal_of
 
 
 class NothingBefore(LockgateError):  # noqa: N818 - named for what the user reads
@@ -47,19 +48,14 @@ def rollback(  # noqa: PLR0913 - what an entry says
     seen = log.history()
     if not seen:
         raise NeverPromoted(registry.name, environment, environments(registry))
+    if seen[-1].action == "retire":
+        raise Retired(seen[-1])
     if to == seen[-1].version:
         return seen[-1], False, to
-    target = before(seen) if to is None else next((entry for entry in seen if entry.version == to), None)
-    if to is None and seen[-1].action == "rollback":
-        raise RolledBackAlready(registry.name, seen[-1], target.version if target else None)
-    if target is None:
-        what = "an earlier release" if to is None else to
-        advice = f"`lockgate history {environment}` lists what it ran."
-        raise NothingBefore(f"the environment '{environment}' of {registry.name} never ran {what}", advice)
-    build = registry.release(target.version)
+    build = registry.release(_target(registry, environment, seen, to))
     registry.verify_files(build, progress)
     if dry_run or signer is None:
-        return None, False, target.version
+        return None, False, build.release.version
 
     def as_seen(entries: list[Entry]) -> Entry | None:
         if entries != seen:
@@ -70,4 +66,22 @@ def rollback(  # noqa: PLR0913 - what an entry says
         return None
 
     entry, appended = log.append(build, signer, actor, "rollback", reason=reason, done_already=as_seen)
-    return entry, appended, target.version
+    return entry, appended, build.release.version
+
+
+def _target(registry: Registry, environment: str, seen: list[Entry], to: str | None) -> str:
+    """Return the version to go back to."""
+    if to is None:
+        found = before(seen, lambda version: withdrawal_of(registry, version) is not None)
+        if seen[-1].action == "rollback":
+            raise RolledBackAlready(registry.name, seen[-1], found.version if found else None)
+    else:
+        ran = [entry for entry in seen if entry.action in {"promote", "rollback"}]
+        found = next((entry for entry in ran if entry.version == to), None)
+    if found is None:
+        what = "an earlier release" if to is None else to
+        advice = f"`lockgate history {environment}` lists what it ran."
+        raise NothingBefore(f"the environment '{environment}' of {registry.name} never ran {what}", advice)
+    if to is not None and (withdrawal := withdrawal_of(registry, to)) is not None:
+        raise ReleaseWithdrawn(withdrawal)
+    return found.version

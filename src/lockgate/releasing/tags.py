@@ -1,7 +1,12 @@
-"""The tags that ask for something, in GTO's grammar: ``NAME@vX.Y.Z`` (release), ``NAME#ENVIRONMENT#N`` (promotion).
+"""The tags that ask for something, in GTO's grammar::
 
-``gto`` reads the grammar. What GTO knows besides (folders, deprecations, counters on versions, build metadata) asks
-Lockgate for nothing and is refused with the grammar. A tag has to be annotated: it says who asked, when and why.
+    NAME@vX.Y.Z          a release
+    NAME@vX.Y.Z!         its withdrawal
+    NAME#ENVIRONMENT#N   a promotion of the release that is tagged at the same commit
+    NAME#ENVIRONMENT!#N  the environment is retired
+
+``gto`` reads the grammar. What GTO knows besides (deprecations, counters on versions, build metadata) asks Lockgate for
+nothing and is refused with the grammar. A tag has to be annotated: it says who asked, when and why.
 """
 
 import re
@@ -12,7 +17,10 @@ from lockgate import git
 from lockgate.errors import LockgateError, NotAskedError, nearest
 from lockgate.releasing.manifest import is_name, is_version
 
-GRAMMAR = "A release is asked for by NAME@vX.Y.Z (flight-delay@v1.2.0), a promotion by NAME#ENVIRONMENT#N."
+GRAMMAR = (
+    "A release is asked for by NAME@vX.Y.Z (flight-delay@v1.2.0), its withdrawal by NAME@vX.Y.Z!, a promotion by "
+    "NAME#ENVIRONMENT#N, the end of an environment by NAME#ENVIRONMENT!#N."
+)
 
 
 class Malformed(LockgateError):  # noqa: N818 - named for what the user reads
@@ -46,13 +54,15 @@ class Lightweight(LockgateError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a tag asks for: the release of ``version``, or a promotion to ``environment``, the ``number``-th one."""
+    """What a tag asks for: the release of ``version``, or a promotion to ``environment``, the ``number``-th one; with
+    ``cancels``, the withdrawal of the release or the end of the environment."""
 
     tag: str
     name: str
     version: str | None = None
     environment: str | None = None
     number: int | None = None
+    cancels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +84,13 @@ def parse(tag: str) -> Wanted:
     except InvalidTagName:
         raise Malformed(tag, "is not in GTO's grammar") from None
     name = str(said["name"])
-    wanted = Wanted(tag, name, said.get("version"), said.get("stage"), said.get("counter"))
-    spelled = f"{name}#{wanted.environment}#{wanted.number}" if wanted.environment else f"{name}@{wanted.version}"
-    # GTO's pattern lets more pass, such as a line end, a cancelled version, a counter: one spelling asks for something
+    cancels = said["action"].value in {"deregister", "unassign"}
+    wanted = Wanted(tag, name, said.get("version"), said.get("stage"), said.get("counter"), cancels)
+    mark = "!" if cancels else ""
+    spelled = f"{name}@{wanted.version}{mark}"
+    if wanted.environment:
+        spelled = f"{name}#{wanted.environment}{mark}#{wanted.number}"
+    # GTO's pattern lets more pass, such as a line end or a counter on a version: one spelling asks for something
     if tag != spelled or not is_name(name) or not (wanted.environment or is_version(str(wanted.version))):
         raise Malformed(tag, "asks for no release and no promotion")
     return wanted

@@ -23,6 +23,13 @@ def test_a_promotion_is_read_from_its_tag(name: str, environment: str, number: i
     assert parse(tag) == Wanted(tag, name, environment=environment, number=number)
 
 
+def test_a_withdrawal_and_the_end_of_an_environment_are_read_from_their_tags() -> None:
+    withdrawal, end = parse("flight-delay@v1.2.0!"), parse("flight-delay#staging!#2")
+    assert (withdrawal.version, withdrawal.cancels) == ("v1.2.0", True)
+    assert (end.environment, end.number, end.cancels) == ("staging", 2, True)
+    assert not parse("flight-delay@v1.2.0").cancels
+
+
 def test_a_candidate_of_a_release_is_a_version_too() -> None:
     assert parse("flight-delay@v1.2.0-rc.1").version == "v1.2.0-rc.1"
 
@@ -36,12 +43,14 @@ MALFORMED = {
     "leading zero": "flight-delay@v1.02.0",
     "digits of another script": "flight-delay@v1.٢.0",
     "build metadata": "flight-delay@v1.2.0+linux",
-    "cancelled version": "flight-delay@v1.2.0!",
+    "withdrawal with a counter": "flight-delay@v1.2.0!#2",
+    "withdrawal of no version": "flight-delay@!",
     "counter on a version": "flight-delay@v1.2.0#1",
     "deprecation": "flight-delay@deprecated",
     "creation": "flight-delay@created",
     "promotion without its number": "flight-delay#production",
-    "cancelled promotion": "flight-delay#production!#2",
+    "end of an environment without its number": "flight-delay#production!",
+    "mark at the number": "flight-delay#production#2!",
     "number with a zero before it": "flight-delay#production#01",
     "folder": "models=flight-delay@v1.2.0",
     "slash": "models/flight-delay@v1.2.0",
