@@ -59,11 +59,8 @@ def main(arguments: argparse.Namespace) -> int:
     log = Environment(registry_of(arguments, ref.name), ref.environment)
     refusals = log.refusals()
     if not refusals:
-        sys.stdout.write(
-            envelope("repair", {"appended": False})
-            if arguments.json
-            else f"nothing to do: {ref.environment} is sound\n"
-        )
+        text = f"nothing to do: every entry of {ref.environment} is believed\n"
+        sys.stdout.write(envelope("repair", {"appended": False, "entry": None}) if arguments.json else text)
         return 0
     if not arguments.entry or arguments.dry_run:
         raise StillRefused(ref.environment, [(one.number, str(one)) for one in refusals])

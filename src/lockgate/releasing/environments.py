@@ -224,9 +224,9 @@ class Environment:
         number = len(content) + 1
         refused = tuple((one, sha256(content[one])) for one in sorted(failures))
         kept = {one: entry for one, entry in found.items() if one not in failures}
-        standing = [entry for one, entry in sorted(kept.items()) if entry is not None and one not in _refused(kept)]
+        passed_over = _refused(kept)
+        standing = [entry for one, entry in sorted(kept.items()) if entry is not None and one not in passed_over]
         runs = _runs(standing)
-        self._write_page(number - 1, {**found, **dict.fromkeys(failures)})
         entry = Entry(
             name=self.registry.name,
             environment=self.name,
@@ -242,6 +242,7 @@ class Environment:
             refused=refused,
         )
         self._standing({**found, number: entry})
+        self._write_page(number - 1, {one.number: one for one in standing} | {number: entry})
         self.registry.write_signed(self._path(number), entry.payload(), signer)
         return entry
 
@@ -315,8 +316,8 @@ class Environment:
         return LAST - int(file.removesuffix(".json"))
 
     def _survey(self) -> tuple[dict[int, Entry | None], dict[int, EntryRefused], dict[int, bytes]]:
-        """Return every entry (``None`` where it cannot be read), the refusals that no repair passes over, and the
-        bytes of all."""
+        """Return every entry (what it says, even if it is refused; ``None`` where it says nothing), the refusals that
+        no repair passes over, and the bytes of all."""
         numbers = range(1, self.newest() + 1)
         content = dict(zip(numbers, self._read(numbers), strict=True))
         found: dict[int, Entry | None] = {}
@@ -325,8 +326,9 @@ class Environment:
             try:
                 found[number] = self._believed(number, data)
             except EntryRefused as error:
-                found[number], failures[number] = None, error
+                failures[number] = error
         refused = _refused(found)
+        found |= {number: self._parsed(number, content[number]) for number in failures}
         return found, {number: error for number, error in failures.items() if number not in refused}, content
 
     def _standing(self, found: Mapping[int, Entry | None]) -> list[Entry]:

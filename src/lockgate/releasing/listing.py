@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lockgate.releasing.environments import Environment, environments
+from lockgate.releasing.environments import Entry, Environment, environments
 from lockgate.releasing.registry import Registry, Release
 
 
@@ -18,14 +18,14 @@ class Listed:
 def running(registry: Registry, version: str) -> list[str]:
     """Return the environments that run ``version`` now, by their newest entries, whose signatures are verified."""
     heads = {name: Environment(registry, name).head() for name in environments(registry)}
-    return [name for name, entry in heads.items() if entry is not None and entry.version == version]
+    return [name for name, entry in heads.items() if entry is not None and _runs(entry) and entry.version == version]
 
 
 def list_releases(registry: Registry, limit: int | None = None) -> list[Listed]:
     """Return the releases, the newest version first, at most ``limit``; signatures and manifests are verified."""
     runs: dict[str, list[str]] = {}
     for name in environments(registry):
-        if (entry := Environment(registry, name).head()) is not None:
+        if (entry := Environment(registry, name).head()) is not None and _runs(entry):
             runs.setdefault(entry.version, []).append(name)
     versions = registry.versions()[::-1][:limit]
     builds = [registry.release(version) for version in versions]
@@ -33,3 +33,7 @@ def list_releases(registry: Registry, limit: int | None = None) -> list[Listed]:
         Listed(build.release, str(build.manifest.facts.get("commit") or ""), tuple(runs.get(build.release.version, ())))
         for build in builds
     ]
+
+
+def _runs(newest: Entry) -> bool:
+    return newest.action != "retire"

@@ -121,7 +121,7 @@ class KeyVerifier:
     more: tuple[Path | KeyText, ...] = ()
     revocations: Mapping[str, Revocation] = field(default_factory=dict, hash=False)
 
-    def keys(self) -> tuple[TrustedKey, ...]:
+    def trusted_keys(self) -> tuple[TrustedKey, ...]:
         """Return the trusted keys. Raises :class:`SigningError` for a file that holds none."""
         found: dict[str, TrustedKey] = {}
         for source in (self.public_key, *self.more):
@@ -136,7 +136,7 @@ class KeyVerifier:
 
     def verify_by(self, signature: bytes, place: str) -> tuple[dict[str, str], str]:
         """Return what was signed, and the fingerprint of the key that did. Raises as :meth:`verify`."""
-        known = {key.fingerprint: key for key in self.keys()}
+        known = {key.fingerprint: key for key in self.trusted_keys()}
         hint, payload, raw = _open_bundle(signature, place)
         key = known.get(hint)
         if key is None:

@@ -84,7 +84,7 @@ def parse(tag: str) -> Wanted:
     except InvalidTagName:
         raise Malformed(tag, "is not in GTO's grammar") from None
     name = str(said["name"])
-    cancels = said["action"].value in {"deregister", "unassign"}
+    cancels = "action" in said and said["action"].value in {"deregister", "unassign"}
     wanted = Wanted(tag, name, said.get("version"), said.get("stage"), said.get("counter"), cancels)
     mark = "!" if cancels else ""
     spelled = f"{name}@{wanted.version}{mark}"

@@ -118,7 +118,7 @@ class Trust:
     def of(cls, verifier: Verifier) -> "Trust":
         """Pack a verifier."""
         if isinstance(verifier, KeyVerifier):
-            return cls(write_keys(verifier.keys()).encode(), None)
+            return cls(write_keys(verifier.trusted_keys()).encode(), None)
         return cls(b"", verifier)
 
     def verifier(self, folder: Path) -> Verifier:

@@ -128,8 +128,12 @@ def test_gates_of_one_environment_do_not_close_another(registry: Registry, keys:
 
 
 def test_a_release_that_an_environments_gates_never_judged_is_not_let_in(released: Registry, keys: Keys) -> None:
-    rules = replace(STAGING, gates=(policy.ModelSize(10**6),))
-    with pytest.raises(GateClosed, match="judged by 0 of the 1 gates"):
+    metric = policy.Metric("auc", "metrics.json", "auc", "higher", None)
+    whole = replace(policy.read_policy(POLICY), metrics=(metric,), gates=(policy.Floor("auc", 0.5),))
+    rules = replace(STAGING, gates=whole.gates)
+    with pytest.raises(GateClosed, match="never judged by the gate 'auc at least"):
+        promote(released, "v1.0.0", rules, keys.signer, ACTOR, whole=whole)
+    with pytest.raises(GateClosed, match="not at hand"):
         promote(released, "v1.0.0", rules, keys.signer, ACTOR)
 
 

@@ -48,7 +48,7 @@ def test_a_sound_environment_is_verified_and_what_was_looked_at_is_counted(
     assert (told["release"], told["verified"]) == (f"{NAME}@v2.0.0", True)
     assert (told["files"], told["entries"], told["tags"]) == (4, 2, 4)
     assert main(["verify", "v1.0.0", *words]) == 0
-    assert "4 files hold" in capsys.readouterr().out
+    assert "4 files are valid" in capsys.readouterr().out
 
 
 def test_entries_taken_off_the_end_of_a_log_are_missed_by_gits_tags(

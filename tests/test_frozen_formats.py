@@ -18,7 +18,7 @@ from lockgate.serving.contract import read_contract
 from lockgate.serving.record import read_journal
 from lockgate.store import open_store
 
-FROZEN = Path(__file__).parents[1] / "fixtures/frozen/2026-11"
+FROZEN = Path(__file__).parent / "fixtures/frozen/2026-11"
 BYTES = {
     "bricked-entry.zip": "bc0551ad60e3c9ff4a97d309823b8d5d17f22c6ceb8bb1d6809802cf007b2b3e",
     "journal.jsonl": "9a6e2a5639b35d1dc9c30672b1a2dead77dc6625a0c993c427015e7cb809d473",
