@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import re
-import shutil
 import socket
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from benchmarks import others
 from tests.lockgate.releases import ACTOR, STAGING, make_keys
 from tests.lockgate.serving_builds import as_requests, flight_build
 from tests.lockgate.serving_load import post
@@ -40,7 +40,6 @@ from lockgate.store import open_store
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "models/flight-delay.skops"
 ROWS = ROOT / "data/prepared/test.parquet"
-MLFLOW = ROOT / ".cache/bench-mlflow"
 SAVE = """
 import sys, mlflow.sklearn, pandas as pd
 from pathlib import Path
@@ -113,15 +112,9 @@ def running(words: list[object], port: int, path: str, log: Path, **environment:
 
 def mlflow_python() -> Path:
     """Return the interpreter of MLflow's environment, made the first time, with the packages that fitted the model."""
-    interpreter = MLFLOW / "bin/python"
-    if not interpreter.exists():
-        uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(MLFLOW)], check=True)
-        lock = (ROOT / "requirements/pipeline.lock").read_text()
-        pins = [f"{n}=={re.search(rf'^{n}==([^ ;]+)', lock, re.M)[1]}" for n in ("scikit-learn", "numpy", "skops")]  # type: ignore[index]
-        packages = ["mlflow>=3", *pins, "threadpoolctl"]
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(interpreter), *packages], check=True)
-    return interpreter
+    lock = (ROOT / "requirements/pipeline.lock").read_text()
+    pins = [f"{n}=={re.search(rf'^{n}==([^ ;]+)', lock, re.M)[1]}" for n in ("scikit-learn", "numpy", "skops")]  # type: ignore[index]
+    return others.environment("mlflow", "mlflow>=3", *pins, "threadpoolctl") / "python"
 
 
 def ask(port: int, path: str, body: bytes) -> Any:

@@ -19,6 +19,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import others
 from tests.seaweed import BUCKET, running
 
 from lockgate.releasing.environments import LAST, PAGE, Entry, Environment, _page
@@ -153,7 +156,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     arguments = parser.parse_args()
     if shutil.which("aws") is None:
-        parser.error("there is no `aws` to compare with: pip install awscli")
+        os.environ["PATH"] = f"{others.environment('aws', 'awscli')}{os.pathsep}{os.environ['PATH']}"
     with tempfile.TemporaryDirectory() as place, running(Path(place)) as server:
         folder = Path(place)
         (folder / "keys").mkdir()
