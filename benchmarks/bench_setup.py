@@ -1,4 +1,4 @@
-"""How long set-up takes: from nothing, beside pip with the same locks; out of uv's cache; for a pull request's two jobs.
+"""How long set-up takes: from nothing, beside pip with the same locks; out of a warm cache; for a pull request.
 
     python -m benchmarks.bench_setup [--rounds 1]
 
