@@ -375,7 +375,8 @@ def test_a_plot_that_cannot_be_drawn_is_told_in_words(
 
     curve = report(lockgate).curves[0]
 
-    assert (curve.head, curve.note) == ((), note)
+    assert curve.head == ()
+    assert curve.note.startswith(note)
     assert len(curve.base) == 51
 
 
