@@ -57,7 +57,7 @@ def test_a_lock_spelt_otherwise_is_written_as_dvc_spells_it_and_only_if_it_says_
     ("edit", "reason"),
     [
         (lambda text: text.replace("lr: 0.05", "lr: 0.9"), "train.lr"),
-        (lambda text: text.replace("stages:", "vars: {}\nstages:"), "beside its schema"),
+        (lambda text: text.replace("stages:", "vars: {}\nstages:"), "vars"),
         (lambda text: text.replace("md5: ", "md5: ../", 1), "no hash"),
         (lambda text: text[:-200] + "\n", "dvc.lock"),
     ],
