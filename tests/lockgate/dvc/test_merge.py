@@ -29,7 +29,9 @@ def lock(**stages: dict[str, Any]) -> bytes:
 def entry(cmd: str = "x", deps: dict[str, str] | None = None, outs: dict[str, str] | None = None, **params: Any) -> Any:
     """A stage's entry: digests by path, and the parameters it read."""
     files = {
-        key: [{"path": path, "hash": "md5", "md5": f"{digest:0>32}", "size": 1} for path, digest in (items or {}).items()]
+        key: [
+            {"path": path, "hash": "md5", "md5": f"{digest:0>32}", "size": 1} for path, digest in (items or {}).items()
+        ]
         for key, items in (("deps", deps), ("outs", outs))
     }
     found = {"cmd": cmd, "deps": files["deps"], "params": {"params.yaml": params}, "outs": files["outs"]}

@@ -358,7 +358,10 @@ def test_a_metrics_file_that_cannot_be_used_fails_its_gates_in_valid_json(
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        (b"\x89PNG\r\n", "head: reports/plots/roc.json cannot be read: byte 0 is not UTF-8; JSON, YAML and TOML files are read"),
+        (
+            b"\x89PNG\r\n",
+            "head: reports/plots/roc.json cannot be read: byte 0 is not UTF-8; JSON, YAML and TOML files are read",
+        ),
         (b"[]", "head: reports/plots/roc.json has no records with 'fpr' and 'tpr'"),
         (b'[{"fpr": "a", "tpr": 1}]', "head: 'fpr' or 'tpr' in reports/plots/roc.json is not a number everywhere"),
         (b'[{"fpr": NaN, "tpr": 1}]', "head: no point of reports/plots/roc.json is finite"),
