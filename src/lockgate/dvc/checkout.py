@@ -18,7 +18,6 @@ from lockgate.dvc.objects import (
     words,
 )
 from lockgate.dvc.pipeline import Recorded, Stage, State
-from lockgate.dvc.reach import reaching
 
 
 class SourceAltered(DvcError):  # noqa: N818
@@ -29,8 +28,9 @@ class SourceAltered(DvcError):  # noqa: N818
     def __init__(self, record: Recorded, found: str | None) -> None:
         """Name the path and both digests."""
         super().__init__(
-            f"'{record.path}' was fetched to start from, but its hash is {found}, recorded is {record.digest}",
-            "The cache or the remote was damaged or tampered with: `dvc fetch` it anew, or `dvc push` a good copy.",
+            f"'{record.path}' is needed to start from, but its hash is {found}, recorded is {record.digest}",
+            "The cache or the remote was damaged or tampered with: `dvc fetch` it anew, or `dvc push` a good copy. "
+            "What lies outside the repository has to be as it was when dvc.lock was written.",
         )
 
 
@@ -84,9 +84,20 @@ def fetch_sources(root: Path, copy: Path, state: State, stages: tuple[Stage, ...
         found = files.digest(record.path, legacy=record.legacy)
         if found != record.digest:
             raise SourceAltered(record, found)
+    for record in _outside(state, stages):
+        found = files.digest(record.path, legacy=record.legacy)
+        if found != record.digest:
+            raise SourceAltered(record, found)
     for path in made:
         _remove(copy / path)
     return needed
+
+
+def _outside(state: State, stages: tuple[Stage, ...]) -> Iterator[Recorded]:
+    """Yield what the lock records of files at absolute paths, which are read where they are on this machine."""
+    for stage in stages:
+        entry = state.lock.stages.get(stage.name)
+        yield from (record for path, record in (entry.deps if entry else {}).items() if path.startswith("/"))
 
 
 def _take_cached(source: Cache, target: Cache, records: list[Recorded]) -> None:
@@ -104,7 +115,7 @@ def _pull(copy: Path, state: State, records: list[Recorded]) -> None:
     from dvc_objects.errors import ObjectFormatError
 
     try:
-        with Repo(str(copy)) as repo, reaching(repo.config):
+        with Repo(str(copy)) as repo:
             repo.pull([str(copy / record.path) for record in records])
     except (DvcException, ObjectFormatError, OSError) as error:
         for record in records:  # one by one: this names the file, and whether it is missing or altered

@@ -6,8 +6,10 @@ All errors name the file and, where the parser says it, the line and column.
 import posixpath
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from lockgate.dvc import shapes
@@ -159,6 +161,41 @@ class _Files:
         return StringIO((self.snapshot.read(path) or b"").decode())
 
 
+def _parsing(snapshot: Snapshot) -> dict[str, str]:
+    """Return the ``[parsing]`` section of DVC's configuration: how templates turn booleans and lists into a command.
+
+    What the commit holds counts, over what this machine's user and system have configured; of the working tree its
+    own ``config.local`` too.
+    """
+    from dvc.config import Config, ConfigError
+    from dvc.dirs import global_config_dir, system_config_dir
+
+    texts = []
+    for folder in (system_config_dir(), global_config_dir()):
+        with suppress(OSError):
+            texts.append(Path(folder, "config").read_bytes())
+    files = [".dvc/config"] if snapshot.commit else [".dvc/config", ".dvc/config.local"]
+    texts += [snapshot.read(file) or b"" for file in files]
+    found: dict[str, str] = {}
+    for text in texts:
+        with suppress(ConfigError):  # DVC itself refuses such a configuration, and says why
+            section = Config.load_file("config", fs=_Text(text)).get("parsing", {})
+            found.update({str(key): str(value).lower() for key, value in section.items()})
+    return found
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A file system with one text in it, which DVC's reader of configurations opens."""
+
+    text: bytes
+
+    def open(self, _path: str) -> Any:
+        from io import BytesIO
+
+        return BytesIO(self.text)
+
+
 def resolve(snapshot: Snapshot, path: str, text: bytes) -> Resolved:
     """Return one ``dvc.yaml`` with its templates filled in by DVC's own resolver. Raises :class:`BrokenFile`."""
     from types import SimpleNamespace
@@ -170,7 +207,8 @@ def resolve(snapshot: Snapshot, path: str, text: bytes) -> Resolved:
     folder = posixpath.dirname(path)
     _check_vars(snapshot, path, folder, text, content.get("vars", []))
     try:
-        resolver = DataResolver(SimpleNamespace(fs=_Files(snapshot), config={}), folder, content)
+        settings = {"parsing": _parsing(snapshot)}
+        resolver = DataResolver(SimpleNamespace(fs=_Files(snapshot), config=settings), folder, content)
         resolved = {name: resolver.resolve_one(name)[name] for name in resolver.get_keys()}
         metrics = resolver.resolve_metrics()
         plots = [plot for item in resolver.resolve_plots() for plot in ([item] if isinstance(item, str) else item)]

@@ -34,11 +34,16 @@ class DvcError(NotAskedError):
 class ObjectMissing(DvcError):  # noqa: N818 - named for what the user reads
     """An output is neither here, nor in the cache, nor in the remote."""
 
-    def __init__(self, path: str, digest: str, why: str) -> None:
-        """Name the output, its digest and what DVC said."""
+    def __init__(self, path: str, digest: str, why: str, *, of: str = "", reader: str = "", maker: str = "") -> None:
+        """Name the file, its digest and what DVC said; the output it is ``of``, the stage that reads and that makes
+        it, where known."""
+        needed = f", which stage '{reader}' reads," if reader else ""
+        again = f"`dvc repro --force {maker}` makes it again" if maker else "`lockgate run` makes it again"
         super().__init__(
-            f"'{path}' ({digest}) is neither in the working tree nor in the cache, and cannot be fetched: {why}",
-            "Where it still exists, `dvc push` brings it to the remote; otherwise `lockgate run` makes it again.",
+            f"'{path}' ({digest}){needed} is neither in the working tree nor in the cache, "
+            f"and cannot be fetched: {why}",
+            f"Where it still exists, `dvc push {of or path}` brings it to the remote"
+            + (f"; otherwise {again}." if maker or not reader else "."),
         )
 
 
@@ -47,11 +52,12 @@ class ObjectAltered(DvcError):  # noqa: N818
 
     exit_code = 1
 
-    def __init__(self, path: str, digest: str) -> None:
-        """Name the output and the digest it should have."""
+    def __init__(self, path: str, digest: str, *, of: str = "") -> None:
+        """Name the file, the digest it should have, and the output it is ``of``."""
         super().__init__(
             f"the object of '{path}' is corrupt: its content does not hash to {digest}, so it was not used",
-            "Find out who wrote to the cache or the remote, and `dvc push` or `dvc fetch` a good copy.",
+            f"Find out who wrote to the cache or the remote, remove the object {digest} from it, and "
+            f"`dvc push {of or path}` from where a good copy is.",
         )
 
 
@@ -366,11 +372,9 @@ def _ensure(root: Path, cache: Cache, record: Recorded) -> None:
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_objects.errors import ObjectFormatError
 
-    from lockgate.dvc.reach import reaching
-
     name = "md5-dos2unix" if record.legacy else "md5"
     try:
-        with _quiet(), Repo(str(root)) as repo, reaching(repo.config):
+        with _quiet(), Repo(str(root)) as repo:
             odb = repo.cloud.get_remote_odb(None, "fetch", hash_name=name)
             source = odb.get(HashInfo(name, record.digest).value)
             local = repo.cache.legacy if record.legacy else repo.cache.local
@@ -408,10 +412,8 @@ def fetch_tracked(root: Path, files: Sequence[str], remote: str) -> None:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    from lockgate.dvc.reach import reaching
-
     try:
-        with _quiet(), Repo(str(root)) as repo, reaching(repo.config, remote):
+        with _quiet(), Repo(str(root)) as repo:
             repo.fetch(targets=[str(root / file) for file in files], remote=remote)
     except DvcException as error:
         advice = f"`dvc push -r {remote} {' '.join(files)}` where the data is; then run this check again."

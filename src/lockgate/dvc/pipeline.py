@@ -230,6 +230,19 @@ class Pipeline:
         """Return the stages that write ``path``, something inside it, or a folder around it."""
         return tuple(dict.fromkeys(self._writers.of(path)))
 
+    @cached_property
+    def _tracked(self) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        outs = (out.path for stage in self.stages for out in stage.outs if out.cached)
+        for path in (*self.data, *outs):
+            for folder in ("", *list(with_parents(path))[1:]):
+                found.setdefault(folder, []).append(path)
+        return {folder: tuple(dict.fromkeys(paths)) for folder, paths in found.items()}
+
+    def tracked_inside(self, folder: str) -> tuple[str, ...]:
+        """Return the paths inside a folder that DVC keeps: outputs of stages, and what ``.dvc`` files track."""
+        return self._tracked.get(folder, ())
+
     def role(self, path: str) -> Role:
         """Say what a dependency is to the pipeline: made or tracked by DVC is data; of the rest the name decides."""
         if any(p in self.producers or p in self.data for p in with_parents(path)):
@@ -426,8 +439,6 @@ def _entry(path: str, name: str, entry: Mapping[str, Any], wdir: str) -> LockedS
     for key, found in files.items():
         for item in entry.get(key, []):
             record = _recorded(wdir, item)
-            if not record.digest and not item.keys() & {"files", "cloud", "dataset"}:
-                raise BrokenLock(path, f"its entry is incomplete: '{item['path']}' has no hash", name)
             found[record.path] = record
     return LockedStage(
         name,

@@ -44,11 +44,17 @@ class StagePlan:
     reasons: tuple[Reason, ...] = ()
 
 
-def plan(pipeline: Pipeline, lock: Lock, files: Files, current: Snapshot) -> tuple[StagePlan, ...]:
-    """Compare the files of ``current`` (``files`` knows their digests) with ``lock``, stage by stage, in order."""
+def plan(
+    pipeline: Pipeline, lock: Lock, files: Files, current: Snapshot, *, always: bool = True
+) -> tuple[StagePlan, ...]:
+    """Compare the files of ``current`` (``files`` knows their digests) with ``lock``, stage by stage, in order.
+
+    Without ``always`` a stage that runs each time, whatever changed, counts like any other: what remains is what the
+    lock is behind with.
+    """
     pulled: frozenset[str] = frozenset()
     while True:
-        planner = _Planner(pipeline, lock, files, current, pulled)
+        planner = _Planner(pipeline, lock, files, current, pulled, always=always)
         for stage in pipeline.stages:
             planner.add(stage)
         if (needed := planner.to_pull()) <= pulled:
@@ -57,9 +63,9 @@ def plan(pipeline: Pipeline, lock: Lock, files: Files, current: Snapshot) -> tup
 
 
 def needed_pipeline(current: Snapshot) -> Pipeline:
-    """Return the pipeline. Raises :class:`PipelineError` if there is no stage in it."""
+    """Return the pipeline. Raises :class:`PipelineError` if no ``dvc.yaml`` declares anything."""
     pipeline = read_pipeline(current)
-    if not pipeline.stages:
+    if not (pipeline.stages or pipeline.artifacts or pipeline.metrics or pipeline.plots):
         raise PipelineError("there is no stage here: no dvc.yaml declares one", "`dvc stage add --help` begins one.")
     return pipeline
 
@@ -76,6 +82,8 @@ def as_text(plans: tuple[StagePlan, ...]) -> str:
     will = [item for item in plans if item.verdict == "will"]
     may = [item for item in plans if item.verdict == "may"]
     same = [item.name for item in plans if item.verdict == "same"]
+    if not plans:
+        return "Nothing to run: dvc.yaml declares no stage.\n"
     if not will and not may:
         return f"Nothing to run: all {len(plans)} stages are as dvc.lock has them.\n"
     width = max(len(item.name) for item in (*will, *may))
@@ -93,15 +101,19 @@ def describe(reason: Reason) -> str:
     """Return a reason in words: ``train.lr 0.1 → 0.05``, ``src/train.py changed``, ``depends on prepare``."""
     before, after = reason.before, reason.after
     if reason.kind == "parameter":
+        if before is None and after is None:
+            return f"{reason.subject} is in no params file"
         return f"{reason.subject} {'(none)' if before is None else before} → {'(none)' if after is None else after}"
+    if reason.kind in ("code", "data", "environment") and before is None and after is None:
+        return f"{reason.subject} does not exist: git does not hold it, no stage writes it and no .dvc file tracks it"
     change = "is new" if before is None else "is gone" if after is None else "changed"
     words = {
         "upstream": f"depends on {reason.subject}",
         "command": "its command changed",
         "new": "new stage",
         "always": "runs always",
-        "lock": f"dvc.lock does not know {reason.subject}",
-        "cache": f"{reason.subject} is not here, and what may be pulled of it is not known",
+        "lock": f"dvc.lock has no hash of {reason.subject}",
+        "cache": f"{reason.subject} is not here, and its content cannot be known without it",
     }
     return words.get(reason.kind, f"{reason.kind} {reason.subject} {change}")
 
@@ -128,8 +140,18 @@ class _Planner:
     folder, and the next stage that reads the folder finds it there, incomplete, or complete at last.
     """
 
-    def __init__(self, pipeline: Pipeline, lock: Lock, files: Files, current: Snapshot, pulled: frozenset[str]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        lock: Lock,
+        files: Files,
+        current: Snapshot,
+        pulled: frozenset[str],
+        *,
+        always: bool,
+    ) -> None:
         self.pipeline, self.lock, self.files, self.current, self.pulled = pipeline, lock, files, current, pulled
+        self.always = always
         self.plans: dict[str, StagePlan] = {}
 
     def to_pull(self) -> frozenset[str]:
@@ -146,10 +168,13 @@ class _Planner:
             causes += [*self._params(stage, entry), *self._deps(stage, entry)]
             upstream = [Reason("upstream", name) for name in self.pipeline.upstream[stage.name] if self._active(name)]
         causes += self._outputs(stage, entry)
+        if entry is None and not stage.frozen:
+            causes.append((Reason("new", stage.name), True))
         reasons = [*(r for r, sure in causes if sure), *(r for r, sure in causes if not sure), *upstream]
         verdict: Verdict = "will" if any(sure for _, sure in causes) else "may" if reasons else "same"
         if entry is None and reasons:
-            reasons = [Reason("new", stage.name), *upstream]
+            absent = [reason for reason in reasons if _is_nowhere(reason)]
+            reasons = [Reason("new", stage.name), *absent, *upstream]
         self.plans[stage.name] = StagePlan(stage.name, verdict, tuple(reasons))
 
     def _active(self, name: str) -> bool:
@@ -164,13 +189,16 @@ class _Planner:
             before = entry.cmd if isinstance(entry.cmd, str) else "\n".join(entry.cmd)
             yield Reason("command", stage.name, before, stage.command), True
         nothing = not (stage.deps or stage.params or stage.outs)
-        if not stage.frozen and (stage.always_changed or nothing):
+        if self.always and not stage.frozen and (stage.always_changed or nothing):
             yield Reason("always", stage.name), True
 
     def _params(self, stage: Stage, entry: LockedStage | None) -> Iterator[Cause]:
         for item in stage.params:
             sure = not self._rewritten(item.file)
             values = read_params(self.current, item.file)
+            if values is None and self._is_unknown(item.file):
+                yield Reason("cache", item.file), False
+                continue
             if values is None:  # DVC takes it for data not pulled yet, unless it tracks the file itself
                 yield Reason("parameter", item.file), sure and self._tracked_as(item.file)
                 continue
@@ -197,14 +225,50 @@ class _Planner:
                 yield Reason("lock", path), self._will_be_there(path)
 
     def _dep(self, path: str, record: Recorded | None) -> Iterator[Cause]:
-        found = self.files.digest(path, legacy=record is not None and record.legacy)
-        if found is None:
+        if record is not None and not record.digest:
+            yield Reason("lock", path), True
+            return
+        legacy = record is not None and record.legacy
+        whole = self._is_whole(path)
+        found = self.files.digest(path, legacy=legacy) if whole else self._completed(path, legacy=legacy)
+        if not whole and found is None and record is None:
+            yield Reason("lock", path), True
+        elif self.current.unknown(path) or (not whole and found is None):
+            yield Reason("cache", path), False
+        elif found is None:
             yield from self._missing(path, record or Recorded(path, ""))
         elif record is None or found != record.digest:
             yield (
                 Reason(self.pipeline.role(path), path, record.digest if record else None, found),
                 not self._partly(path),
             )
+
+    def _is_whole(self, path: str) -> bool:
+        """Say whether nothing that DVC tracks inside ``path`` is missing."""
+        return all(self.current.exists(inner) for inner in self.pipeline.tracked_inside(path))
+
+    def _completed(self, path: str, *, legacy: bool) -> str | None:
+        """Return the digest that a folder has once what DVC tracks in it is there; ``None`` if that is not known."""
+        entries = dict(self.files.entries(path, legacy=legacy) or {})
+        for inner in self.pipeline.tracked_inside(path):
+            if self.current.exists(inner):
+                continue
+            record = self.pipeline.recorded(self.lock, inner)
+            if record is None or not record.digest:
+                return None
+            digests = self._digests_of(record, legacy=legacy)
+            if digests is None:
+                return None
+            start = inner[len(path) + 1 :] if path else inner
+            entries.update({f"{start}/{name}" if name else start: digest for name, digest in digests.items()})
+        return folder_digest(entries)
+
+    def _digests_of(self, record: Recorded, *, legacy: bool) -> Mapping[str, str] | None:
+        """Return the digest of a recorded file (by the empty path), or of each file of a recorded folder."""
+        if record.is_folder:
+            return self.files.listing(record) if record.legacy == legacy else None
+        digest = record.digest if record.legacy == legacy else self.files.rehashed(record)
+        return None if digest is None else {"": digest}
 
     def _missing(self, path: str, record: Recorded) -> Iterator[Cause]:
         """Compare what the lock recorded of a dependency that is not here with what would be pulled for it."""
@@ -214,9 +278,10 @@ class _Planner:
             if not self.pipeline.writers(path):  # gone, or kept where neither git nor DVC looks: DVC passes over it
                 yield Reason(kind, path, before), False
         elif owner.path == path:
-            if (owner.digest, owner.legacy) != (record.digest, record.legacy):
+            found = self._as_recorded(owner, record)
+            if found is not None and found != record.digest:
                 yield Reason(kind, path, before, owner.digest), not self._partly(path)
-            elif self._partly(path):
+            elif found is None or self._partly(path):
                 yield Reason("cache", path), False
         elif (entries := self.files.listing(owner)) is not None:
             inside = _digest_inside(entries, path.removeprefix(f"{owner.path}/"))
@@ -224,6 +289,19 @@ class _Planner:
                 yield Reason(kind, path, before, inside), False
         elif owner.path in self.pipeline.data:
             yield Reason("cache", path), False
+
+    def _as_recorded(self, owner: Recorded, record: Recorded) -> str | None:
+        """Return the digest of what ``owner`` names in the kind that ``record`` has; ``None`` if it is not known.
+
+        DVC 2 and DVC 3 hash text files with other line ends than those of Unix differently.
+        """
+        if owner.legacy == record.legacy or owner.digest == record.digest or not record.digest:
+            return owner.digest
+        return self.files.rehashed(owner)
+
+    def _is_unknown(self, path: str) -> bool:
+        """Say whether a commit cannot tell what is in a file: it is outside, or DVC has it."""
+        return bool(self.current.unknown(path)) or (self.current.commit is not None and self._tracked_as(path))
 
     def _will_be_there(self, path: str) -> bool:
         """Say whether a path that stages rewrite exists in any case once they are done."""
@@ -242,13 +320,20 @@ class _Planner:
         for out in stage.outs:
             record = entry.outs.get(out.path) if entry else None
             found = self.files.digest(out.path, legacy=record is not None and record.legacy)
-            if record is None:  # DVC passes over it while the file does not exist; `lockgate run` does not
+            if record is not None and not record.digest:
+                yield Reason("lock", out.path), True
+            elif record is None:  # DVC passes over it while the file does not exist; `lockgate run` does not
                 yield Reason("lock", out.path), found is not None
             elif found is not None and found != record.digest and (not out.cached or self.files.in_cache(record)):
                 yield Reason("output", out.path, record.digest, found), True
 
     def _tracked_as(self, path: str) -> bool:
         return path in self.pipeline.producers or path in self.pipeline.data
+
+
+def _is_nowhere(reason: Reason) -> bool:
+    """Say whether a reason is that a dependency does not exist, and nothing would bring it."""
+    return reason.kind in ("code", "data", "environment") and reason.before is None and reason.after is None
 
 
 def _digest_inside(entries: Mapping[str, str], path: str) -> str | None:

@@ -84,7 +84,8 @@ class RanWith:
 class Rebuild:
     """What a rebuild showed, ``outputs`` in pipeline order. ``differing`` are those that came out with other bytes.
 
-    ``ran_with`` is ``None`` where no stage was run.
+    ``ran_with`` is ``None`` where no stage was run. ``frozen`` stages were not run: their locked outputs were started
+    from.
     """
 
     commit: str
@@ -92,6 +93,7 @@ class Rebuild:
     outputs: tuple[Compared, ...]
     seconds: float = 0.0
     ran_with: RanWith | None = None
+    frozen: tuple[str, ...] = ()
 
     @property
     def differing(self) -> tuple[Compared, ...]:
@@ -161,7 +163,8 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
             sources = fetch_sources(root, copy, state, stages)
             _run(copy, stages, sandbox, tell)
             rows = _rows(state, sources, {out.path for stage in stages for out in stage.outs}, WorkspaceFiles(copy))
-            done = Rebuild(commit, level, rows, time.monotonic() - started, ran_with)
+            frozen = _frozen(state, level)
+            done = Rebuild(commit, level, rows, time.monotonic() - started, ran_with, frozen)
             if done.ok:
                 take(copy)
     return done
@@ -197,6 +200,7 @@ def _verdict(done: Rebuild) -> str:
     start = "from its source" if done.level == "full" else "from the locked inputs of the model's stage"
     same = f"{sum(_same(out) for out in made)} of {len(made)} outputs are the same, byte for byte"
     note = f"; {fetched} fetched to start from, hashes verified" if fetched else ""
+    note += f"; frozen, so not run: {', '.join(done.frozen)}" if done.frozen else ""
     return f"{done.commit[:7]} rebuilt {start} in {done.seconds:.0f} s: {same}{note}.\n{_surroundings(done.ran_with)}"
 
 
@@ -235,15 +239,13 @@ def _check_lock(state: State, commit: str) -> None:
             "Run `lockgate run` and commit dvc.lock.",
         )
     for item in plan(state.pipeline, state.lock, CommitFiles(state.snapshot), state.snapshot):
-        if causes := [cause for cause in item.reasons if _speaks_of_lock(state, cause)]:
+        if causes := [cause for cause in item.reasons if _speaks_of_lock(cause)]:
             raise LockStale(commit, item.name, "; ".join(describe(cause) for cause in causes[:3]))
 
 
-def _speaks_of_lock(state: State, cause: Reason) -> bool:
+def _speaks_of_lock(cause: Reason) -> bool:
     """Say whether a reason to run is one that ``dvc repro`` would have had before the commit, with all data there."""
-    holds_data = any(path.startswith(f"{cause.subject}/") for path in (*state.pipeline.data, *state.pipeline.producers))
-    unknown = is_address(cause.subject) or (cause.kind in ("code", "data") and holds_data)
-    return cause.kind not in ("always", "upstream", "cache") and not unknown
+    return cause.kind not in ("always", "upstream", "cache") and not is_address(cause.subject)
 
 
 def _stages(state: State, level: Level) -> tuple[Stage, ...]:
@@ -252,11 +254,17 @@ def _stages(state: State, level: Level) -> tuple[Stage, ...]:
     if level == "full":
         chosen = set(state.pipeline.by_name)
     elif level == "train":
-        chosen = {_model_stage(state).name}
+        model = _model_stage(state)
+        if model.frozen:
+            raise RebuildError(
+                f"stage '{model.name}', which makes the model, is frozen: DVC does not run it, so it cannot be rebuilt",
+                f"`dvc unfreeze {model.name}`, then `lockgate run`.",
+            )
+        chosen = {model.name}
         for stage in state.pipeline.stages:
             if chosen.intersection(state.pipeline.upstream[stage.name]):
                 chosen.add(stage.name)
-    stages = tuple(stage for stage in state.pipeline.stages if stage.name in chosen)
+    stages = tuple(stage for stage in state.pipeline.stages if stage.name in chosen and not stage.frozen)
     for stage in stages:
         outside = [out.path for out in stage.outs if is_address(out.path) or out.path.startswith(("/", "../"))]
         if outside:
@@ -264,12 +272,12 @@ def _stages(state: State, level: Level) -> tuple[Stage, ...]:
                 f"stage '{stage.name}' writes '{outside[0]}', outside the repository: a rebuild would write over it",
                 "Let the stage write inside the repository.",
             )
-        if stage.frozen:
-            raise RebuildError(
-                f"stage '{stage.name}' is frozen: DVC does not run it, so it cannot be rebuilt",
-                f"`dvc unfreeze {stage.name}`, then `lockgate run`.",
-            )
     return stages
+
+
+def _frozen(state: State, level: Level) -> tuple[str, ...]:
+    """Return the stages that a full rebuild would run if they were not frozen."""
+    return tuple(stage.name for stage in state.pipeline.stages if stage.frozen) if level == "full" else ()
 
 
 def _model_stage(state: State) -> Stage:
@@ -337,8 +345,6 @@ def _run(copy: Path, stages: tuple[Stage, ...], sandbox: Sandbox, tell: Callable
             f"stage '{done.failed.stage}' failed in the clean place: {done.failed.error}",
             "It may need a file that is not committed, or one that it does not declare; --keep leaves the place.",
         )
-    if done.failed and done.failed.cure:
-        raise DvcError(done.failed.error, done.failed.cure)
     if not done.ok:
         raise DvcError(f"DVC ended with code {done.code}{f': {done.failed.error}' if done.failed else ''}")
 

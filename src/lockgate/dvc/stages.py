@@ -17,15 +17,14 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import IO, Any, Literal, Self
 
+from lockgate.dvc.inputs import Inputs
 from lockgate.dvc.objects import Cache, words
 from lockgate.dvc.pipeline import Recorded
-from lockgate.dvc.reach import OutOfReach, out_of_reach, reaching
 from lockgate.errors import LockgateError
 
 NAME = "lockgate run"
@@ -52,8 +51,7 @@ Status = Literal["ran", "restored", "untouched"]
 @dataclass(frozen=True, slots=True)
 class Progress:
     """One step of a reproduction. ``status`` and ``seconds`` are of an ended stage, ``pulled`` in bytes; ``error`` is
-    what DVC said of a failed one, ``cure`` what helps if a remote cannot be reached. ``stage`` is empty for what
-    belongs to no stage."""
+    what DVC said of a failed one. ``stage`` is empty for what belongs to no stage."""
 
     event: Event
     stage: str
@@ -61,7 +59,6 @@ class Progress:
     seconds: float = 0.0
     pulled: int = 0
     error: str = ""
-    cure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,17 +359,12 @@ def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object], besid
             watched = _Watched(repo, tell, beside)
             # With no remote there is nothing to pull from, and DVC would call that a failure of the stage.
             wanted["pull"] = wanted.get("pull", False) and bool(repo.config["core"].get("remote"))
-            with reaching(repo.config):
-                repo.reproduce(**wanted, repro_fn=watched.reproduce)
+            repo.reproduce(**wanted, repro_fn=watched.reproduce)
     except DvcException as error:
         if watched is None or not watched.failed:
             tell(Progress("failed", "", error=words(error)))
         return 1
-    except OutOfReach as error:
-        if watched is None or not watched.failed:
-            tell(Progress("failed", "", error=str(error), cure=error.advice))
-        return 1
-    except Exception as error:  # noqa: BLE001 - whatever a library raises reaches us through DVC as it is
+    except Exception as error:  # noqa: BLE001 - a store's own errors reach us through DVC as they are
         traceback.print_exc()
         tell(Progress("failed", "", error=words(error)))
         return 1
@@ -411,8 +403,7 @@ class _Watched:
 
     def __init__(self, repo: Any, tell: Callable[[Progress], object], beside: Set[str]) -> None:
         self.tell, self.cache, self.failed = tell, Cache(Path(repo.cache.local_cache_dir)), False
-        self.config = repo.config
-        self.growth, self.inputs = _Growth(self.cache, beside), _Inputs(repo)
+        self.growth, self.inputs = _Growth(self.cache, beside), Inputs(repo)
         self.restored: set[str] = set()
         self._restore, repo.stage_cache.restore = repo.stage_cache.restore, self.restore
         self._pull, repo.stage_cache.pull = repo.stage_cache.pull, self.pull_run_cache
@@ -424,28 +415,24 @@ class _Watched:
         self.tell(Progress("began", stage.addressing))
         started = time.monotonic()
         try:
+            pull, forced = bool(options.get("pull")), bool(options.get("force"))
+            if not forced:
+                self.inputs.settle(stage, pull=pull)
             if _is_changed(stage, options.get("upstream")):
-                if options.get("pull"):
-                    self.inputs.complete(stage)
+                if not forced:
+                    self.inputs.complete(stage, pull=pull)
                 options["allow_missing"] = False  # or outputs that were not written were recorded without a hash
             result = _as_dvc(stage, options)
         except Exception as error:
             self.failed = True
-            seconds, unreached = time.monotonic() - started, self._unreached(error)
-            if unreached:
-                self.tell(Progress("failed", "", error=str(unreached), cure=unreached.advice))
-            else:
-                self.tell(Progress("failed", stage.addressing, seconds=seconds, error=words(error)))
+            said = f"{error}. {error.advice}" if isinstance(error, LockgateError) else words(error)
+            self.tell(Progress("failed", stage.addressing, seconds=time.monotonic() - started, error=said))
             raise
         status: Status = "untouched" if result is None else "restored" if stage.addressing in self.restored else "ran"
         made = _made(self.cache, stage) if status == "ran" else set()
         pulled = self.growth.since(made)
         self.tell(Progress("ended", stage.addressing, status, time.monotonic() - started, pulled))
         return result
-
-    def _unreached(self, error: Exception) -> OutOfReach | None:
-        name = str(self.config["core"].get("remote") or "")
-        return out_of_reach(name, str(self.config["remote"].get(name, {}).get("url")), error) if name else None
 
     def pull_run_cache(self, *arguments: Any, **options: Any) -> Any:
         """Stand in for DVC's, and tell how much it was."""
@@ -476,38 +463,6 @@ def _as_dvc(stage: Any, options: dict[str, Any]) -> Any:
     if result is not None:
         stage.dump(update_pipeline=False)
     return result
-
-
-class _Inputs:
-    """Pulls what a stage reads, at once. DVC would do it by the piece, and read all of the pipeline's files anew for
-    each: half a second. And of a tracked folder it would pull one file for one stage, and the next stage, that reads
-    the folder, would run on that."""
-
-    def __init__(self, repo: Any) -> None:
-        self.repo = repo
-
-    @cached_property
-    def _outs(self) -> dict[str, Any]:
-        """What is made or tracked, by path. Read once a run, when DVC has read it all anyway."""
-        return {out.fs_path: out for stage in self.repo.index.stages for out in stage.outs}
-
-    @cached_property
-    def _read(self) -> Set[str]:
-        """Those of the outs that a stage reads as a whole."""
-        return self._outs.keys() & {dep.fs_path for stage in self.repo.index.stages for dep in stage.deps}
-
-    def complete(self, stage: Any) -> None:
-        """Pull the folders that hold a file which the stage reads, then the files that are not here."""
-        for dep in stage.deps:
-            whole = next((folder for folder in self._read if dep.fs_path.startswith(f"{folder}{os.sep}")), None)
-            if whole and not Path(whole).exists():
-                self.repo.pull(whole)
-        read = [self._outs[dep.fs_path] for dep in stage.deps if dep.fs_path in self._outs and not dep.exists]
-        files = [out for out in read if out.hash_info and not out.hash_info.isdir and out.use_cache and not out.remote]
-        with suppress(Exception):  # whatever it is, DVC meets it again when it pulls what is still missing, and tells
-            self.repo.cloud.pull([out.hash_info for out in files])
-            for out in files:
-                out.checkout()
 
 
 def _made(cache: Cache, stage: Any) -> set[str]:

@@ -29,7 +29,8 @@ def stage_changes(base: State | None, head: State, head_files: Files) -> tuple[S
 
     A stage is ``added`` if base does not have it or never ran it, ``pending`` if head's lock is behind head's files.
     """
-    plans = {item.name: item for item in plan(head.pipeline, head.lock, head_files, head.snapshot)}
+    behind = plan(head.pipeline, head.lock, head_files, head.snapshot, always=False)  # what ran is not pending
+    plans = {item.name: item for item in behind}
     pending: set[str] = set()
     changes = []
     for name, planned in plans.items():
@@ -142,13 +143,12 @@ def _params(state: State) -> dict[tuple[str, str], object]:
 
 def _files(state: State, files: Files) -> dict[str, _File]:
     pipeline = state.pipeline
-    names = state.snapshot.list()
     found: dict[str, _File] = {}
     for stage in pipeline.stages:
         entry = state.lock.stages.get(stage.name)
         for path in stage.deps:
             if path not in found and not pipeline.writers(path):
-                found.update(_inputs(state, files, names, path, entry.deps.get(path) if entry else None))
+                found.update(_inputs(state, files, path, entry.deps.get(path) if entry else None))
     for path, record in pipeline.data.items():
         found[path] = _File("data", record.digest, record.size)
     for entry in state.lock.stages.values():
@@ -156,19 +156,19 @@ def _files(state: State, files: Files) -> dict[str, _File]:
     return found
 
 
-def _inputs(
-    state: State, files: Files, names: tuple[str, ...], path: str, record: Recorded | None
-) -> Iterator[tuple[str, _File]]:
+def _inputs(state: State, files: Files, path: str, record: Recorded | None) -> Iterator[tuple[str, _File]]:
     """Yield the files of one dependency that no stage writes."""
     tracked = state.pipeline.recorded(state.lock, path)
-    inside = [name for name in names if name.startswith(f"{path}/")]
-    if tracked or (path not in names and not inside):
+    inside = None if tracked else files.entries(path)
+    if tracked or (inside is None and state.snapshot.read(path) is None):
         known = record or tracked
         digest = known.digest if known else files.digest(path)
         if digest is not None and not (tracked and tracked.path == path):  # told with the tracked data
             yield path, _File(state.pipeline.role(path), digest, known.size if known else None)
         return
-    for name in [path] if path in names else inside:
+    names = [path] if inside is None else [f"{path}/{name}" if path else name for name in sorted(inside)]
+    for name in names:
         content = state.snapshot.read(name)
-        if content is not None and not name.endswith((".gitignore", ".dvc")):
+        told = name.endswith((".gitignore", ".dvc")) or state.pipeline.recorded(state.lock, name) is not None
+        if content is not None and not told:
             yield name, _File(state.pipeline.role(name), files.digest(name), len(content))

@@ -150,5 +150,9 @@ def _check_settled(state: State) -> None:
 
 
 def _is_unknowable(reason: Reason) -> bool:
-    """Say whether a stage that has just run would have this reason to run again."""
-    return reason.kind in ("always", "upstream", "cache") or is_address(reason.subject)
+    """Say whether this is no reason that a run would have removed, or one that the commit alone cannot judge.
+
+    DVC passes over a dependency that is not there, so a run leaves what the lock says of it.
+    """
+    is_gone = reason.kind in ("code", "data", "environment") and reason.after is None and reason.before is not None
+    return reason.kind in ("always", "upstream", "cache") or is_gone or is_address(reason.subject)

@@ -291,7 +291,6 @@ def test_a_lock_of_dvc_2_has_legacy_hashes(project: Project) -> None:
         (LOCK[:60], "ingest", "nothing but 'cmd'"),
         (LOCK[:61], "ingest", "cut short"),
         (LOCK[:-4], "train", "cut short"),
-        (LOCK[: LOCK.index("      md5: 764efa883dda1e11db47671c4a3bbd9e.dir")], "train", "'model' has no hash"),
         (LOCK[: LOCK.index("    - path: model")], "train", "line 20: stages.train.outs: "),
         (LOCK.replace("    cmd: sh stage.sh ingest\n", ""), "ingest", "stages.ingest.cmd: "),
         (
