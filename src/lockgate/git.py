@@ -641,6 +641,12 @@ def difference(root: Path, before: str, after: str) -> str:
     return git(root, "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", before, after)
 
 
+def changed_files(root: Path, before: str, after: str) -> tuple[str, ...]:
+    """Return the paths, from the top of the repository, of the files that differ between two commits."""
+    names = git(root, "diff", "--name-only", "--no-renames", "--no-ext-diff", "--no-textconv", "-z", before, after)
+    return tuple(sorted(name for name in names.split("\0") if name))
+
+
 def push(root: Path, commit: str, branch: str, expected: str, access: Mapping[str, str]) -> bool:
     """Have ``branch`` of ``origin`` point at ``commit`` if it stands at ``expected``; return whether it now does.
 

@@ -38,6 +38,8 @@ class Forge:
     artifacts: dict[int, dict[str, bytes]] = field(default_factory=dict)
     releases: dict[str, dict[str, str]] = field(default_factory=dict)
     requests: list[tuple[str, str, int]] = field(default_factory=list)
+    refusals: list[tuple[str, int, dict[str, str]]] = field(default_factory=list)
+    """What is refused next: a part of the path, the status and the headers of the answer."""
     last_id: int = 1000
 
     def next_id(self) -> int:
@@ -79,6 +81,11 @@ class Forge:
         """Comment as anybody."""
         self.comments.setdefault(number, []).append({"id": self.next_id(), "user": {"login": author}, "body": body})
 
+    def state(self, sha: str, context: str) -> str:
+        """Return the state that a commit's status of this name has, empty if there is none."""
+        found = [one["state"] for one in self.statuses.get(sha, []) if one["context"] == context]
+        return found[-1] if found else ""
+
     def pull(self, number: int) -> dict[str, Any]:
         """Return a pull request as the API tells of it; its head is wherever the branch now is."""
         pull = self.pulls[number]
@@ -94,7 +101,7 @@ class Forge:
             "number": number,
             "state": pull["state"],
             "head": {"sha": head, "ref": pull["branch"], "repo": {"full_name": pull["head"]}},
-            "base": {"ref": "main", "repo": {"full_name": pull["base"]}},
+            "base": {"ref": pull.get("into", "main"), "repo": {"full_name": pull["base"]}},
         }
 
 
@@ -122,9 +129,15 @@ class Handler(BaseHTTPRequestHandler):
         body = self._body()
         path, _, query = self.path.partition("?")
         if path.startswith("/api/v3/"):
-            status, content = self._api(path.removeprefix("/api/v3"), urllib.parse.parse_qs(query), body)
+            headers = {"Content-Type": "application/json; charset=utf-8"}
+            refusals = self.forge.refusals
+            if refused := next((one for one in refusals if one[0] in f"{self.command} {path}"), None):
+                refusals.remove(refused)
+                status, content, headers = refused[1], {"message": "later"}, {**headers, **refused[2]}
+            else:
+                status, content = self._api(path.removeprefix("/api/v3"), urllib.parse.parse_qs(query), body)
             self.forge.requests.append((self.command, path.removeprefix("/api/v3"), status))
-            self._send(status, json.dumps(content).encode(), {"Content-Type": "application/json; charset=utf-8"})
+            self._send(status, json.dumps(content).encode(), headers)
         elif match := re.fullmatch(r"/_runner/artifacts/(\d+)/([\w-]+)", path):
             handed_over = self.forge.artifacts.setdefault(int(match[1]), {})
             if self.command == "PUT":
@@ -188,6 +201,9 @@ class Handler(BaseHTTPRequestHandler):
     def _status(self, match: Any, _query: Any, body: Any) -> tuple[int, Any]:
         self.forge.statuses.setdefault(match[2], []).append(body)
         return 201, {}
+
+    def _statuses(self, match: Any, _query: Any, _body: Any) -> tuple[int, Any]:
+        return 200, self.forge.statuses.get(match[2], [])[::-1]
 
     def _release(self, match: Any, _query: Any, _body: Any) -> tuple[int, Any]:
         release = self.forge.releases.get(urllib.parse.unquote(match[2]))
@@ -266,6 +282,7 @@ ROUTES = [
     ("POST", r"/issues/(\d+)/comments", "pull-requests", Handler._comment),
     ("PATCH", r"/issues/comments/(\d+)", "pull-requests", Handler._edit),
     ("POST", r"/statuses/([0-9a-f]{40})", "statuses", Handler._status),
+    ("GET", r"/commits/([0-9a-f]{40})/statuses", "statuses", Handler._statuses),
     ("GET", r"/releases/tags/([^/]+)", "contents", Handler._release),
     ("GET", r"/git/ref/tags/([^/]+)", "contents", Handler._ref),
     ("POST", "/releases", "contents", Handler._new_release),

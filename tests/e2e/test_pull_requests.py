@@ -415,6 +415,41 @@ def test_each_right_of_the_trusted_half_is_needed(world: World, right: str, hone
     assert done.code != 0
 
 
+def test_a_merge_queue_judges_what_it_merges_and_not_what_was_never_run(world: World) -> None:
+    number = world.propose("less-noise", world.edited(*LESS_NOISE))
+    unrun, sha_unrun = world.queue(number)  # its lock was never brought to the branch
+    world.publish(unrun)
+    world.publish(world.check(number))
+    run, sha = world.queue(number)
+    done = world.publish(run)
+
+    assert (unrun.code, run.code, done.code) == (0, 0, 0), unrun.log + run.log + done.log
+    assert world.result(run).lock.status == "reproduced"
+    assert (world.status(sha_unrun), world.status(sha)) == ("failure", "success")
+
+
+def test_a_pull_request_into_another_base_is_judged_by_the_policy_of_that_base(world: World) -> None:
+    lax = world.read("lockgate.yaml").replace("value: 0.6", "value: 0.1").replace("0.01}", "0.9}")
+    clone = world.clone()
+    git(clone, "checkout", "-q", "-b", "lax")
+    world.push(REPOSITORY, "lax", {"lockgate.yaml": lax}, clone=clone)
+    number = world.propose("noisy", world.edited("params.yaml", "noise: 1.0", "noise: 40.0"))
+    world.publish(world.check(number))
+    head = world.forge.tip(REPOSITORY, "noisy")
+    git(clone, "fetch", "-q", "origin", "noisy")
+    git(clone, "merge", "-q", "-m", "lax", "FETCH_HEAD")
+    git(clone, "push", "-q", "origin", "HEAD:refs/heads/noisy")
+    world.forge.pulls[number]["into"] = "lax"  # retargeted: the event is `edited`
+
+    run = world.check(number)
+    done = world.publish(run)
+
+    assert done.code == 0, done.log
+    tip = world.forge.tip(REPOSITORY, "noisy")
+    assert world.status(head) == "failure"
+    assert (world.status(tip, "lax"), world.status(tip)) == ("success", "")
+
+
 def test_a_pull_request_gets_its_comment_where_cml_cannot_be_had(world: World, honest: dict[str, bytes]) -> None:
     world.cml = None
     number = world.propose("less-noise", world.edited(*LESS_NOISE))

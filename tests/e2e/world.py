@@ -115,7 +115,7 @@ class World:
         return target
 
     def propose(
-        self, branch: str, files: Mapping[str, str | bytes | None], *, fork: bool = False, remove: tuple[str, ...] = ()
+        self, branch: str, files: Mapping[str, str | bytes | None], *, fork: bool = False, into: str = "main"
     ) -> int:
         """Open a pull request from a new branch with these files changed (``None``: removed); return its number."""
         repository = FORK if fork else REPOSITORY
@@ -123,7 +123,8 @@ class World:
         git(clone, "checkout", "-q", "-b", branch)
         self.push(repository, branch, files, clone=clone)
         number = self.forge.next_id()
-        self.forge.pulls[number] = {"head": repository, "branch": branch, "base": REPOSITORY, "state": "open"}
+        pull = {"head": repository, "branch": branch, "base": REPOSITORY, "state": "open", "into": into}
+        self.forge.pulls[number] = pull
         return number
 
     def push(
@@ -198,6 +199,24 @@ class World:
         conclusion = "success" if done.code == 0 else "failure"
         return Done(done.id, done.code, done.log, finished(pull, done.id, conclusion, self.forge.address))
 
+    def queue(self, number: int) -> tuple[Done, str]:
+        """Run ``pull-request.yml`` for a pull request that the merge queue merges; return the merge's sha too."""
+        pull = self.forge.pull(number)
+        clone = self.clone()
+        start = git(clone, "rev-parse", "HEAD")
+        git(clone, "fetch", "-q", "origin", pull["head"]["ref"])
+        git(clone, "merge", "-q", "--no-ff", "-m", f"Merge #{number}", "FETCH_HEAD")
+        sha, branch = git(clone, "rev-parse", "HEAD"), f"gh-readonly-queue/main/pr-{number}-{start}"
+        git(clone, "push", "-q", "-f", "origin", f"HEAD:refs/heads/{branch}")
+        group = {"head_sha": sha, "head_ref": f"refs/heads/{branch}", "base_sha": start, "base_ref": "refs/heads/main"}
+        event = {"action": "checks_requested", "merge_group": group, "repository": repository()}
+        done = self._act("merge_group", "pull-request.yml", event, REPOSITORY, sha)
+        conclusion = "success" if done.code == 0 else "failure"
+        head = {"sha": sha, "ref": branch, "repo": {"full_name": REPOSITORY}}
+        told = finished({"head": head}, done.id, conclusion, self.forge.address)
+        told["workflow_run"]["event"] = "merge_group"
+        return Done(done.id, done.code, done.log, told), sha
+
     def finish(self, number: int, files: Mapping[str, bytes] | bytes | None, conclusion: str = "success") -> Done:
         """Pretend that a run for the pull request, made by its author, left these files (or this archive)."""
         run = self.forge.next_id()
@@ -236,9 +255,9 @@ class World:
         """Return the texts of the comments on a pull request."""
         return [one["body"] for one in self.forge.comments.get(number, [])]
 
-    def status(self, sha: str) -> str:
-        """Return the state last set on a commit, empty if there is none."""
-        return (self.forge.statuses.get(sha) or [{"state": ""}])[-1]["state"]
+    def status(self, sha: str, base: str = "main") -> str:
+        """Return the state last set on a commit for a base branch, empty if there is none."""
+        return self.forge.state(sha, f"lockgate/{base}")
 
     def objects(self, remote: str) -> set[str]:
         """Return the digests of the objects that a remote of the project holds."""
@@ -266,9 +285,9 @@ class World:
         git(files, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x")
         (here / "event.json").write_text(json.dumps(event))
         definition = yaml.safe_load((files / ".github/workflows" / workflow).read_text())
+        ref = str(event.get("ref") or event.get("merge_group", {}).get("head_ref"))
         given = jobs.given(
-            definition["jobs"], event_name, str(event.get("ref")), Settings(self.variables, self.secrets),
-            self.environments, fork=fork,
+            definition["jobs"], event_name, ref, Settings(self.variables, self.secrets), self.environments, fork=fork
         )  # fmt: skip
         token = self.forge.run_token(given.rights)
         variables = {

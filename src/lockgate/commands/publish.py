@@ -16,7 +16,7 @@ from pathlib import Path
 from lockgate import git
 from lockgate.errors import NotAskedError
 from lockgate.forge.github import GitHub
-from lockgate.pull_requests.publish import Publisher, find_pull_request, read_run
+from lockgate.pull_requests.publish import Publisher, find_targets, read_run
 from lockgate.rendering import escape
 
 EXAMPLES = """\
@@ -33,20 +33,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Publish what the run of the event left. Exit code 0 whatever its verdict is."""
+    """Publish what the run of the event left. Exit code 0 whatever its verdict is, if it could be published."""
     root = git.project_root()
     run = read_run(Path(_variable("GITHUB_EVENT_PATH")).read_bytes())
     github = GitHub(_variable("GITHUB_API_URL"), _variable("GITHUB_REPOSITORY"), _variable("GITHUB_TOKEN"))
-    pull = find_pull_request(github, run)
-    if isinstance(pull, str):
-        sys.stderr.write(f"nothing to publish: {pull}\n")
-        _summarize(f"Nothing was published: {pull}.")
+    targets = find_targets(github, run)
+    if isinstance(targets, str):
+        sys.stderr.write(f"nothing to publish: {targets}\n")
+        _summarize(f"Nothing was published: {targets}.")
         return 0
-    publisher = Publisher(root, github, run, pull, _variable("GITHUB_SERVER_URL"), dry_run=arguments.dry_run)
-    done = publisher.publish()
-    sys.stdout.write(done + "\n")
-    if not arguments.dry_run:
-        _summarize(done)
+    publisher = Publisher(root, github, run, _variable("GITHUB_SERVER_URL"), dry_run=arguments.dry_run)
+    done = publisher.publish(targets)
+    for one in done:
+        sys.stdout.write(f"{one.words}\n")
+        if not arguments.dry_run:
+            _summarize(one.words)
+    for failure in (one.failure for one in done if one.failure):
+        raise failure
     return 0
 
 

@@ -1,13 +1,17 @@
 """The one comment of ours on a pull request: created or replaced, by CML where it can, else by our own client."""
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
 from lockgate.forge import cml
 from lockgate.forge.cml import CmlFailed
-from lockgate.forge.github import Comment, GitHub
+from lockgate.forge.github import Comment, GitHub, GitHubError
 
 WATERMARK_IMAGE = "https://cml.dev/watermark.png"
+TRIES = 3
+PAUSE = 1.0
+"""Seconds between two tries."""
 Poster = Literal["CML", "lockgate"]
 
 
@@ -51,10 +55,18 @@ def put_comment(github: GitHub, server: str, number: int, body: str, *, label: s
         except CmlFailed as error:
             reason = str(error)
             ours = _ours(github.comments(number), label, author)
-    if ours:
-        github.replace_comment(ours[-1].id, text)
-    else:
-        github.add_comment(number, text)
+    for left in reversed(range(TRIES)):
+        try:
+            if ours:
+                github.replace_comment(ours[-1].id, text)
+            else:
+                github.add_comment(number, text)
+            break
+        except GitHubError:
+            if not left:
+                raise
+            time.sleep(PAUSE)
+            ours = _ours(github.comments(number), label, author)  # what seemed to fail may have come through
     return Posted("lockgate", reason)
 
 

@@ -23,6 +23,8 @@ ANSWER_LIMIT = 8 << 20
 TIMEOUT = 30.0
 """Seconds without a byte."""
 TRIES = 4
+PATIENCE = 600.0
+"""Seconds that one request waits in all where GitHub says to come again later."""
 PAGES = 20
 
 State = Literal["success", "failure", "error", "pending"]
@@ -115,7 +117,11 @@ class GitHub:
     def set_status(self, sha: str, state: State, context: str, description: str, url: str) -> None:
         """Set a commit status; of the description GitHub takes 140 characters."""
         content = {"state": state, "context": context, "description": description[:140], "target_url": url}
-        self._ask("POST", f"statuses/{quote(sha)}", content)
+        self._ask("POST", f"statuses/{quote(sha)}", content, repeatable=True)
+
+    def status_contexts(self, sha: str) -> frozenset[str]:
+        """Return the names of the statuses that a commit has."""
+        return frozenset(str(item["context"]) for item in self._pages(f"commits/{quote(sha)}/statuses?per_page=100"))
 
     def _pages(self, path: str) -> Iterator[Any]:
         for page in range(1, PAGES + 1):
@@ -124,12 +130,26 @@ class GitHub:
             if len(found) < 100:
                 return
 
-    def _ask(self, method: str, path: str, content: dict[str, str] | None = None) -> Any:
-        body, _ = self._send(method, path, content, f"the answer to {method} {path}", ANSWER_LIMIT)
-        return json.loads(body)
+    def _ask(self, method: str, path: str, content: dict[str, str] | None = None, *, repeatable: bool = False) -> Any:
+        what = f"the answer to {method} {path}"
+        body, _ = self._send(method, path, content, what, ANSWER_LIMIT, repeatable=repeatable)
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise GitHubError(method, path, f"the answer is no JSON: {error}") from error
 
-    def _send(self, method: str, path: str, content: dict[str, str] | None, what: str, limit: int) -> tuple[bytes, int]:
-        """Send one request; what only reads is tried again where GitHub is for the moment unable to answer."""
+    def _send(
+        self,
+        method: str,
+        path: str,
+        content: dict[str, str] | None,
+        what: str,
+        limit: int,
+        *,
+        repeatable: bool = False,
+    ) -> tuple[bytes, int]:
+        """Send one request. Where GitHub refuses it for now (429, or 403 with ``Retry-After``), it is sent again when
+        GitHub says so; where GitHub fails, what only reads or is ``repeatable`` is tried again."""
         request = Request(  # noqa: S310 - the address comes from the runner
             f"{self.api}/repos/{self.repository}/{path}",
             data=None if content is None else json.dumps(content).encode(),
@@ -137,7 +157,9 @@ class GitHub:
             headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION},
         )
         request.add_unredirected_header("Authorization", f"Bearer {self.token}")
-        for last in (False,) * (TRIES - 1) + (True,):
+        once = method == "POST" and not repeatable
+        patience, tries = PATIENCE, TRIES
+        while True:
             try:
                 with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
                     body = answer.read(limit + 1)
@@ -145,13 +167,35 @@ class GitHub:
                         raise TooLarge(what, limit)
                     return body, answer.status
             except HTTPError as error:
-                if error.code < 500 or method == "POST" or last:
+                pause = _told_to_wait(error)
+                tries -= 1
+                failed = error.code < 500 or once or not tries
+                if (pause > patience) if pause else failed:
                     raise GitHubError(method, path, f"{error.code} {_said(error)}", _advice(error.code)) from error
+                tries, patience = (tries + 1, patience - pause) if pause else (tries, patience)
             except (URLError, HTTPException, OSError) as error:
-                if method == "POST" or last:
+                tries -= 1
+                if once or not tries:
                     raise GitHubError(method, path, str(getattr(error, "reason", error))) from error
-            time.sleep(random.uniform(0.5, 2.0))  # noqa: S311 - jitter
-        raise AssertionError  # the last try returns or raises
+                pause = 0.0
+            time.sleep(pause or random.uniform(0.5, 2.0))  # noqa: S311 - jitter
+
+
+def _told_to_wait(error: HTTPError) -> float:
+    """Return the seconds that GitHub asks to wait before the same request, 0 if it does not: its limits of rate."""
+    if error.code not in (403, 429):
+        return 0.0
+    after, left, reset = (
+        error.headers.get(name) for name in ("Retry-After", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+    )
+    try:
+        if after is not None:
+            return max(1.0, float(after))
+        if left == "0" and reset is not None:
+            return max(1.0, float(reset) - time.time())
+    except ValueError:
+        pass
+    return 60.0 if error.code == 429 else 0.0  # as GitHub's documentation advises where it names no time
 
 
 def _pull_request(item: Any) -> PullRequest:

@@ -8,7 +8,6 @@ import io
 import json
 import stat
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +66,8 @@ def unpack(archive: bytes) -> Artifact:
         result = read_result(files[RESULT]) if RESULT in files else None
     except LockgateError as error:
         raise Unfit(f"{RESULT}: {error}") from error
+    if result is not None and not _is_text(result.to_json()):
+        raise Unfit(f"{RESULT}: a text cannot be written as UTF-8")
     outputs = _strings(OUTPUTS, files.get(OUTPUTS, b"{}"))
     said = _strings(ERROR, files.get(ERROR, b"{}")).get("error", "")
     return Artifact(result, files.get(LOCK), outputs, said)
@@ -84,14 +85,19 @@ def _files(archive: bytes) -> dict[str, bytes]:
             if len(set(names)) < len(names):
                 raise Unfit("it has one file twice")
             return {entry.filename: _content(opened, entry) for entry in entries}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise Unfit(f"it is not a whole zip archive: {error}") from error
+    except Unfit:
+        raise
+    except Exception as error:  # zipfile raises whatever its decoders and parsers do
+        said = str(error) or type(error).__name__
+        raise Unfit(f"it is not a whole zip archive: {said}") from error
 
 
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     mode = entry.external_attr >> 16
     if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
         raise Unfit(f"'{entry.filename}' is no file but a link or something else")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Unfit(f"'{entry.filename}' is packed in a way that no runner packs")
     limit = FILES[entry.filename]
     with archive.open(entry) as stream:  # what the entry claims of its size is not believed
         content = stream.read(limit + 1)
@@ -107,4 +113,14 @@ def _strings(name: str, content: bytes) -> dict[str, str]:
         raise Unfit(f"{name}: this is not JSON: {error}") from error
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise Unfit(f"{name}: texts by name were expected")
+    if not all(_is_text(text) for pair in value.items() for text in pair):
+        raise Unfit(f"{name}: a text cannot be written as UTF-8")
     return value
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -21,6 +21,10 @@ from lockgate.pull_requests.artifact import Unfit
 from lockgate.result import MetricChange, ParamChange, Result
 
 
+class OtherBase(Unfit):
+    """The result compares with another commit than this pull request starts from: it may be another one's."""
+
+
 def check(result: Result, base: Snapshot, head: Snapshot) -> None:
     """Check ``result`` against both commits, ``head`` as the run left it.
 
@@ -29,7 +33,7 @@ def check(result: Result, base: Snapshot, head: Snapshot) -> None:
     """
     if result.base is None or result.base.commit != base.commit:
         there = result.base.commit if result.base else None
-        raise Unfit(f"it compares with {there or 'nothing'}, this pull request starts from {base.commit}")
+        raise OtherBase(f"it compares with {there or 'nothing'}, this pull request starts from {base.commit}")
     before, _ = base_state(base)
     after = State(head, read_pipeline(head), Lock())
     policy = read_policies(before, after).policy

@@ -9,33 +9,37 @@ from typing import Self
 
 from lockgate.git import Commit
 from lockgate.rendering import escape
-from lockgate.rendering.markdown import LIMIT
-from lockgate.rendering.render import render
+from lockgate.rendering.markdown import LIMIT, render_markdown
+from lockgate.rendering.result_document import document
 from lockgate.result import Result, Revision
 
 ROOM = 512
 """Characters kept free for the watermark."""
+LEAST = 16_384
+"""Characters that are kept for the result itself: before it is shortened further, the patch is left out."""
 PATCH_LINES = 400
 UNSHOWN = "**Lock:** its change cannot be shown here; `lockgate run` makes the same one."
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What there is to tell of a run: a result, or why there is none. ``machinery`` are the changed files that decide
-    how the change is measured, ``url`` is where the run's log is."""
+    """What there is to tell of a run: a result, or why there is none. ``head`` is the commit that it was for, ``url``
+    where the run's log is, ``measuring`` are the changed files that decide how the change is measured."""
 
-    base: Commit
-    head: Commit
+    head: str
     url: str
-    machinery: tuple[str, ...]
+    measuring: tuple[str, ...] = ()
     result: Result | None = None
     error: str = ""
     misfit: str = ""
+    failure: str = ""
 
-    def with_result(self, result: Result) -> Self:
+    def with_result(self, result: Result, base: Commit, head: Commit) -> Self:
         """Add the result; what its revisions are called, and which commits they are, is ours to say."""
-        base, head = (Revision(side.label, side.commit) for side in (self.base, self.head))
-        return replace(self, result=replace(result, base=base, head=head))
+        return replace(
+            self,
+            result=replace(result, base=Revision(base.label, base.commit), head=Revision(head.label, head.commit)),
+        )
 
     def with_error(self, error: str) -> Self:
         """Add why the run stopped before it had a result."""
@@ -44,6 +48,10 @@ class Told:
     def with_misfit(self, reason: str) -> Self:
         """Add why what the run left is not shown."""
         return replace(self, misfit=reason)
+
+    def with_failure(self, reason: str) -> Self:
+        """Add why it could not be judged at all."""
+        return replace(self, failure=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +63,33 @@ class Written:
 
 
 def text(told: Told, written: Written) -> str:
-    """Return the comment, no longer than GitHub takes."""
-    head, tail = _body(told), _tail(told, written)
-    if _length(head) + _length(tail) > LIMIT - ROOM:
+    """Return the comment, with its warnings no longer than GitHub takes."""
+    warning, tail = _warning(told.measuring), _tail(told, written)
+    least = _length(warning) + ROOM + LEAST
+    if _length(tail) + least > LIMIT:
         tail = f"{UNSHOWN}\n\n{_tail(told, replace(written, patch=''))}"
-    return f"{head}\n{tail}"
+    whole = f"{warning}{_body(told, LIMIT - ROOM - _length(warning) - _length(tail))}\n{tail}"
+    return whole.encode("utf-8", "backslashreplace").decode()
 
 
-def _body(told: Told) -> str:
-    warning = ""
-    if told.machinery:
-        files = ", ".join(escape.code(name) for name in told.machinery[:8])
-        more = f" and {len(told.machinery) - 8:,} more" if len(told.machinery) > 8 else ""
-        warning = f"> [!WARNING]\n> This pull request changes what measures it: {files}{more}. Read that first.\n\n"
+def _warning(measuring: tuple[str, ...]) -> str:
+    if not measuring:
+        return ""
+    files = ", ".join(escape.code(name) for name in measuring[:8])
+    more = f" and {len(measuring) - 8:,} more" if len(measuring) > 8 else ""
+    return f"> [!WARNING]\n> This pull request changes what measures it: {files}{more}. Read that first.\n\n"
+
+
+def _body(told: Told, limit: int) -> str:
     if told.result is not None:
-        return warning + render(told.result, "md")
+        return render_markdown(document(told.result), limit)
+    if told.failure:
+        return f"### ⚠️ This run could not be judged, so nothing of it is shown\n\n{escape.text(told.failure)}\n"
     if told.misfit:
-        return (
-            f"{warning}### ⚠️ What this run left does not fit, so nothing of it is shown\n\n{escape.text(told.misfit)}\n"
-        )
+        return f"### ⚠️ What this run left does not fit, so nothing of it is shown\n\n{escape.text(told.misfit)}\n"
     if told.error:
-        return f"{warning}### ❌ The run stopped before it had a result\n\n{escape.block(told.error, 40)}\n"
-    return f"{warning}### ❌ The run left nothing to show\n"
+        return f"### ❌ The run stopped before it had a result\n\n{escape.block(told.error, 40)}\n"
+    return "### ❌ The run left nothing to show\n"
 
 
 def _tail(told: Told, written: Written) -> str:
@@ -92,9 +105,10 @@ def _tail(told: Told, written: Written) -> str:
             "<details>\n<summary><b>The lock this run came to</b>: take it with <code>git apply</code></summary>\n\n"
             f"{escape.block(written.patch, PATCH_LINES)}\n\n</details>"
         )
-    parts.append(f'<sub>Computed for {told.head.commit[:10]}. <a href="{escape.escaped(told.url)}">Log</a></sub>')
+    parts.append(f'<sub>Computed for {told.head[:10]}. <a href="{escape.escaped(told.url)}">Log</a></sub>')
     return "\n\n".join(parts) + "\n"
 
 
 def _length(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
+    """Characters as the strictest counter sees them: UTF-16 code units."""
+    return len(text.encode("utf-16-le", "backslashreplace")) // 2

@@ -5,35 +5,45 @@ started it; the head commit is fetched as data and never checked out. The artifa
 (:mod:`lockgate.pull_requests.artifact`) may have been made by the author: it is bounded, validated against what git
 says of the two commits, and shown escaped.
 
+A verdict belongs to a head and a base: the status is called ``lockgate/BASE``, and each open pull request of the branch
+gets its own. Whatever the run left, the outcome is a status and a comment: what cannot be read is an ``error``. The
+status is set first, so that an older one never outlives a comment that cannot be posted.
+
 Safe to run again: the comment is updated in place, the commit with the lock is the same commit each time.
 """
 
 import json
 import os
-from dataclasses import dataclass
+import re
+import sys
+import traceback
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lockgate import git, policy
-from lockgate.errors import NotAskedError
+from lockgate import git
+from lockgate.errors import LockgateError, NotAskedError
 from lockgate.forge.comments import put_comment
-from lockgate.forge.github import GitHub, PullRequest, State, TooLarge
+from lockgate.forge.github import GitHub, GitHubError, State, TooLarge
 from lockgate.git import Commit
 from lockgate.pull_requests import artifact, binding, comment, write_back
 from lockgate.pull_requests.artifact import Unfit
+from lockgate.pull_requests.binding import OtherBase
 from lockgate.pull_requests.comment import Told, Written
+from lockgate.pull_requests.measures import measuring_files
 from lockgate.rendering.result_document import OUTCOMES
-from lockgate.result import Outcome
+from lockgate.result import Outcome, Result
 
 WORKFLOW = ".github/workflows/pull-request.yml"
-CONTEXT = "lockgate"
-"""The commit status that branch protection can require, and the name in the comment's hidden watermark."""
+NAME = "lockgate"
+"""The name in the comment's hidden watermark, and the first part of the status."""
 BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
 """Who comments and commits: the user behind a workflow's own token."""
 MESSAGE = "Lock what this change's run came to"
 PUSH_TOKEN = "LOCKGATE_PUSH_TOKEN"  # noqa: S105 - the name of a variable
 """The variable with another token to commit with: a push made with a workflow's own starts no workflow."""
-MACHINERY = (".github/", ".dvc/", policy.FILE)
+QUEUE = re.compile(r"gh-readonly-queue/(?P<base>.+)/pr-\d+-(?P<commit>[0-9a-f]{40})")
+"""What GitHub calls the branch of a merge group: what it is merged into, and the commit it starts from."""
 STATES: dict[Outcome, State] = {"passed": "success", "attention": "success", "failed": "failure"}
 
 
@@ -62,6 +72,56 @@ class Run:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a run's verdict is for: a pull request, or a merge group (then ``number`` is ``None``).
+
+    ``base_branch`` is where it is to be merged, ``start`` the revision there that it is compared with, ``tip`` the
+    commit that its branch now stands at; ``own`` says that the branch is one of this repository.
+    """
+
+    number: int | None
+    base_branch: str
+    start: str
+    tip: str
+    own: bool
+
+    @property
+    def context(self) -> str:
+        """What the status is called: branch protection asks for it by this name."""
+        return f"{NAME}/{self.base_branch}"
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"#{self.number}" if self.number is not None else f"the merge group for {self.base_branch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is said of one target: the status of the commit ``tip``, and the comment."""
+
+    target: Target
+    tip: str
+    state: State
+    said: str
+    body: str = ""
+    failure: LockgateError | None = None
+    """Why GitHub refused what the answer needed, if so: no fault of the author's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was done, in words; ``failure`` is why GitHub refused a part of it, if so."""
+
+    words: str
+    failure: LockgateError | None = None
+
+
+class Stale(Exception):  # noqa: N818 - never leaves this module
+    """The branch has moved on, so nothing is said of the commit that this run was for."""
+
+
 def read_run(event: bytes) -> Run:
     """Return the workflow run of a ``workflow_run`` event. Raises :class:`NotAnEvent`."""
     try:
@@ -80,66 +140,155 @@ def read_run(event: bytes) -> Run:
         raise NotAnEvent(repr(error)) from error
 
 
-def find_pull_request(github: GitHub, run: Run) -> PullRequest | str:
-    """Return the open pull request that a run was for, or in words why there is nothing to publish."""
-    if run.event != "pull_request" or run.path != WORKFLOW:
-        return f"{run.path} ran for '{run.event}'; only {WORKFLOW} for a pull request is published"
+def find_targets(github: GitHub, run: Run) -> tuple[Target, ...] | str:
+    """Return what a run's verdict is for, or in words why there is nothing to publish."""
+    if run.event not in ("pull_request", "merge_group") or run.path != WORKFLOW:
+        return f"{run.path} ran for '{run.event}'; only {WORKFLOW} for a pull request or a merge queue is published"
     if run.conclusion in ("cancelled", "skipped"):
         return f"the run was {run.conclusion}"
-    found = github.open_pull_requests(run.head_repository, run.head_branch) if run.head_repository else ()
-    if not found:
+    if run.event == "merge_group":
+        named = QUEUE.fullmatch(run.head_branch)
+        if named is None or run.head_repository != github.repository:
+            return f"'{run.head_branch}' is no branch of a merge queue"
+        return (Target(None, named["base"], named["commit"], run.head_sha, own=True),)
+    pulls = github.open_pull_requests(run.head_repository, run.head_branch) if run.head_repository else ()
+    if not pulls:
         return "its pull request is no longer open"
-    if len(found) > 1:
-        numbers = ", ".join(f"#{pull.number}" for pull in found)
-        return f"{numbers} are open for one branch, and the run does not say for which it was: close all but one"
-    return found[0]
+    return tuple(
+        Target(
+            pull.number,
+            pull.base_branch,
+            f"origin/{pull.base_branch}",
+            pull.head_sha,
+            own=pull.head_repository == github.repository,
+        )
+        for pull in pulls
+    )
 
 
 @dataclass
 class Publisher:
-    """Publishes one run for one pull request."""
+    """Publishes one run."""
 
     root: Path
     github: GitHub
     run: Run
-    pull: PullRequest
     server: str
     dry_run: bool = False
 
-    def publish(self) -> str:
-        """Write the lock to the branch if it fits, comment, set the status. Return what was done, in words."""
+    def publish(self, targets: tuple[Target, ...]) -> tuple[Published, ...]:
+        """Answer each target: write the lock to the branch if it fits, set the status, comment."""
+        found = [(target, self._answered(target)) for target in targets]
+        fits = any(isinstance(answer, Answer) for _, answer in found)
+        return tuple(self._told(target, answer, alone=not fits) for target, answer in found)
+
+    def _told(self, target: Target, answer: Answer | OtherBase | Stale, *, alone: bool) -> Published:
+        """Do what is to be done about one target. ``alone``: the run fits no target at all."""
+        if isinstance(answer, Stale):
+            return Published(f"{target.name}: nothing published: {answer}")
+        if isinstance(answer, OtherBase):
+            if alone:
+                answer = self._error(target, Told(self.run.head_sha, self.run.url).with_misfit(str(answer)))
+            else:
+                return self._wait(target)
+            if isinstance(answer, Stale):
+                return Published(f"{target.name}: nothing published: {answer}")
+        if self.dry_run:
+            return Published(answer.body)
+        failure = answer.failure
+        words = f"{target.name}: {answer.state} on {answer.tip[:10]} for {target.base_branch}: {answer.said}."
+        try:
+            self.github.set_status(answer.tip, answer.state, target.context, answer.said, self.run.url)
+        except GitHubError as error:
+            failure = error
+            words += f" The status could not be set: {error}."
+        if target.number is not None:
+            try:
+                posted = put_comment(
+                    self.github, self.server, target.number, answer.body, label=NAME, sha=answer.tip, author=BOT[0]
+                )
+                by = "CML" if posted.by == "CML" else f"lockgate's own client ({posted.reason})"
+                words += f" The comment was posted by {by}."
+            except GitHubError as error:
+                failure = error
+                words += f" The comment could not be posted: {error}."
+        return Published(words, failure)
+
+    def _wait(self, target: Target) -> Published:
+        """Say that a pull request of the same branch into another base waits for the run that is its own."""
+        said = f"waits for the run for {target.base_branch}"
+        if self.dry_run:
+            return Published(f"{target.name} {said}")
+        try:
+            if target.context not in self.github.status_contexts(self.run.head_sha):
+                self.github.set_status(self.run.head_sha, "pending", target.context, said, self.run.url)
+        except GitHubError as error:
+            return Published(f"{target.name} {said}: {error}", error)
+        return Published(f"{target.name} {said}")
+
+    def _answered(self, target: Target) -> Answer | OtherBase | Stale:
+        """Return what to say. No error leaves this: what cannot be judged is answered with a status ``error``."""
+        try:
+            return self._answer(target)
+        except (OtherBase, Stale) as reason:
+            return reason
+        except LockgateError as error:
+            sys.stderr.write(f"{error}\n")
+            refused = isinstance(error, GitHubError) or type(error) is git.GitError
+            answer = self._error(target, self._unjudged(str(error)))
+            return replace(answer, failure=error) if refused and isinstance(answer, Answer) else answer
+        except Exception as error:  # noqa: BLE001 - hostile input may break anything, and must not go unanswered
+            traceback.print_exc()
+            return self._error(target, self._unjudged(f"{type(error).__name__}: {error}"))
+
+    def _unjudged(self, reason: str) -> Told:
+        return Told(self.run.head_sha, self.run.url).with_failure(reason)
+
+    def _error(self, target: Target, told: Told) -> Answer | Stale:
+        """Return the answer to what cannot be judged."""
+        if target.tip != self.run.head_sha:
+            return Stale(f"the branch has moved on to {target.tip[:10]}")
+        return Answer(target, target.tip, *self._status(told), comment.text(told, Written()))
+
+    def _answer(self, target: Target) -> Answer:
+        """Judge what the run left, and bring the lock to the branch. Raises whatever hostile input makes it raise."""
         access = git.authorization(self.server, os.environ.get(PUSH_TOKEN) or self.github.token)
         git.fetch(self.root, self.run.head_sha, access)
         head = Commit(self.root, self.run.head_branch, self.run.head_sha)
-        fork = git.merge_base(self.root, f"origin/{self.pull.base_branch}", self.run.head_sha)
-        base = Commit(self.root, self.pull.base_branch, fork)
-        told, files = self._judged(base, head)
-        own = self.pull.head_repository == self.github.repository
-        made = git.commit_on(self.root, self.run.head_sha, files, MESSAGE, BOT) if files else None
-        commit = made if own else None
-        if self.pull.head_sha not in (self.run.head_sha, commit):
-            return f"nothing published: the branch has moved on to {self.pull.head_sha[:10]}"
+        base = Commit(self.root, target.base_branch, git.merge_base(self.root, target.start, self.run.head_sha))
+        told = Told(self.run.head_sha, self.run.url, measuring_files(self.root, base.commit, self.run.head_sha))
+        told, files = self._judged(told, base, head)
+        made = None
+        if files:
+            try:
+                made = git.commit_on(self.root, self.run.head_sha, files, MESSAGE, BOT)
+            except git.GitError as error:  # such as a folder that is a link: what dvc.yaml says is written cannot be
+                told = replace(told, result=None).with_misfit(str(error))
+        if target.number is None:
+            return self._of_group(target, told, files)
+        commit = made if target.own else None
+        if target.tip not in (self.run.head_sha, commit):
+            raise Stale(f"the branch has moved on to {target.tip[:10]}")
         if (
             commit
-            and commit != self.pull.head_sha
+            and commit != target.tip
             and not self.dry_run
             and not git.push(self.root, commit, self.run.head_branch, self.run.head_sha, access)
         ):
-            return "nothing published: the branch has moved on"
-        written = Written(commit, "" if own or not made else git.difference(self.root, self.run.head_sha, made))
-        body = comment.text(told, written)
-        if self.dry_run:
-            return body
-        tip = commit or self.run.head_sha
-        state, said = self._status(told)
-        self.github.set_status(tip, state, CONTEXT, said, self.run.url)
-        posted = put_comment(self.github, self.server, self.pull.number, body, label=CONTEXT, sha=tip, author=BOT[0])
-        by = "CML" if posted.by == "CML" else f"lockgate's own client ({posted.reason})"
-        return f"#{self.pull.number}: {state} on {tip[:10]}: {said}. The comment was posted by {by}."
+            raise Stale("the branch has moved on")
+        patch = "" if target.own or not made else git.difference(self.root, self.run.head_sha, made)
+        body = comment.text(told, Written(commit, patch))
+        return Answer(target, commit or self.run.head_sha, *self._status(told), body)
 
-    def _judged(self, base: Commit, head: Commit) -> tuple[Told, dict[str, bytes]]:
+    def _of_group(self, target: Target, told: Told, files: dict[str, bytes]) -> Answer:
+        """Answer a merge group: nothing can be added to its branch, so its lock has to be the one that came out."""
+        state, said = self._status(told)
+        if state == "success" and files:
+            state, said = "failure", "the lock does not belong to what is merged: update the branch of the pull request"
+        return Answer(target, self.run.head_sha, state, said, comment.text(told, Written()))
+
+    def _judged(self, told: Told, base: Commit, head: Commit) -> tuple[Told, dict[str, bytes]]:
         """Return what there is to tell, and the files that belong on the branch."""
-        told = Told(base, head, self.run.url, self._machinery(base))
         try:
             archive = self.github.artifact(self.run.id, artifact.NAME, artifact.LIMIT)
             if archive is None:
@@ -148,24 +297,22 @@ class Publisher:
             if left.result is None:
                 return told.with_error(left.error), {}
             binding.check(left.result, base, write_back.after_run(head, left))
-            return told.with_result(left.result), write_back.changes(base, head, left)
+            return told.with_result(left.result, base, head), write_back.changes(base, head, left)
+        except OtherBase:
+            raise
         except (Unfit, TooLarge) as error:
             return told.with_misfit(str(error)), {}
-
-    def _machinery(self, base: Commit) -> tuple[str, ...]:
-        """Return the files of the pull request that decide how it is measured."""
-        names = git.git(self.root, "diff", "--name-only", "--no-renames", "-z", base.commit, self.run.head_sha)
-        top = Path(git.git(self.root, "rev-parse", "--show-toplevel").rstrip("\n"))
-        own = Path(__file__).resolve().parents[1]
-        prefix = git.git(self.root, "rev-parse", "--show-prefix").rstrip("\n")
-        watched = [*MACHINERY, *(f"{prefix}{name}" for name in MACHINERY)]
-        watched += [f"{own.relative_to(top).as_posix()}/"] if own.is_relative_to(top) else []
-        return tuple(name for name in names.split("\0") if name.startswith(tuple(watched)))
 
     def _status(self, told: Told) -> tuple[State, str]:
         """Return the status of the commit in our own words: nothing that an author wrote is in it."""
         if told.result is None:
+            if told.failure:
+                return "error", "the run could not be judged"
             return "error", "what the run left does not fit" if told.misfit else "the run left no result"
-        held = sum(gate.passed for gate in told.result.gates)
-        outcome = told.result.verdict.outcome
-        return STATES[outcome], f"{OUTCOMES[outcome]}; {held} of {len(told.result.gates)} gates hold"
+        return _status_of(told.result)
+
+
+def _status_of(result: Result) -> tuple[State, str]:
+    held = sum(gate.passed for gate in result.gates)
+    outcome = result.verdict.outcome
+    return STATES[outcome], f"{OUTCOMES[outcome]}; {held} of {len(result.gates)} gates hold"

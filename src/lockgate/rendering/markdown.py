@@ -53,15 +53,18 @@ _OUTCOME: dict[Outcome, str] = {"passed": "✅", "failed": "❌", "attention": "
 _JUDGED: dict[Judgement, str] = {"better": "🟢 better", "worse": "🔴 **worse**"}
 
 
-def render_markdown(document: Document) -> str:
-    """Return the comment, never longer than GitHub takes; what had to be left out is said at its end."""
+def render_markdown(document: Document, limit: int = LIMIT - ROOM) -> str:
+    """Return the comment, never longer than ``limit`` characters; what had to be left out is said at its end."""
     heading = f"### {_line(document.verdict)}\n\n{_line(document.lead)}\n"
     rows = {section.name: USUAL_ROWS for section in document.sections}
     drawn = {section.name: _section(cut(section, USUAL_ROWS)) for section in document.sections}
     steps = ((name, fewer) for name in SHRINK_ORDER if name in rows for fewer in FEWER_ROWS)
     sections = {section.name: section for section in document.sections}
-    while _length(comment := "\n".join([heading, *drawn.values(), _left_out(sections, rows)])) > LIMIT - ROOM:
-        name, rows[name] = next(steps)
+    while _length(comment := "\n".join([heading, *drawn.values(), _left_out(sections, rows)])) > limit:
+        step = next(steps, None)
+        if step is None:  # the verdict alone is longer: an author's text, which is no reason to say nothing
+            break
+        name, rows[name] = step
         drawn[name] = _section(cut(sections[name], rows[name])) if rows[name] else Markdown("")
     return comment.rstrip("\n") + "\n"
 
