@@ -8,6 +8,10 @@ A bucket is reached through the standard AWS environment (``AWS_ACCESS_KEY_ID``,
 ``AWS_SESSION_TOKEN``, ``AWS_REGION``, ``AWS_ENDPOINT_URL``; a role by web identity or from the machine). Answers of
 500, 503, 409 or 429 and cut connections are tried again a bounded number of times, with growing, jittered pauses. A
 write whose answer was lost is met again as "already exists": equal bytes are success.
+
+A store is not trusted with this machine's memory or time either: an answer longer than was asked for is cut off while
+it comes in, one that takes longer than :class:`Patience` allows ends the request, and nothing that a store says but an
+error's code reaches a message, because its text may repeat keys and tokens.
 """
 
 import os
@@ -28,6 +32,8 @@ PARALLEL = 4  # requests of one transfer in flight; with parts of 64 MiB an uplo
 SMALL_PARALLEL = 16  # the same for documents of a few kB
 RANGE = 16 * 2**20  # bytes asked for at once when a file is read
 DOCUMENT_LIMIT = 16 * 2**20  # bytes of the largest document read into memory
+CHUNK = 2**18  # bytes taken of an answer at a time
+MOST_OBJECTS = 2_000_000  # in one listing
 
 T = TypeVar("T")
 
@@ -74,11 +80,18 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a request is tried, and the pauses between: uniform in 0 … min(``longest``, ``first`` · 2ⁿ) seconds."""
+    """How often a request is tried, and the pauses between: uniform in 0 … min(``longest``, ``first`` · 2ⁿ) seconds.
+
+    ``answer`` is how many seconds a bucket may take to answer for a document or a listing, ``transfer`` the same for a
+    part of a file; after ``altogether`` seconds no further try begins.
+    """
 
     tries: int = 8
     first: float = 0.1
     longest: float = 5.0
+    answer: float = 60.0
+    transfer: float = 300.0
+    altogether: float = 600.0
 
     def pause(self, attempt: int) -> float:
         """Return the seconds to wait after failure number ``attempt`` (from 0)."""
@@ -88,10 +101,12 @@ class Patience:
 class Store:
     """One store. Paths are relative to it, with ``/`` between the parts."""
 
-    def __init__(self, url: str, backend: Any, root: Path | None, patience: Patience) -> None:
-        """Take an ``obstore`` store; use :func:`open_store`. ``root`` is the folder, ``None`` for a bucket."""
+    def __init__(self, url: str, backend: Any, bulk: Any, root: Path | None, patience: Patience) -> None:
+        """Take two ``obstore`` stores, for short and for long answers; use :func:`open_store`. ``root`` is the folder,
+        ``None`` for a bucket."""
         self.url = url
         self._backend = backend
+        self._bulk = bulk
         self._root = root
         self._patience = patience
 
@@ -103,7 +118,7 @@ class Store:
         import obstore
 
         try:
-            self._ask(path, lambda: obstore.put(self._backend, path, data, mode="create", use_multipart=False))
+            self._ask(path, lambda: obstore.put(self._bulk, path, data, mode="create", use_multipart=False))
         except FileExistsError:
             if self._holds(path, data):
                 return False
@@ -119,8 +134,8 @@ class Store:
         def get() -> bytes:
             answer = obstore.get(self._backend, path)
             if answer.meta["size"] > limit:
-                raise StoreError(f"{self.place(path)} has {answer.meta['size']} bytes, which is not to be believed")
-            return bytes(answer.bytes())
+                raise StoreError(f"{self.place(path)} has {answer.meta['size']} bytes, at most {limit} are read")
+            return bytes(self._taken(path, answer, answer.meta["size"]))
 
         return self._ask(path, get)
 
@@ -133,14 +148,27 @@ class Store:
             except ObjectMissing:
                 return None
 
+        wanted = list(paths)
+        together = max(
+            1, len(wanted) // (8 * SMALL_PARALLEL)
+        )  # handing over one at a time takes longer than reading it
+        batches = [wanted[start : start + together] for start in range(0, len(wanted), together)]
         with ThreadPoolExecutor(SMALL_PARALLEL) as pool:
-            return list(pool.map(read, paths))
+            return [data for batch in pool.map(lambda batch: [read(path) for path in batch], batches) for data in batch]
 
     def objects(self, prefix: str) -> list[Stored]:
         """Return every object below the folder ``prefix``, sorted by path. None is no error."""
         import obstore
 
-        found = self._ask(prefix, lambda: obstore.list(self._backend, prefix, chunk_size=1000).collect())
+        def collect() -> list[Any]:
+            found: list[Any] = []
+            for page in obstore.list(self._backend, prefix, chunk_size=1000):
+                found += page
+                if len(found) > MOST_OBJECTS:
+                    raise StoreError(f"{self.place(prefix)}: the store lists more than {MOST_OBJECTS:,} objects")
+            return found
+
+        found = self._ask(prefix, collect)
         return sorted((Stored(o["path"], o["size"], o["last_modified"]) for o in found), key=lambda o: o.path)
 
     def first(self, prefix: str) -> str | None:
@@ -194,10 +222,15 @@ class Store:
                     yield Piece(piece.path, start, min(RANGE, piece.length - start))
 
         def get(part: Piece) -> Any:
-            data = self._ask(
-                part.path,
-                lambda: obstore.get_range(self._backend, part.path, start=part.offset, length=part.length),
-            )
+            def ask() -> Any:
+                if self._root is not None:
+                    return obstore.get_range(self._bulk, part.path, start=part.offset, length=part.length)
+                bounds = (part.offset, part.offset + part.length)
+                return self._taken(
+                    part.path, obstore.get(self._bulk, part.path, options={"range": bounds}), part.length
+                )
+
+            data = self._ask(part.path, ask)
             if len(data) != part.length:
                 raise StoreError(f"{self.place(part.path)} ends before its {part.offset + part.length} bytes are full")
             return data
@@ -223,6 +256,15 @@ class Store:
         except ObjectMissing:  # between the refusal and this look it was collected: not what we wrote
             return False
 
+    def _taken(self, path: str, answer: Any, most: int) -> bytearray:
+        """Return the bytes of an answer as they come in. Raises :class:`StoreError` at the first beyond ``most``."""
+        taken = bytearray()
+        for chunk in answer.stream(min_chunk_size=CHUNK):
+            taken += memoryview(chunk)
+            if len(taken) > most:
+                raise StoreError(f"{self.place(path)}: the store sends more than the {most:,} bytes asked for")
+        return taken
+
     def _ask(self, path: str, request: Callable[[], T]) -> T:
         """Return the answer of one request, trying again where that may help.
 
@@ -231,24 +273,29 @@ class Store:
         """
         from obstore.exceptions import AlreadyExistsError, BaseError
 
-        attempt = 0
+        attempt, begin = 0, time.monotonic()
         while True:
             try:
                 return request()
+            except StoreError:  # it was found by us, not told by the library
+                raise
             except (BaseError, OSError, ValueError) as error:
                 failure = self._failure(path, error)
                 # a conflict is told as "exists" too, but nothing may have come of it: that is for another try
                 if isinstance(error, AlreadyExistsError) and not failure.passing:
                     raise FileExistsError(path) from None
             attempt += 1
-            if not failure.passing or attempt >= self._patience.tries:
+            late = time.monotonic() - begin > self._patience.altogether
+            if not failure.passing or late or attempt >= self._patience.tries:
                 raise failure.error
             time.sleep(self._patience.pause(attempt - 1))
 
     def _failure(self, path: str, error: Exception) -> "_Failure":
         text = str(error)
         status = _found(r"status code: (\d{3})", text)
-        code = _found(r"<Code>(\w+)</Code>", text) or ""
+        code = _found(r"<Code>([A-Z][A-Za-z]{2,40})</Code>", text) or ""  # nothing that a key or token could be
+        if any(code in secret for name, secret in os.environ.items() if name.startswith("AWS_")):
+            code = ""
         said = f"{status} {code}".strip()
         passing = False
         fault: StoreError
@@ -267,7 +314,10 @@ class Store:
             passing = status is None or status[0] == "5" or status in {"408", "409", "429"}
             said = f"the store answered {said}" if status else "the store does not answer"
             tries = f", {self._patience.tries} times" if passing else ""
-            fault = StoreError(f"{self.place(path)}: {said}{tries}", "Run the same command again later.")
+            advice = (
+                "Run the same command again later." if passing else "Check the store's URL, region and credentials."
+            )
+            fault = StoreError(f"{self.place(path)}: {said}{tries}", advice)
         return _Failure(fault, passing)
 
 
@@ -283,7 +333,10 @@ _KNOWN = {
     "NoSuchBucket": ("there is no such bucket", "Make the bucket, or correct the URL."),
     "RequestTimeTooSkewed": ("this machine's clock is off, says the store", "Set the clock."),
     "RequestExpired": ("this machine's clock is off, says the store", "Set the clock."),
-    "ExpiredToken": ("the credentials have expired", "Get new ones."),
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"),
+        ("the session token has expired or is no longer valid", "Get new credentials (AWS_SESSION_TOKEN)."),
+    ),
 }
 
 
@@ -302,7 +355,8 @@ def open_store(url: str, *, create: bool = False, patience: Patience | None = No
             root.mkdir(parents=True, exist_ok=True)
         if not root.is_dir():
             raise StoreError(f"there is no store at {root}", "`lockgate release` makes it; or name it: --store URL.")
-        return Store(str(root), LocalStore(root), root, patience)
+        backend = LocalStore(root)
+        return Store(str(root), backend, backend, root, patience)
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
         raise UsageError(f"'{url}' is no store", "A store is a folder, or s3://bucket/prefix.")
@@ -310,15 +364,19 @@ def open_store(url: str, *, create: bool = False, patience: Patience | None = No
         del os.environ[name]  # a workflow's way to say that nobody set it; the library would take it for an address
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     options: Mapping[str, Any] = {"endpoint": endpoint} if endpoint else {}
-    backend = S3Store(
-        bucket,
-        prefix=prefix.strip("/") or None,
-        # who names an http:// endpoint wants it; an answer may take as long as a slow line needs for one part
-        client_options={"allow_http": (endpoint or "").startswith("http://"), "timeout": "300s"},
-        retry_config={"max_retries": 0},  # one place decides what is tried again: Store._ask
-        **options,
-    )
-    return Store(url.rstrip("/"), backend, None, patience)
+
+    def reach(seconds: float) -> Any:
+        # who names an http:// endpoint wants it
+        client = {"allow_http": (endpoint or "").startswith("http://"), "timeout": f"{round(seconds * 1000)}ms"}
+        return S3Store(
+            bucket,
+            prefix=prefix.strip("/") or None,
+            client_options=client,  # type: ignore[arg-type]
+            retry_config={"max_retries": 0},  # one place decides what is tried again: Store._ask
+            **options,
+        )
+
+    return Store(url.rstrip("/"), reach(patience.answer), reach(patience.transfer), None, patience)
 
 
 def _in_order(items: Iterable[Piece], work: Callable[[Piece], T], parallel: int) -> Iterator[T]:

@@ -21,8 +21,10 @@ import model_signing.verifying
 import obstore.store  # noqa: F401 - loaded before the forks
 from tests.lockgate.releases import ACTOR, FACTS, NAME, STAGING
 
+from lockgate.releasing import environments
 from lockgate.releasing.promotion import promote
 from lockgate.releasing.registry import Registry
+from lockgate.releasing.rollback import rollback
 from lockgate.releasing.signing import KeySigner, KeyVerifier
 from lockgate.store import Store, open_store
 
@@ -74,8 +76,10 @@ def arm(kill_at: int, moment: str, count_to: Path | None = None) -> None:
     Store._ask = counted  # type: ignore[method-assign]
 
 
-def kill(store: str, build: Path, keys: Path, scratch: Path) -> dict[str, Any]:
-    """For every store call of a publish and of a promotion: kill before it, kill after it, run again."""
+def kill(store: str, build: Path, keys: Path, scratch: Path) -> dict[str, Any]:  # noqa: C901 - three steps alike
+    """For every store call of a publish, of a promotion and of a rollback that writes a page of the log: kill before
+    it, kill after it, run again."""
+    environments.PAGE = 2
     signer = KeySigner(keys / "lockgate.key")
 
     def publishing(place: str, *armed: Any) -> Callable[[], object]:
@@ -92,16 +96,37 @@ def kill(store: str, build: Path, keys: Path, scratch: Path) -> dict[str, Any]:
 
         return work
 
+    def rolling_back(place: str, *armed: Any) -> Callable[[], object]:
+        def work() -> None:
+            arm(*armed) if armed else None
+            rollback(registry_at(place, keys), "staging", signer, ACTOR, to="v1.0.0")
+
+        return work
+
+    def before(step: str, place: str) -> None:
+        """Bring a store to where the step begins."""
+        if step != "publish":
+            assert ended(child(publishing(place))) == 0
+        if step == "rollback":  # two promotions: the rollback finds a full page that nobody wrote yet
+            assert ended(child(promoting(place))) == 0
+            assert (
+                ended(
+                    child(lambda: registry_at(place, keys).publish(build, "v1.1.0", FACTS, signer=signer, actor=ACTOR))
+                )
+                == 0
+            )
+            assert ended(child(lambda: promote(registry_at(place, keys), "v1.1.0", STAGING, signer, ACTOR))) == 0
+
     told: dict[str, Any] = {"runs": [], "calls": {}}
-    for step, command in (("publish", publishing), ("promote", promoting)):
-        if step == "promote":
-            assert ended(child(publishing(f"{store}/promote-0"))) == 0
+    for step, command in (("publish", publishing), ("promote", promoting), ("rollback", rolling_back)):
+        if "://" in store and step == "rollback":  # the same calls again; in a folder they are quicker
+            continue
+        before(step, f"{store}/{step}-0")
         assert ended(child(command(f"{store}/{step}-0", -1, "", scratch))) == 0
         told["calls"][step] = calls = int(scratch.read_text())
         for number, moment in ((n, m) for n in range(1, calls + 1) for m in ("before", "after")):
             place = f"{store}/{step}-{number}-{moment}"
-            if step == "promote":
-                assert ended(child(publishing(place))) == 0
+            before(step, place)
             killed = ended(child(command(place, number, moment)))
             again = ended(child(command(place)))
             told["runs"].append({"place": place, "step": step, "killed": killed, "again": again})

@@ -21,7 +21,9 @@ from lockgate.releasing import environments
 from lockgate.releasing.environments import Environment
 from lockgate.releasing.fetch import fetch
 from lockgate.releasing.manifest import make_manifest
-from lockgate.releasing.registry import Registry, ReleaseTaken
+from lockgate.releasing.promotion import promote
+from lockgate.releasing.registry import Actor, Registry, ReleaseTaken
+from lockgate.releasing.rollback import rollback
 from lockgate.store import ObjectDiffers, Patience, Store, StoreError, open_store
 
 if TYPE_CHECKING:
@@ -250,6 +252,27 @@ def test_a_clock_a_day_off_is_named_by_a_bucket_and_changes_no_order_in_a_folder
     assert [entry.version for entry in Environment(registry, "staging").verify()] == ["v1.0.0", "v1.1.0"]
 
 
+def test_history_is_in_the_order_of_the_log_although_clocks_went_backwards(
+    registry: Registry, keys: Keys, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sorted by time it would be another history, and another release would run."""
+    from lockgate.cli import main
+
+    for number, seed in enumerate(("one", "two", "three")):
+        publish(registry, keys, a_build(tmp_path / seed, seed), f"v1.{number}.0")
+    times = ["2026-01-03T00:00:00+00:00", "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"]
+    for number, time in enumerate(times):
+        promote(registry, f"v1.{number}.0", STAGING, keys.signer, Actor("ana", time))
+    log = Environment(registry, "staging")
+    assert [entry.time for entry in log.verify()] == [entry.time for entry in log.history()] == times
+    assert log.current()[0].version == "v1.2.0"
+    assert rollback(registry, "staging", keys.signer, Actor("ana", "2025-01-01T00:00:00+00:00"))[2] == "v1.1.0"
+    words = ["--store", registry.store.url, "--public-key", str(keys.verifier.public_key), "--json"]
+    assert main(["history", "staging", *words]) == 0
+    told = json.loads(capsys.readouterr().out)["entries"]
+    assert [(entry["number"], entry["current"]) for entry in told] == [(1, False), (2, False), (3, False), (4, True)]
+
+
 def _at(shift: str, program: str) -> "subprocess.CompletedProcess[str]":
     """Run a program whose clock is shifted (libfaketime)."""
     import libfaketime  # type: ignore[import-untyped]
@@ -284,7 +307,7 @@ def test_finding_what_runs_takes_as_many_requests_in_a_log_of_2500_as_in_one_of_
     proxy.reset(lambda _: None)
     assert staging.current()[0].number == 2500
     counted.append(len(proxy.requests))
-    assert counted == [5, 5]
+    assert counted == [6, 6]
 
 
 # --- kill -9, and races
@@ -340,7 +363,7 @@ def _outcome(store: Store, keys: Keys) -> dict[str, object]:
     for path, data in contents(store).items():
         if path.endswith("model.sig"):
             said[path] = keys.verifier.verify(data, path)
-        elif "/releases/" in path or "/environments/" in path:
+        elif "/releases/" in path or ("/environments/" in path and "/pages/" not in path):
             payload = Registry(store, NAME, keys.verifier).open_signed(path, data)
             said[path] = {key: value for key, value in payload.items() if key != "signature"}
         else:
@@ -365,7 +388,10 @@ def test_killed_at_any_store_call_the_same_command_completes_to_the_same_outcome
     assert told["calls"]["promote"] >= 9
     assert {run["killed"] for run in runs} == {-9}
     assert {run["again"] for run in runs} == {0}, told["stderr"]
-    for step in ("publish", "promote"):
+    if where == "folder":
+        assert told["calls"]["rollback"] >= 9
+        assert any("/pages/" in path for path in _outcome(open_store(f"{base}/rollback-0"), keys))
+    for step in told["calls"]:
         expected = _outcome(open_store(f"{base}/{step}-0"), keys)
         for run in runs:
             if run["step"] == step:

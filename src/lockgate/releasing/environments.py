@@ -472,7 +472,7 @@ def missing_tags(entries: Iterable[Entry], tags: Iterable[str], name: str, envir
     refused leaves its tag behind too.
     """
     known = {entry.tag for entry in entries}
-    form = re.compile(re.escape(f"{name}#{environment}#") + r"[0-9]+")
+    form = re.compile(re.escape(f"{name}#{environment}") + r"!?#[0-9]+")
     return sorted(tag for tag in tags if form.fullmatch(tag) and tag not in known)
 
 
@@ -483,7 +483,8 @@ def before(entries: list[Entry], skip: Callable[[str], bool] = lambda _: False) 
     (``--to``) puts it on top again, like a promotion. Versions for which ``skip`` says so are passed over.
     """
     pile = _pile(entries)
-    return next((entry for entry in pile[-2::-1] if not skip(entry.version)), None)
+    earlier = [entry for entry in pile[-2::-1] if entry.manifest != pile[-1].manifest]
+    return next((entry for entry in earlier if not skip(entry.version)), None)
 
 
 def _runs(entries: list[Entry]) -> Entry | None:

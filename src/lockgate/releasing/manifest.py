@@ -101,7 +101,8 @@ def canonical(value: Any) -> bytes:
 
     Raises :class:`BuildError` naming the place of anything else.
     """
-    _check(value, "")
+    if not _fits(value):
+        _check(value, "")
     return spell(value)
 
 
@@ -193,6 +194,18 @@ def is_name(word: str) -> bool:
 def is_version(word: str) -> bool:
     """Say whether ``word`` has the form of a version."""
     return _VERSION.fullmatch(word) is not None
+
+
+def _fits(value: Any) -> bool:
+    """Say whether :func:`_check` finds nothing; it is quicker, because it knows no places."""
+    kind = type(value)
+    if kind is str:
+        return value.isascii()
+    if kind is dict:
+        return all(type(key) is str and key.isascii() and _fits(item) for key, item in value.items())
+    if kind is list:
+        return all(map(_fits, value))
+    return value is None or kind is bool or (kind is int and -(2**53) < value < 2**53)
 
 
 def _check(value: Any, place: str) -> None:

@@ -36,6 +36,7 @@ from lockgate.releasing.manifest import (
     parse_canonical,
     read_manifest,
     sha256,
+    spell,
 )
 from lockgate.releasing.signing import KeysDoNotFit, KeyVerifier, SignatureRefused, Signer, Verifier
 from lockgate.releasing.trusted_keys import Revocation
@@ -263,7 +264,7 @@ class Registry:
         if not isinstance(document, dict) or document.keys() != {"payload", "signature"}:
             raise Refused(place, "is not a signed document of Lockgate")
         signed = self.trusted.verify(str(document["signature"]).encode(), place)
-        if signed != {path: sha256(canonical(document["payload"]))}:
+        if signed != {path: sha256(spell(document["payload"]))}:  # canonical: the whole document was
             raise Refused(place, f"was altered, or belongs elsewhere: the signature is for {', '.join(signed)}")
         return document["payload"]
 

@@ -73,6 +73,29 @@ def test_a_tag_moved_after_the_release_is_noticed(
     assert main(["verify", "v2.0.0", *words]) == 0
 
 
+def test_after_a_tag_moved_its_release_is_not_promoted_by_its_version_either(
+    words: list[str], repository: Path, registry: Registry, keys: Keys
+) -> None:
+    (repository / "lockgate.yaml").write_text(
+        "model: m\nmetrics: {a: {file: f.json, key: a, better: higher}}\nenvironments: {staging: }\n"
+    )
+    words = [*words, "--private-key", str(keys.signer.private_key)]
+    git(repository, "commit", "-q", "--allow-empty", "-m", "two")
+    git(repository, "tag", "-a", "-f", f"{NAME}@v1.0.0", "-m", "moved")
+    assert main(["promote", "v1.0.0", "staging", *words]) == 1
+    assert len(Environment(registry, "staging").history()) == 2
+    git(repository, "tag", "-a", "-f", f"{NAME}@v1.0.0", "-m", "back", "HEAD~1")
+    assert main(["promote", "v1.0.0", "staging", *words]) == 0
+
+
+def test_the_end_of_an_environment_that_was_asked_for_by_a_tag_is_missed_too(
+    words: list[str], repository: Path
+) -> None:
+    assert main(["verify", "staging", *words]) == 0
+    git(repository, "tag", "-a", f"{NAME}#staging!#3", "-m", "replaced")
+    assert main(["verify", "staging", *words]) == 1
+
+
 def test_outside_a_repository_it_says_that_no_tags_were_compared(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
