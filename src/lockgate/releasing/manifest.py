@@ -200,7 +200,7 @@ def _fits(value: Any) -> bool:
     """Say whether :func:`_check` finds nothing; it is quicker, because it knows no places."""
     kind = type(value)
     if kind is str:
-        return value.isascii()
+        return bool(value.isascii())
     if kind is dict:
         return all(type(key) is str and key.isascii() and _fits(item) for key, item in value.items())
     if kind is list:
