@@ -542,6 +542,13 @@ def project_root(start: Path | None = None) -> Path:
             return folder
         if folder == top:
             break
+    names = git(top, "ls-files", "-z", "-co", "--exclude-standard", "--", "*/.dvc/config").split("\0")
+    if inside := sorted({name.rpartition("/.dvc/")[0] for name in names if name}):
+        named = ", ".join(inside[:10]) + (" …" if len(inside) > 10 else "")
+        raise NotAskedError(
+            f"{start} is in no DVC project; this repository has projects in: {named}",
+            f"Go into one of them: `cd {top / inside[0]}`.",
+        )
     raise NotAskedError(f"{top} is not a DVC repository: it has no .dvc folder", "Make it one with `dvc init`.")
 
 

@@ -1,4 +1,4 @@
-"""``lockgate check``: ask the policy's gates alone. Exit code 0 if all hold, 1 if one does not."""
+"""``lockgate check``: ask the gates alone. Exit code 0: all hold; 1: one does not; 3: stages have yet to run."""
 
 import argparse
 import sys
@@ -7,8 +7,9 @@ from dataclasses import asdict
 from lockgate import git
 from lockgate.dvc.pipeline import read_state
 from lockgate.envelope import envelope
+from lockgate.evaluation.changes import check_settled
 from lockgate.evaluation.findings import find
-from lockgate.evaluation.report import add_revisions, base_state, readable, revisions
+from lockgate.evaluation.report import add_revisions, base_state, files_of, readable, revisions
 from lockgate.result import GateOutcome
 
 EXAMPLES = """\
@@ -27,14 +28,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print one line a gate, and return 1 if a gate does not hold or head's policy cannot be read."""
+    """Print one line a gate, and return 1 if a gate does not hold or head's policy cannot be read.
+
+    Raises :class:`~lockgate.evaluation.changes.LockBehind` where they hold for what other code has made.
+    """
     root = git.project_root()
     base, head = revisions(root, arguments.base, arguments.head)
-    findings = find(root, base_state(base)[0], read_state(head), intervals=not arguments.no_intervals)
+    state = read_state(head)
+    findings = find(root, base_state(base)[0], state, intervals=not arguments.no_intervals)
     gates = readable(findings.gates)
     broken = readable(findings.policies.broken)
     passed = not broken and all(gate.passed for gate in gates)
     sys.stdout.write(as_json(gates, broken, passed=passed) if arguments.json else as_text(gates, broken))
+    if passed:
+        check_settled(state, files_of(root, head))
     return 0 if passed else 1
 
 

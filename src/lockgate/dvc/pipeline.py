@@ -68,6 +68,10 @@ DATA_FILE = re.compile(
 )
 
 
+CUT = "it was cut short: its last line has no end"
+RECORDED = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
+
 class BrokenLock(PipelineError):  # noqa: N818
     """A lock that was cut short, is in conflict, or misses what every lock of DVC has."""
 
@@ -78,6 +82,26 @@ class BrokenLock(PipelineError):  # noqa: N818
             f"{path}{where}: {problem}",
             f"Take a whole lock (`git checkout HEAD -- {path}`), or delete the stage's entry: lockgate then runs it.",
         )
+
+
+class UnknownSchema(BrokenLock):
+    """A lock of a DVC that is too old or too new to be read."""
+
+    def __init__(self, path: str, content: Any) -> None:
+        """Name the schema, and what writes one that can be read."""
+        found = content.get("schema") if isinstance(content, dict) else None
+        old = (
+            found is None
+            and isinstance(content, dict)
+            and all(isinstance(entry, dict) and "cmd" in entry for entry in content.values())
+        )
+        said = f"its schema is '{'1.0' if old or found == '1.0' else found or 'none'}'"
+        super().__init__(path, f"{said}, only '2.0' (which DVC 2 and 3 write) can be read", None)
+        if old or found == "1.0":
+            self.advice = (
+                f"DVC 1 wrote it. `dvc repro` of DVC 2 (`pip install 'dvc<3'`) still reads it and writes it anew; "
+                f"`dvc repro` of DVC 3 does so after {path} is deleted, but runs every stage."
+            )
 
 
 class Cycle(PipelineError):  # noqa: N818
@@ -404,31 +428,56 @@ def _recorded(folder: str, item: Mapping[str, Any]) -> Recorded:
 def _locked(path: str, text: bytes, pipeline: Pipeline) -> Iterator[tuple[str, LockedStage]]:
     if marker := re.search(rb"^(<{7}|>{7})( |$)", text, re.MULTILINE):
         raise BrokenLock(path, "it has conflict markers of git in it", _entry_before(text[: marker.start()]))
-    if not text.endswith(b"\n"):
-        raise BrokenLock(path, "it was cut short: its last line has no end", _entry_before(text))
     try:
         content = load_yaml(text, path)
     except BrokenFile as error:
+        if not text.endswith(b"\n"):
+            raise BrokenLock(path, CUT, _entry_before(text)) from error
         before = b"\n".join(text.splitlines()[: error.line]) if error.line else text
         problem = str(error).removeprefix(path).lstrip(",: ")
         raise BrokenLock(path, problem, _entry_before(before)) from error
     if not isinstance(content, dict) or content.get("schema") != "2.0":
-        found = content.get("schema", "none") if isinstance(content, dict) else "none"
-        raise BrokenLock(path, f"its schema is '{found}', only '2.0' (DVC 2 and 3) can be read", None)
+        if not text.endswith(b"\n"):
+            raise BrokenLock(path, CUT, None)
+        raise UnknownSchema(path, content)
     folder = posixpath.dirname(path)
     prefix = name_prefix(folder)
     if (wrong := shapes.problem("dvc.lock", content)) is not None:
+        if not text.endswith(b"\n"):
+            raise BrokenLock(path, CUT, _entry_before(text))
         words, place = wrong
         where = position(text, place, path)
         problem = f"{f'line {where[0]}: ' if where else ''}{shapes.dotted(place)}: {words}"
         raise BrokenLock(path, problem, f"{prefix}{place[1]}" if place[:1] == ("stages",) and place[1:] else None)
     entries = content.get("stages", {})
+    if entries and (cut := _cut(text, entries, pipeline.by_name.get(f"{prefix}{list(entries)[-1]}"))):
+        raise BrokenLock(path, cut, f"{prefix}{list(entries)[-1]}")
     for local, entry in entries.items():
         stage = pipeline.by_name.get(f"{prefix}{local}")
         found = _entry(path, f"{prefix}{local}", entry, stage.wdir if stage else folder)
-        if stage and (stage.deps or stage.params or stage.outs) and not (found.deps or found.params or found.outs):
-            raise BrokenLock(path, "its entry is incomplete: it has nothing but 'cmd'", found.name)
         yield found.name, found
+
+
+def _cut(text: bytes, entries: Mapping[str, Any], stage: Stage | None) -> str:
+    """Say what shows that a lock has lost its end; empty if nothing does. ``stage`` is the one of its last entry.
+
+    A lock that ends between two items can still be read: what it has lost of a stage is unknown then, so that the stage
+    runs. What would pass for whole is an item that has lost its size, and a number of which only a part is left.
+    """
+    last = list(entries.values())[-1]
+    items = [item for entry in entries.values() for key in ("deps", "outs") for item in entry.get(key, ())]
+    sized = [item for item in items if "size" in item]
+    key = list(last)[-1]
+    final = last[key][-1] if key in ("deps", "outs") and last[key] else {}
+    if sized and RECORDED.fullmatch(str(final.get("md5", ""))) and final is not sized[0]:
+        expected = ["size", "nfiles"] if final["md5"].endswith(".dir") else ["size"]
+        if lacking := [name for name in expected if name not in final]:
+            return f"it was cut short: '{final['path']}' has no '{lacking[-1]}'"
+    may_end = key == "outs" or not (stage and stage.outs)
+    is_hashed = RECORDED.fullmatch(str(final.get("md5", ""))) and "size" in final
+    if not text.endswith(b"\n") and not (may_end and is_hashed):
+        return CUT
+    return ""
 
 
 def _entry(path: str, name: str, entry: Mapping[str, Any], wdir: str) -> LockedStage:

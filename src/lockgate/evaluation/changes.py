@@ -10,7 +10,9 @@ from typing import Literal
 
 from lockgate.dvc.objects import Files
 from lockgate.dvc.pipeline import MISSING, LockedStage, Pipeline, Recorded, Role, State, param, read_params
-from lockgate.dvc.plan import StagePlan, plan, value_changes
+from lockgate.dvc.plan import StagePlan, describe, plan, value_changes
+from lockgate.errors import NotAskedError
+from lockgate.formatting import count
 from lockgate.result import FileChange, Kind, ParamChange, Reason, StageChange
 
 
@@ -47,6 +49,37 @@ def stage_changes(base: State | None, head: State, head_files: Files) -> tuple[S
             changes.append(StageChange(name, "changed" if reasons else "same", reasons))
     removed = [stage.name for stage in base.pipeline.stages if stage.name not in plans] if base else []
     return (*changes, *(StageChange(name, "removed") for name in removed))
+
+
+class LockBehind(NotAskedError):  # noqa: N818 - named for what the user reads
+    """What there is to judge is not of this code: the lock is behind."""
+
+    def __init__(self, label: str, plans: list[StagePlan]) -> None:
+        """Name the first stages that have yet to run, and why."""
+        named = "; ".join(f"{one.name} ({describe(one.reasons[0])})" for one in plans[:3])
+        more = f" and {len(plans) - 3} more" if len(plans) > 3 else ""
+        super().__init__(
+            f"dvc.lock of {label} is behind its files, so what was judged is not of this code: "
+            f"{count(len(plans), 'stage')} would run: {named}{more}",
+            "Run `lockgate run`, then ask again.",
+        )
+
+
+def check_settled(head: State, files: Files) -> None:
+    """Raise :class:`LockBehind` if a stage has surely something to do that it does not do each time anyway.
+
+    An output that lies here otherwise than the lock records it is no such thing where DVC keeps it: the recorded one is
+    what is judged.
+    """
+    kept = {out.path for stage in head.pipeline.stages for out in stage.outs if out.cached}
+    plans = plan(head.pipeline, head.lock, files, head.snapshot, always=False)
+    behind = []
+    for one in plans:
+        reasons = tuple(reason for reason in one.reasons if not (reason.kind == "output" and reason.subject in kept))
+        if one.verdict == "will" and any(reason.kind != "upstream" for reason in reasons):
+            behind.append(StagePlan(one.name, one.verdict, reasons))
+    if behind:
+        raise LockBehind(head.snapshot.label, behind)
 
 
 def param_changes(base: State, head: State) -> tuple[ParamChange, ...]:

@@ -73,8 +73,8 @@ def build(
     after = read_state(head)
     before, doubts = base_state(base)
     findings = find(root, before, after, intervals=intervals)
-    files_before = _files(root, base) if base else None
-    files_after = _files(root, head)
+    files_before = files_of(root, base) if base else None
+    files_after = files_of(root, head)
     stages = changes.stage_changes(before, after, files_after)
     params = changes.param_changes(before, after) if before else ()
     files = changes.file_changes(before, files_before, after, files_after) if before and files_before else ()
@@ -133,7 +133,8 @@ def base_state(base: Snapshot | None) -> tuple[State | None, list[str]]:
         ]
 
 
-def _files(root: Path, snapshot: Snapshot) -> Files:
+def files_of(root: Path, snapshot: Snapshot) -> Files:
+    """Return what is known of the files of a snapshot."""
     return WorkspaceFiles(root) if snapshot.commit is None else CommitFiles(snapshot)
 
 

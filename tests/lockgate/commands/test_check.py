@@ -67,3 +67,15 @@ def test_it_works_from_a_folder_inside_the_project(
     monkeypatch.chdir(Path(project.root, "reports"))
 
     assert lockgate("check")[0] == 0
+
+
+def test_gates_that_hold_for_what_other_code_has_made_are_exit_code_3(project: Project, lockgate: Run) -> None:  # noqa: F811
+    lock = project.read("dvc.lock")
+    last = [number for number, line in enumerate(lock.splitlines()) if line.startswith("  ") and line[2] != " "][-1]
+    project.write("dvc.lock", "".join(f"{line}\n" for line in lock.splitlines()[:last]))  # cut between two stages
+
+    code, out, err = lockgate("check")
+
+    assert code == 3
+    assert "holds  " in out
+    assert "dvc.lock of workspace is behind" in err
