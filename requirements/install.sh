@@ -6,6 +6,7 @@
 # what the locks name. uv is brought by pip from a lock of its own, past every cache. What .venv holds is compared on every
 # call, so a changed lock or a stray package is put right, and an environment that holds more than LEVEL keeps it.
 set -euo pipefail
+unset CDPATH
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 VENV=.venv
@@ -173,16 +174,32 @@ if [ "$(uname -s) $(uname -m)" != "Linux x86_64" ]; then
     "or virtual machine of it."
 fi
 clean_environment
+one_at_a_time() { # two calls of make in one folder wait for each other
+  mkdir -p .cache
+  exec 9>.cache/install.lock
+  if command -v flock >/dev/null; then flock 9; fi
+}
+
+level_held() { # what the environment holds beyond LEVEL stays
+  local more level=$1 above=
+  for more in publish run service dev; do
+    if [ "$level" = "$more" ]; then above=yes; elif [ -n "$above" ] && [ -e "$VENV/$more" ]; then level=$more; fi
+  done
+  echo "$level"
+}
+
+as_locked() { [ -x $VENV/bin/python ] && [ "$(cat "$VENV/$1" 2>/dev/null)" = "$(state "$1")" ]; }
+
 if [ "$1" = uv ]; then
+  one_at_a_time
   share_mirror
   bring_uv
   exit
 fi
-level=$1
-locks_of "$level" >/dev/null
-for more in publish run service dev; do # what the environment holds beyond what is asked for now stays
-  if [ "$level" = "$more" ]; then above=yes; elif [ "${above:-}" ] && [ -e "$VENV/$more" ]; then level=$more; fi
-done
-if [ -x $VENV/bin/python ] && [ "$(cat "$VENV/$level" 2>/dev/null)" = "$(state "$level")" ]; then exit; fi
+locks_of "$1" >/dev/null
+if as_locked "$(level_held "$1")"; then exit; fi
+one_at_a_time
+level=$(level_held "$1")
+if as_locked "$level"; then exit; fi
 share_mirror
 make_level "$level"

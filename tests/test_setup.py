@@ -319,6 +319,19 @@ def test_a_smaller_set_does_not_take_away_what_a_larger_one_brought(project: Pro
     assert project.set_up("run") == DEV
 
 
+def test_two_calls_at_once_wait_for_each_other(project: Project) -> None:
+    project.root = project.root.rename(project.root.with_name("a folder with blanks"))
+    command = ["make", "--no-print-directory"]
+    calls = [
+        subprocess.Popen([*command, f".venv/{level}"], cwd=project.root, env=project.settings(), stderr=subprocess.PIPE)
+        for level in ("run", "dev")
+    ]
+
+    assert [(call.wait(timeout=60), call.communicate()[1]) for call in calls if call.wait(timeout=60)] == []
+    assert project.installed() == DEV
+    assert project.version_of("late") == "1.0"
+
+
 def test_make_service_brings_what_serving_needs_beside_what_the_pipeline_needs(project: Project) -> None:
     done = project.make("service")
 
