@@ -33,19 +33,27 @@ STATISTICS: dict[Statistic, Better] = {
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A number of a metrics file. ``key`` is its dotted place in ``file``; ``statistic`` is how it can be computed anew
-    from the predictions, ``None`` where it cannot."""
+    from the predictions, ``None`` where it cannot: with which ``threshold`` (accuracy), in how many ``bins``
+    (calibration error)."""
 
     name: str
     file: str
     key: str
     better: Better
     statistic: Statistic | None
+    threshold: float = 0.5
+    bins: int = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
     """The per-row predictions on the test rows: the columns that name a row, its label (0 or 1), its score and the
-    columns to slice by. ``slice_metric`` is the metric shown for each slice."""
+    columns to slice by. ``slice_metric`` is the metric shown for each slice.
+
+    Rows with the same values in the columns ``cluster`` were drawn together (the flights of one day); with ``period``,
+    rows of the same week or month of that one date column. ``missing`` is the share of base's rows that head may lack
+    before the gates that compare refuse to judge.
+    """
 
     file: str
     key: tuple[str, ...]
@@ -53,6 +61,9 @@ class Predictions:
     score: str
     slices: tuple[str, ...]
     slice_metric: str | None
+    cluster: tuple[str, ...] = ()
+    period: Literal["week", "month"] | None = None
+    missing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +287,13 @@ def _tolerance(place: str, value: Any) -> float:
     return number
 
 
+def _share(place: str, value: Any) -> float:
+    number = _number(place, value)
+    if not 0 <= number <= 1:
+        raise PolicyError(place, "must be between 0 and 1", value)
+    return number
+
+
 def _count(place: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise PolicyError(place, "must be a whole number from 1", value)
@@ -321,7 +339,7 @@ def _list(read: Reader[T]) -> Reader[tuple[T, ...]]:
         items = tuple(read(f"{place}[{index}]", item) for index, item in enumerate(value))
         if len(set(items)) < len(items):
             double = next(index for index, item in enumerate(items) if item in items[:index])
-            raise PolicyError(f"{place}[{double}]", "says again what stands before it")
+            raise PolicyError(f"{place}[{double}]", "is a duplicate entry")
         return items
 
     return read_all
@@ -351,6 +369,8 @@ def _section(place: str, value: Any, keys: Mapping[str, _Key]) -> dict[str, Any]
 # --- nouns
 
 _METRIC = {
+    "threshold": _Key(_share, False),
+    "bins": _Key(_count, False),
     "file": _Key(_path),
     "key": _Key(_text),
     "better": _Key(_one_of("higher", "lower")),
@@ -363,6 +383,9 @@ _PREDICTIONS = {
     "score": _Key(_text),
     "slices": _Key(_list(_text), False),
     "slice_metric": _Key(_text, False),
+    "cluster": _Key(_list(_text), False),
+    "period": _Key(_one_of("week", "month"), False),
+    "missing": _Key(_share, False),
 }
 _SERVING = {"code": _Key(_path), "entry": _Key(_function), "request": _Key(_function), "samples": _Key(_path)}
 _DEPENDENCIES = {"lock": _Key(_path), "python": _Key(_python_version), "build": _Key(_path, False)}
@@ -404,6 +427,9 @@ def _metric(name: str, value: Any) -> Metric:
     statistic = read["statistic"]
     if statistic and read["better"] != STATISTICS[statistic]:
         raise PolicyError(f"metrics.{name}.better", f"{statistic} is better {STATISTICS[statistic]}", read["better"])
+    for key, wanted in (("threshold", "accuracy"), ("bins", "calibration_error")):
+        if key in read and statistic != wanted:
+            raise PolicyError(f"metrics.{name}.{key}", f"belongs to the statistic {wanted} alone", read[key])
     return Metric(name, **read)
 
 
@@ -411,6 +437,8 @@ def _predictions(place: str, value: Any) -> Predictions:
     read = _section(place, value, _PREDICTIONS)
     if not read["key"]:
         raise PolicyError(f"{place}.key", "must name at least one column")
+    if "period" in read and len(read.get("cluster", ())) != 1:
+        raise PolicyError(f"{place}.period", "needs exactly one date column in `cluster`", read["period"])
     return Predictions(**{"slices": (), "slice_metric": None, **read})
 
 

@@ -141,12 +141,19 @@ class SliceChange:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Which rows the intervals rest on. ``refused`` says why base and head were not compared row by row, if so."""
+    """Which rows the intervals rest on. ``refused`` says why base and head were not compared row by row, if so.
+
+    ``incomplete`` says which of base's rows head lacks, where the policy does not allow it. ``cluster`` names the
+    columns whose values tell which of the rows were drawn together, ``clusters`` is the number of those groups.
+    """
 
     rows_base: int | None
     rows_head: int | None
     rows_shared: int | None
     refused: str = ""
+    incomplete: str = ""
+    cluster: str = ""
+    clusters: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

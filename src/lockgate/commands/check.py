@@ -7,8 +7,9 @@ from dataclasses import asdict
 from lockgate import git
 from lockgate.dvc.pipeline import read_state
 from lockgate.envelope import envelope
+from lockgate.errors import NOT_ASKED, LockgateError
 from lockgate.evaluation.changes import check_settled
-from lockgate.evaluation.findings import find
+from lockgate.evaluation.findings import Findings, find
 from lockgate.evaluation.report import add_revisions, base_state, files_of, readable, revisions
 from lockgate.result import GateOutcome
 
@@ -31,6 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print one line a gate, and return 1 if a gate does not hold or head's policy cannot be read.
 
     Raises :class:`~lockgate.evaluation.changes.LockBehind` where they hold for what other code has made.
+    Raises the error (exit code 3) that kept files from being read, if that is all that keeps the gates from holding.
     """
     root = git.project_root()
     base, head = revisions(root, arguments.base, arguments.head)
@@ -42,7 +44,18 @@ def main(arguments: argparse.Namespace) -> int:
     sys.stdout.write(as_json(gates, broken, passed=passed) if arguments.json else as_text(gates, broken))
     if passed:
         check_settled(state, files_of(root, head))
+    if not broken and (unasked := _unasked(findings)):
+        raise unasked
     return 0 if passed else 1
+
+
+def _unasked(findings: Findings) -> LockgateError | None:
+    """Return why the gates that do not hold could not be asked; ``None`` if one was asked and fails, or all hold."""
+    reasons = [error for error in findings.missed if error.exit_code == NOT_ASKED]
+    failing = [gate for gate in findings.gates if not gate.passed]
+    if failing and all(any(str(error) in gate.reason for error in reasons) for gate in failing):
+        return reasons[0]
+    return None
 
 
 def as_json(gates: tuple[GateOutcome, ...], broken: str, *, passed: bool) -> str:

@@ -18,6 +18,7 @@ from lockgate.dvc.objects import (
     words,
 )
 from lockgate.dvc.pipeline import Recorded, Stage, State
+from lockgate.dvc.reach import reaching
 
 
 class SourceAltered(DvcError):  # noqa: N818
@@ -115,7 +116,7 @@ def _pull(copy: Path, state: State, records: list[Recorded]) -> None:
     from dvc_objects.errors import ObjectFormatError
 
     try:
-        with Repo(str(copy)) as repo:
+        with Repo(str(copy)) as repo, reaching(repo.config):
             repo.pull([str(copy / record.path) for record in records])
     except (DvcException, ObjectFormatError, OSError) as error:
         for record in records:  # one by one: this names the file, and whether it is missing or altered

@@ -372,9 +372,11 @@ def _ensure(root: Path, cache: Cache, record: Recorded) -> None:
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_objects.errors import ObjectFormatError
 
+    from lockgate.dvc.reach import reaching
+
     name = "md5-dos2unix" if record.legacy else "md5"
     try:
-        with _quiet(), Repo(str(root)) as repo:
+        with _quiet(), Repo(str(root)) as repo, reaching(repo.config):
             odb = repo.cloud.get_remote_odb(None, "fetch", hash_name=name)
             source = odb.get(HashInfo(name, record.digest).value)
             local = repo.cache.legacy if record.legacy else repo.cache.local
@@ -412,8 +414,10 @@ def fetch_tracked(root: Path, files: Sequence[str], remote: str) -> None:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    from lockgate.dvc.reach import reaching
+
     try:
-        with _quiet(), Repo(str(root)) as repo:
+        with _quiet(), Repo(str(root)) as repo, reaching(repo.config, remote):
             repo.fetch(targets=[str(root / file) for file in files], remote=remote)
     except DvcException as error:
         advice = f"`dvc push -r {remote} {' '.join(files)}` where the data is; then run this check again."

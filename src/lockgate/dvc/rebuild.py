@@ -345,6 +345,8 @@ def _run(copy: Path, stages: tuple[Stage, ...], sandbox: Sandbox, tell: Callable
             f"stage '{done.failed.stage}' failed in the clean place: {done.failed.error}",
             "It may need a file that is not committed, or one that it does not declare; --keep leaves the place.",
         )
+    if done.failed and done.failed.cure:
+        raise DvcError(done.failed.error, done.failed.cure)
     if not done.ok:
         raise DvcError(f"DVC ended with code {done.code}{f': {done.failed.error}' if done.failed else ''}")
 

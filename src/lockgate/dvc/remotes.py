@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from lockgate.dvc.objects import DvcError, file_digest, words
 from lockgate.dvc.pipeline import Recorded
+from lockgate.dvc.reach import out_of_reach, reaching
 
 QUARANTINE = "quarantine"
 """The remote to which pull requests may write, and which nobody trusts."""
@@ -149,16 +150,20 @@ class Remote:
     @contextmanager
     def _complaining(self) -> Iterator[None]:
         """Turn what a store may raise into :class:`RemoteError`, except that a file is not there."""
+        from dvc.exceptions import DvcException
+
         try:
             yield
         except FileNotFoundError:
             raise
         except Exception as error:
-            if not _is_of_a_store(error):
+            if found := out_of_reach(self.name, self.address, error):
+                raise found from error
+            if not isinstance(error, OSError | DvcException):
                 raise
             raise RemoteError(
                 f"the remote '{self.name}' ({self.address}) failed: {words(error)}",
-                "Look at its address, at the credentials, and at what they allow.",
+                "Check its address, and whether it may be read and written.",
             ) from error
 
 
@@ -178,7 +183,11 @@ def open_remotes(root: Path, trusted: str | None, quarantine: str) -> Iterator[t
             missing = f"there is no remote '{name}'" if name else "there is no default remote"
             raise RemoteError(f"{missing}: nothing to trust", "`dvc remote add --default NAME URL` declares it.")
         try:
-            found = [_remote(repo, each) for each in (name, quarantine) if each in known]
+            found = []
+            for each in (name, quarantine):
+                if each in known:
+                    with reaching(repo.config, each):
+                        found.append(_remote(repo, each))
         except (DvcException, OSError, ImportError) as error:
             raise RemoteError(
                 f"the remotes cannot be opened: {words(error)}", "`dvc remote list` shows them."
@@ -232,17 +241,3 @@ def _exclusively(fs: Any) -> dict[str, str]:
     """Return the options by which fsspec's ``put_file`` creates and never replaces, where this store can."""
     put = getattr(fs, "_put_file", fs.put_file)
     return {"mode": "create"} if "mode" in inspect.signature(put).parameters else {}
-
-
-def _is_of_a_store(error: Exception) -> bool:
-    """Say whether an error comes from a store or its client library, not from a mistake of ours."""
-    module = type(error).__module__.partition(".")[0]
-    return isinstance(error, OSError) or module in {
-        "botocore",
-        "aiobotocore",
-        "aiohttp",
-        "google",
-        "gcsfs",
-        "azure",
-        "dvc",
-    }

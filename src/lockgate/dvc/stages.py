@@ -25,6 +25,7 @@ from typing import IO, Any, Literal, Self
 from lockgate.dvc.inputs import Inputs
 from lockgate.dvc.objects import Cache, words
 from lockgate.dvc.pipeline import Recorded
+from lockgate.dvc.reach import OutOfReach, out_of_reach, reaching
 from lockgate.errors import LockgateError
 
 NAME = "lockgate run"
@@ -51,7 +52,8 @@ Status = Literal["ran", "restored", "untouched"]
 @dataclass(frozen=True, slots=True)
 class Progress:
     """One step of a reproduction. ``status`` and ``seconds`` are of an ended stage, ``pulled`` in bytes; ``error`` is
-    what DVC said of a failed one. ``stage`` is empty for what belongs to no stage."""
+    what DVC said of a failed one, ``cure`` what helps if a remote cannot be reached. ``stage`` is empty for what
+    belongs to no stage."""
 
     event: Event
     stage: str
@@ -59,6 +61,7 @@ class Progress:
     seconds: float = 0.0
     pulled: int = 0
     error: str = ""
+    cure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,12 +362,17 @@ def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object], besid
             watched = _Watched(repo, tell, beside)
             # With no remote there is nothing to pull from, and DVC would call that a failure of the stage.
             wanted["pull"] = wanted.get("pull", False) and bool(repo.config["core"].get("remote"))
-            repo.reproduce(**wanted, repro_fn=watched.reproduce)
+            with reaching(repo.config):
+                repo.reproduce(**wanted, repro_fn=watched.reproduce)
     except DvcException as error:
         if watched is None or not watched.failed:
             tell(Progress("failed", "", error=words(error)))
         return 1
-    except Exception as error:  # noqa: BLE001 - a store's own errors reach us through DVC as they are
+    except OutOfReach as error:
+        if watched is None or not watched.failed:
+            tell(Progress("failed", "", error=str(error), cure=error.advice))
+        return 1
+    except Exception as error:  # noqa: BLE001 - whatever a library raises reaches us through DVC as it is
         traceback.print_exc()
         tell(Progress("failed", "", error=words(error)))
         return 1
@@ -403,6 +411,7 @@ class _Watched:
 
     def __init__(self, repo: Any, tell: Callable[[Progress], object], beside: Set[str]) -> None:
         self.tell, self.cache, self.failed = tell, Cache(Path(repo.cache.local_cache_dir)), False
+        self.config = repo.config
         self.growth, self.inputs = _Growth(self.cache, beside), Inputs(repo)
         self.restored: set[str] = set()
         self._restore, repo.stage_cache.restore = repo.stage_cache.restore, self.restore
@@ -425,14 +434,22 @@ class _Watched:
             result = _as_dvc(stage, options)
         except Exception as error:
             self.failed = True
+            seconds, unreached = time.monotonic() - started, self._unreached(error)
             said = f"{error}. {error.advice}" if isinstance(error, LockgateError) else words(error)
-            self.tell(Progress("failed", stage.addressing, seconds=time.monotonic() - started, error=said))
+            if unreached:
+                self.tell(Progress("failed", "", error=str(unreached), cure=unreached.advice))
+            else:
+                self.tell(Progress("failed", stage.addressing, seconds=seconds, error=said))
             raise
         status: Status = "untouched" if result is None else "restored" if stage.addressing in self.restored else "ran"
         made = _made(self.cache, stage) if status == "ran" else set()
         pulled = self.growth.since(made)
         self.tell(Progress("ended", stage.addressing, status, time.monotonic() - started, pulled))
         return result
+
+    def _unreached(self, error: Exception) -> OutOfReach | None:
+        name = str(self.config["core"].get("remote") or "")
+        return out_of_reach(name, str(self.config["remote"].get(name, {}).get("url")), error) if name else None
 
     def pull_run_cache(self, *arguments: Any, **options: Any) -> Any:
         """Stand in for DVC's, and tell how much it was."""

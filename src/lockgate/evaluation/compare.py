@@ -5,19 +5,21 @@ note of the metric concerned; nothing here fails on what a pipeline wrote.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lockgate.evaluation import predictions, statistics
 from lockgate.evaluation.metric_files import Absent, Unreadable, document, number
 from lockgate.evaluation.predictions import File, Refused, Scored, Shared
-from lockgate.evaluation.statistics import Undefined, reported
+from lockgate.evaluation.statistics import Definition, Undefined, reported
 from lockgate.formatting import fixed
 from lockgate.policy import Metric, Policy, Predictions, SlicesNoWorse
 from lockgate.result import Comparison, MetricChange, SliceChange
 
 NOT_ASKED = "intervals were left out (--no-intervals)"
-DISAGREEMENT = 0.001  # a metrics file may round; further from what its own predictions give, it is said
+DISAGREEMENT = 0.001  # a metrics file may round; further from what its own predictions give, nothing is judged
+DESIGN_EFFECT = 2.0  # of a column that the policy does not declare as a cluster: from here on the report warns
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,12 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the comparison found. ``doubts`` are the notes that a reviewer has to look at before trusting the rest."""
+    """What the comparison found. ``warnings`` are the notes that a reviewer has to read before trusting the rest."""
 
     comparison: Comparison
     metrics: tuple[MetricChange, ...]
     slices: tuple[SliceChange, ...]
-    doubts: tuple[str, ...]
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -67,16 +69,67 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
     except Refused as reason:
         rows = [len(side.label) for side in sides] + [None, None]
         return replace(nothing, comparison=Comparison(rows[0], rows[1], None, str(reason)))
-    counts = Comparison(len(shared.base.label), len(shared.head.label), len(shared.label))
+    counts = Comparison(
+        len(shared.base.label),
+        len(shared.head.label),
+        len(shared.label),
+        incomplete=_incomplete(what, shared),
+        cluster=", ".join(what.cluster) + (f" by {what.period}" if what.period else ""),
+        clusters=None if shared.cluster is None else int(shared.cluster.max()) + 1,
+    )
+    if counts.incomplete:
+        warning = f"{counts.incomplete[0].upper()}{counts.incomplete[1:]}, so the two are not compared. "
+        warning += "If that is meant, allow the share with `predictions.missing` in the policy."
+        unjudged = tuple(
+            one if policy.metric(one.name).statistic is None else replace(one, change=None, note=counts.incomplete)
+            for one in nothing.metrics
+        )
+        return Judged(counts, unjudged, (), (warning,), ())
+    differ = counts.rows_shared != counts.rows_base or counts.rows_shared != counts.rows_head
     metrics: list[MetricChange] = []
-    doubts: list[str] = []
+    warnings: list[str] = []
     for change in nothing.metrics:
-        told, doubt = (change, "") if change.change is None else _estimated(policy.metric(change.name), change, shared)
+        told, warning = (
+            (change, "")
+            if change.change is None
+            else _estimated(policy.metric(change.name), change, shared, differ=differ)
+        )
         metrics.append(told)
-        doubts += [doubt] if doubt else []
-    if counts.rows_shared != counts.rows_base or counts.rows_shared != counts.rows_head:
-        doubts.insert(0, _rows_differ(counts))
-    return Judged(counts, tuple(metrics), _sliced(policy, what, shared), tuple(doubts), shared.notes)
+        warnings += [warning] if warning else []
+    if differ:
+        warnings.insert(0, _rows_differ(counts))
+    warnings += _undeclared_cluster(policy, what, shared)
+    return Judged(counts, tuple(metrics), _sliced(policy, what, shared), tuple(warnings), shared.notes)
+
+
+def _incomplete(what: Predictions, shared: Shared) -> str:
+    """Say which of base's rows head lacks, if they are more than the policy allows; empty if not."""
+    rows, missing = len(shared.base.label), len(shared.base.label) - len(shared.label)
+    return f"head lacks {missing:,} of the {rows:,} test rows of base" if missing > what.missing * rows else ""
+
+
+def _undeclared_cluster(policy: Policy, what: Predictions, shared: Shared) -> list[str]:
+    """Warn of the column whose rows belong together most, where the policy declares no cluster: its design effect is
+    the factor by which it widens the variance of a change."""
+    quick = [metric for metric in policy.metrics if metric.statistic in ("roc_auc", "log_loss", "brier", "accuracy")]
+    worst = (DESIGN_EFFECT, "", "")
+    for column, groups in () if what.cluster or not quick else predictions.groupings(what, shared):
+        rows = (shared.label, shared.score_base, shared.score_head, groups)
+        for metric in quick[:2]:
+            with suppress(Undefined):
+                effect = statistics.design_effect(str(metric.statistic), *rows, _definition(metric))
+                worst = max(worst, (effect, metric.name, column))
+    effect, name, column = worst
+    if not name:
+        return []
+    return [
+        f"Rows of one {column} go together: the interval of {name} would be {effect**0.5:.1f} times as wide if the "
+        f"policy declared `cluster: [{column}]`. Until then better and worse are called too often."
+    ]
+
+
+def _definition(metric: Metric) -> Definition:
+    return Definition(metric.threshold, metric.bins)
 
 
 def _file(what: Predictions, side: str, offered: Side) -> File:
@@ -129,33 +182,48 @@ def recorded_value(metric: Metric, side: Side) -> float:
     return number(document(data, metric.file), metric.key, metric.file)
 
 
-def _estimated(metric: Metric, recorded: MetricChange, shared: Shared) -> tuple[MetricChange, str]:
-    """Return the change with its interval where the metric has a statistic that is defined on the shared rows, and
-    the doubt that comes with it: a head whose metrics file disagrees with its predictions where base's does not."""
+def _estimated(metric: Metric, recorded: MetricChange, shared: Shared, *, differ: bool) -> tuple[MetricChange, str]:
+    """Return the change with its interval where the metric has a statistic that is defined on the shared rows, and a
+    warning where a metrics file disagrees with its own predictions: then nothing is judged.
+
+    If the rows of the two sides ``differ``, figures of the two files are not compared with each other.
+    """
     if metric.statistic is None:
         return recorded, ""
+    bare = replace(recorded, change=None) if differ else recorded
+    definition = _definition(metric)
+    rows = (shared.label, shared.score_base, shared.score_head, shared.cluster)
     try:
-        estimate = statistics.compare(metric.statistic, shared.label, shared.score_base, shared.score_head)
-        anew = [statistics.value(metric.statistic, side.label, side.score) for side in (shared.base, shared.head)]
+        anew = [
+            statistics.value(metric.statistic, side.label, side.score, definition)
+            for side in (shared.base, shared.head)
+        ]
     except Undefined as reason:
-        return replace(recorded, note=f"no interval: {reason}"), ""
-    low, high = reported(estimate.low), reported(estimate.high)
+        return replace(bare, note=f"no interval: {reason}"), ""
     disagree = [
         f"{name}'s {metric.file} says {fixed(told, 4)}, its predictions give {fixed(computed, 4)}"
         for name, told, computed in zip(("base", "head"), (recorded.base, recorded.head), anew, strict=True)
-        if told is not None and abs(told - computed) > DISAGREEMENT
+        if told is not None and abs(told - computed) > DISAGREEMENT * max(1.0, abs(computed))
     ]
-    judged = replace(
+    if disagree:
+        note = f"not judged: {'; '.join(disagree)}"
+        return replace(bare, note=note), (
+            f"{metric.name} is not judged, because {disagree[0]}. If it is defined otherwise, say so in the policy "
+            f"(`threshold`, `bins`, or `statistic: null`)."
+        )
+    try:
+        estimate = statistics.compare(metric.statistic, *rows, definition)
+    except Undefined as reason:
+        return replace(bare, note=f"no interval: {reason}"), ""
+    low, high = reported(estimate.low), reported(estimate.high)
+    return replace(
         recorded,
         change=reported(estimate.change),
         low=low,
         high=high,
         judgement=statistics.judge(low, high, metric.better),
         method=estimate.method,
-        note="; ".join(disagree),
-    )
-    only_head = len(disagree) == 1 and disagree[0].startswith("head")  # both: it is defined otherwise
-    return judged, f"{metric.name}: {disagree[0]}" if only_head else ""
+    ), ""
 
 
 # --- slices
@@ -187,12 +255,13 @@ def _slice(metric: Metric, one: predictions.Slice, shared: Shared) -> tuple[Slic
         one.column, one.value, metric.name, len(one.rows), None, None, None, None, None, None, "unjudged"
     )
     assert metric.statistic is not None  # noqa: S101  the policy was checked for it
+    cluster, definition = None if shared.cluster is None else shared.cluster[one.rows], _definition(metric)
     try:
-        estimate = statistics.compare(metric.statistic, label, base, head)
+        estimate = statistics.compare(metric.statistic, label, base, head, cluster, definition)
     except Undefined as reason:
         try:
-            before = statistics.value(metric.statistic, label, base)
-            after = statistics.value(metric.statistic, label, head)
+            before = statistics.value(metric.statistic, label, base, definition)
+            after = statistics.value(metric.statistic, label, head, definition)
         except Undefined:
             return replace(empty, note=str(reason)), None
         change = reported(after - before)

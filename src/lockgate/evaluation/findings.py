@@ -36,12 +36,13 @@ class PolicyOfBoth:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The judgement: by which policy, what was compared, and one outcome a gate."""
+    """The judgement: by which policy, what was compared, one outcome a gate, and why files could not be had."""
 
     policies: PolicyOfBoth
     judged: Judged
     checks: DataChecks | None
     gates: tuple[GateOutcome, ...]
+    missed: tuple[DvcError, ...] = ()
 
     @property
     def policy(self) -> Policy:
@@ -56,11 +57,12 @@ def find(
     :class:`LockgateError` if there is no policy at all, or none that can be read."""
     policies = read_policies(base, head)
     judging = replace(policies.policy, gates=policies.policy.gates + more)
-    sides = [side(root, state, judging) if state else None for state in (base, head)]
+    missed: list[DvcError] = []
+    sides = [side(root, state, judging, missed) if state else None for state in (base, head)]
     assert sides[1] is not None  # noqa: S101  head is given
     judged = compare.compare(judging, sides[0], sides[1], intervals=intervals)
-    checks = data_checks(root, head, judging.validation) if judging.validation else None
-    model_bytes, no_model = model_size(root, head, judging.model)
+    checks = data_checks(root, head, judging.validation, missed) if judging.validation else None
+    model_bytes, no_model = model_size(root, head, judging.model, missed)
     evidence = gates.Evidence(
         has_base=base is not None,
         metrics=judged.metrics,
@@ -71,7 +73,7 @@ def find(
         no_model=no_model,
         unsliced="base has no predictions to compare with" if sides[0] and sides[0].absent else "",
     )
-    return Findings(policies, judged, checks, gates.evaluate(judging, evidence))
+    return Findings(policies, judged, checks, gates.evaluate(judging, evidence), tuple(missed))
 
 
 def read_policies(base: State | None, head: State) -> PolicyOfBoth:
@@ -107,9 +109,11 @@ def read_policies(base: State | None, head: State) -> PolicyOfBoth:
     return PolicyOfBoth(_widened(before, after), change, notes, weaker, "")
 
 
-def side(root: Path, state: State, judging: Policy) -> Side:
-    """Return what ``state`` offers to a comparison by the policy ``judging``."""
-    files = {metric.file: _or_reason(root, state, metric.file) for metric in judging.metrics}
+def side(root: Path, state: State, judging: Policy, missed: list[DvcError] | None = None) -> Side:
+    """Return what ``state`` offers to a comparison by the policy ``judging``; why a file cannot be had is appended to
+    ``missed``."""
+    missed = [] if missed is None else missed
+    files = {metric.file: _or_reason(root, state, metric.file, missed) for metric in judging.metrics}
     if judging.predictions is None:
         return Side(files)
     path = judging.predictions.file
@@ -117,6 +121,7 @@ def side(root: Path, state: State, judging: Policy) -> Side:
         kept = as_recorded(root, state, path)
         found = local_file(root, kept, path) or kept.snapshot.read(path)
     except DvcError as error:
+        missed.append(error)
         return Side(files, None, str(error))
     return Side(files, found, "", absent=found is None)
 
@@ -148,9 +153,9 @@ def _is_cached(stage: Stage, path: str) -> bool:
     return next(out.cached for out in stage.outs if out.path == path)
 
 
-def data_checks(root: Path, state: State, path: str) -> DataChecks:
+def data_checks(root: Path, state: State, path: str, missed: list[DvcError]) -> DataChecks:
     """Sum up the validation file of ``state``; a file that is not there or not of the agreed form gives a note."""
-    data = _or_reason(root, state, path)
+    data = _or_reason(root, state, path, missed)
     try:
         if isinstance(data, Unreadable):
             raise data
@@ -164,7 +169,7 @@ def data_checks(root: Path, state: State, path: str) -> DataChecks:
     return DataChecks(len(tables), sum(count for count, _ in tables), tuple(order))
 
 
-def model_size(root: Path, state: State, name: str) -> tuple[int | None, str]:
+def model_size(root: Path, state: State, name: str, missed: list[DvcError]) -> tuple[int | None, str]:
     """Return the bytes of the artifact ``name`` of ``dvc.yaml``, or ``None`` and the reason."""
     path = state.pipeline.artifacts.get(name, {}).get("path")
     if not isinstance(path, str):
@@ -173,7 +178,7 @@ def model_size(root: Path, state: State, name: str) -> tuple[int | None, str]:
     if record is not None and record.path == path and record.size is not None:
         return record.size, ""
     try:
-        data = _or_reason(root, state, path)
+        data = _or_reason(root, state, path, missed)
     except IsADirectoryError:
         return None, f"'{path}' is a folder of unknown size"
     if data is None or isinstance(data, Unreadable):
@@ -181,10 +186,11 @@ def model_size(root: Path, state: State, name: str) -> tuple[int | None, str]:
     return len(data), ""
 
 
-def _or_reason(root: Path, state: State, path: str) -> bytes | Unreadable | None:
+def _or_reason(root: Path, state: State, path: str, missed: list[DvcError]) -> bytes | Unreadable | None:
     try:
         return read(root, state, path)
     except DvcError as error:
+        missed.append(error)
         return Unreadable(str(error))
 
 

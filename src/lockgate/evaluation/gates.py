@@ -118,11 +118,11 @@ def _no_worse(metric: Metric, gate: NoWorse, evidence: Evidence) -> GateOutcome:
     if not evidence.has_base or change.judgement == "new":
         reason = "base has no value to compare with" if evidence.has_base else NO_BASE
         return GateOutcome(rule(gate), _figure(change.head), passed=True, reason=reason)
-    if change.change is None:
+    if change.base is None:
         return _not_evaluated(gate, change.note or "base has no value")
-    if evidence.comparison.refused and metric.statistic is not None:
-        return _not_evaluated(gate, evidence.comparison.refused)
-    tolerable = harm(metric, change.change) <= gate.tolerance
+    if reason := _incomparable(metric, change, evidence.comparison):
+        return _not_evaluated(gate, reason)
+    tolerable = harm(metric, change.change or 0.0) <= gate.tolerance
     if change.low is None:
         measured = f"{change_in_words(change)}, no interval"
         return GateOutcome(rule(gate), measured, tolerable, change.note)
@@ -131,11 +131,20 @@ def _no_worse(metric: Metric, gate: NoWorse, evidence: Evidence) -> GateOutcome:
     return GateOutcome(rule(gate), measured, tolerable or change.judgement != "worse")
 
 
+def _incomparable(metric: Metric, change: MetricChange, comparison: Comparison) -> str:
+    """Say why base and head cannot be compared in this metric, empty if they can: what is not shown does not hold."""
+    if comparison.incomplete:
+        return comparison.incomplete
+    if metric.statistic is None or (comparison.rows_shared is None and not comparison.refused):
+        return "" if change.change is not None else change.note or "base has no value"
+    return comparison.refused or ("" if change.low is not None else change.note or "there is no interval")
+
+
 def _slices_no_worse(metric: Metric, gate: SlicesNoWorse, evidence: Evidence) -> GateOutcome:
     if not evidence.has_base:
         return GateOutcome(rule(gate), "", passed=True, reason=NO_BASE)
-    if evidence.comparison.refused:
-        return _not_evaluated(gate, evidence.comparison.refused)
+    if reason := evidence.comparison.refused or evidence.comparison.incomplete:
+        return _not_evaluated(gate, reason)
     if _change(gate.metric, evidence).judgement == "new" or evidence.unsliced:
         reason = evidence.unsliced or "base has no value to compare with"
         return GateOutcome(rule(gate), "", passed=True, reason=reason)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Labels = NDArray[np.bool_]
     Indices = NDArray[np.int64]
 
+FEWEST_GROUPS, FEWEST_OF_A_GROUP = 10, 5  # of a column by which rows may belong together
 MOST_SLICES = 1000  # values of a slice column; a column with more is a key, not a way to slice
 
 
@@ -48,7 +49,11 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The rows that both sides have, in base's order: one label, two scores, and the slices of base's columns."""
+    """The rows that both sides have, in base's order: one label, two scores, and the slices of base's columns.
+
+    ``cluster`` numbers the groups of rows that were drawn together, as the policy declares them.
+    ``file`` and ``rows_base`` are base's file, and which of its rows these are.
+    """
 
     base: Scored
     head: Scored
@@ -57,6 +62,9 @@ class Shared:
     score_head: "Floats"
     slices: tuple[Slice, ...]
     notes: tuple[str, ...]
+    file: "File"
+    rows_base: "Indices"
+    cluster: "Indices | None" = None
 
 
 @dataclass(frozen=True)
@@ -149,8 +157,68 @@ def join(what: Predictions, base: File, head: File, scored: tuple[Scored, Scored
         raise Refused(f"'{what.label}' differs between base and head on {other:,} of {len(label):,} shared rows")
     slices, notes = _slices(what, base, rows_base)
     return Shared(
-        scored[0], scored[1], label, scored[0].score[rows_base], scored[1].score[rows_head], slices, tuple(notes)
+        scored[0],
+        scored[1],
+        label,
+        scored[0].score[rows_base],
+        scored[1].score[rows_head],
+        slices,
+        tuple(notes),
+        base,
+        rows_base,
+        _cluster(what, base, rows_base) if what.cluster else None,
     )
+
+
+def _cluster(what: Predictions, base: File, rows: "Indices") -> "Indices":
+    """Return the number of each row's cluster. Raises :class:`Refused` where a column is missing or partly empty."""
+    import numpy as np
+
+    found: Indices = np.zeros(len(rows), dtype=np.int64)
+    for name in what.cluster:
+        column = base.column(name)
+        if column.null_count:
+            raise Refused(
+                f"'{name}' of {base}, by which rows belong together, is empty in {count(column.null_count, 'row')}"
+            )
+        groups = _numbered(_period(name, column, what.period) if what.period else column)[rows]
+        found = np.unique(found * (int(groups.max()) + 1) + groups, return_inverse=True)[1].astype(np.int64)
+    return found
+
+
+def _period(name: str, column: Any, period: str) -> Any:
+    """Return the week (from Monday) or month of each date, as a number. Raises :class:`Refused` for what is no date."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    try:
+        days = _plain(column).cast(pa.date32())
+    except pa.ArrowException as error:
+        raise Refused(f"'{name}' holds what is no date, so there is no {period} of it") from error
+    if period == "month":
+        return compute.add(compute.multiply(compute.year(days), 12), compute.month(days))
+    return compute.floor_temporal(days, unit="week").cast(pa.date32()).cast(pa.int32())
+
+
+def _numbered(column: Any) -> "Indices":
+    import numpy as np
+
+    encoded = _plain(column).dictionary_encode().unify_dictionaries()
+    return np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks]).astype(np.int64)
+
+
+def groupings(what: Predictions, shared: Shared) -> "Iterator[tuple[str, Indices]]":
+    """Yield each column of key and slices by which rows may belong together, with the number of each shared row."""
+    for name in dict.fromkeys((*what.key, *what.slices)):
+        try:
+            column = shared.file.column(name)
+        except Refused:
+            continue
+        if column.null_count:
+            continue
+        groups = _numbered(column)
+        if FEWEST_GROUPS <= int(groups.max()) + 1 <= len(shared.rows_base) // FEWEST_OF_A_GROUP:
+            yield name, groups[shared.rows_base]
 
 
 def _keys(what: Predictions, base: File, head: File) -> "tuple[Indices, Indices]":

@@ -155,4 +155,4 @@ def _notes(findings: Findings, doubts: tuple[str, ...]) -> tuple[str, ...]:
     judged = findings.judged
     gone = [f"Metric {one.name} is gone: {one.note}." for one in judged.metrics if one.judgement == "removed"]
     broken = (findings.policies.broken,) if findings.policies.broken else ()
-    return tuple(dict.fromkeys((*broken, *doubts, *findings.policies.notes, *judged.doubts, *judged.notes, *gone)))
+    return tuple(dict.fromkeys((*broken, *doubts, *findings.policies.notes, *judged.warnings, *judged.notes, *gone)))

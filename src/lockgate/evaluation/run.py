@@ -177,6 +177,8 @@ def _reproduce(root: Path, dvc: DvcProcess, recorder: Recorder, *, complete: boo
         )
     except KeyboardInterrupt as stop:
         raise Interrupted(recorder.at_work, "\n".join(recorder.log)) from stop
+    if recorder.failed and recorder.failed.cure:
+        raise DvcError(recorder.failed.error, recorder.failed.cure)
     if recorder.failed and not recorder.failed.stage:
         raise DvcError(f"DVC could not start: {recorder.failed.error}", _advice(recorder.failed.error))
     if not done.ok and not recorder.failed:

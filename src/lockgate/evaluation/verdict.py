@@ -44,7 +44,7 @@ def _worries(policy: Policy, judged: Judged, stages: tuple[StageChange, ...], do
     worse = [one for one in judged.metrics if one.judgement == "worse" and not _tolerated(policy, one)]
     if worse:
         yield f"worse: {worse[0].name} {change_in_words(worse[0])}"
-    yield from judged.doubts
+    yield from judged.warnings
     yield from doubts
     pending = [stage.name for stage in stages if stage.status == "pending"]
     if pending:

@@ -476,7 +476,7 @@ def test_only_what_is_new_is_pushed_and_only_to_the_quarantine(ran: Project, loc
         config.write("['remote \"quarantine\"']\n    url = ../../quarantine\n")
     before = contents(ran.remote)
     plant(Cache.of(ran.root).path("0" * 32), b"of another branch")
-    assert lockgate("quarantine")[1] == "0 objects (0 bytes) pushed to 'quarantine'.\n"
+    assert lockgate("quarantine")[1] == "0 objects (0 bytes) pushed to the remote 'quarantine'\n"
     ran.write("data/raw.csv", "x,y\n3,4\n")
     ran.add("data/raw.csv")
     assert ran.repro()[1] is None

@@ -12,7 +12,7 @@ from tests.lockgate import modelled
 from tests.lockgate.modelled import predictions
 
 from lockgate.evaluation.compare import Judged, Side, compare
-from lockgate.evaluation.statistics import value
+from lockgate.evaluation.statistics import Undefined, value
 from lockgate.policy import read_policy
 from lockgate.result import MetricChange
 
@@ -28,6 +28,20 @@ def metrics(**other: Any) -> bytes:
 def side(data: bytes | None = None, text: bytes | None = None, **columns: Any) -> Side:
     rows = columns.pop("rows", ROWS)
     return Side({"reports/metrics.json": text if text is not None else metrics()}, data or predictions(rows, **columns))
+
+
+def scored(data: bytes | None = None, **columns: Any) -> Side:
+    """A side whose metrics file says what its own predictions give."""
+    data = data or predictions(columns.pop("rows", ROWS), **columns)
+    table = pq.read_table(pa.BufferReader(data))
+    label, scores = table["late"].to_numpy(), table["probability"].to_numpy()
+    found = {}
+    for name in ("roc_auc", "log_loss"):
+        try:
+            found[name] = {"model": value(name, label, scores)}
+        except Undefined:
+            found[name] = {"model": 0.5}
+    return side(data=data, text=metrics(**found))
 
 
 def judged(base: Side | None, head: Side, text: str = modelled.POLICY, **options: Any) -> Judged:
@@ -48,13 +62,13 @@ def score(seed: int = 0, noise: float = 1.0, rows: int = ROWS) -> np.ndarray:
 
 
 def test_change_and_interval_come_from_the_rows_that_both_have_in_whatever_order() -> None:
-    better = side(probability=score(noise=0.2))
+    better = scored(probability=score(noise=0.2))
     table = pq.read_table(pa.BufferReader(better.predictions))
     sink = pa.BufferOutputStream()
     pq.write_table(table.take(np.random.default_rng(1).permutation(ROWS)), sink)
-    shuffled = side(data=sink.getvalue().to_pybytes())
+    shuffled = scored(data=sink.getvalue().to_pybytes())
 
-    base = side(probability=score(noise=4.0))
+    base = scored(probability=score(noise=4.0))
 
     found = judged(base, better)
 
@@ -71,18 +85,85 @@ def test_a_metric_without_a_statistic_keeps_its_bare_change() -> None:
     assert (found.base, found.head, found.change, found.low, found.judgement) == (400, 500, 100, None, "unjudged")
 
 
-def test_a_head_whose_metrics_file_contradicts_its_predictions_is_a_doubt_where_bases_does_not() -> None:
+def test_a_metrics_file_that_contradicts_its_predictions_leaves_the_metric_unjudged_on_either_side() -> None:
     data = predictions(probability=score())
     table = pq.read_table(pa.BufferReader(data))
     auc = value("roc_auc", table["late"].to_numpy(), table["probability"].to_numpy())
     honest = side(data=data, text=metrics(roc_auc={"model": auc + 0.0009}))
     forged = side(data=data, text=metrics(roc_auc={"model": auc + 0.05}))
 
-    doubts = [judged(*pair).doubts for pair in ((honest, forged), (honest, honest), (forged, forged), (forged, honest))]
+    pairs = ((honest, forged), (honest, honest), (forged, forged), (forged, honest))
+    found = [judged(*pair) for pair in pairs]
 
-    words = f"roc_auc: head's reports/metrics.json says {auc + 0.05:.4f}, its predictions give {auc:.4f}"
-    assert [words in said for said in doubts] == [True, False, False, False]
-    assert "base's" in one(judged(forged, forged)).note  # a definition of its own: told beside the figure
+    assert [one(each).judgement for each in found] == ["unjudged", "noise", "unjudged", "unjudged"]
+    assert one(found[0]).low is None
+    assert f"head's reports/metrics.json says {auc + 0.05:.4f}, its predictions give {auc:.4f}" in one(found[0]).note
+    assert any(warning.startswith("roc_auc is not judged") for warning in found[3].warnings)
+    assert not any(warning.startswith("roc_auc") for warning in found[1].warnings)
+
+
+def test_a_metric_defined_otherwise_is_judged_once_the_policy_says_how() -> None:
+    def accuracy(noise: float) -> Side:
+        data = predictions(probability=score(noise=noise))
+        table = pq.read_table(pa.BufferReader(data))
+        right = (table["probability"].to_numpy() >= 0.2) == table["late"].to_numpy()
+        return side(data=data, text=metrics(accuracy=float(right.mean())))
+
+    declared = modelled.POLICY.replace(
+        "  rows: {", "  accuracy: {file: reports/metrics.json, key: accuracy, better: higher}\n  rows: {"
+    )
+    base, head = accuracy(4.0), accuracy(0.3)
+
+    assert one(judged(base, head, declared), "accuracy").judgement == "unjudged"
+    at = declared.replace("key: accuracy, better: higher", "key: accuracy, better: higher, threshold: 0.2")
+    assert one(judged(base, head, at), "accuracy").judgement == "better"
+
+
+DAYS = [f"2013-10-{day:02}" for day in range(1, 29)]
+CLUSTERED = modelled.POLICY.replace("  slice_metric: roc_auc\n", "  slice_metric: roc_auc\n  cluster: [date]\n")
+
+
+def by_day(noise: float, seed: int) -> Side:
+    """A model whose error is the same for all flights of a day."""
+    day = np.arange(28 * 40) // 40
+    truth = np.random.default_rng(7).normal(size=len(day))
+    error = noise * np.random.default_rng(seed).permutation(np.linspace(-2, 2, 28))[day]
+    late = np.random.default_rng(8).random(len(day)) < 1 / (1 + np.exp(-truth))
+    return scored(rows=len(day), date=np.array(DAYS)[day], late=late, probability=1 / (1 + np.exp(-(truth + error))))
+
+
+def test_rows_of_a_declared_cluster_widen_the_interval_of_metrics_and_slices() -> None:
+    base, head = by_day(1.0, 1), by_day(1.0, 2)
+
+    alone, together = judged(base, head), judged(base, head, CLUSTERED)
+
+    assert together.comparison.clusters == 28
+    assert together.comparison.cluster == "date"
+    assert "28 clusters" in one(together, "log_loss").method
+    widths = [(one(each, "log_loss").high or 0) - (one(each, "log_loss").low or 0) for each in (alone, together)]
+    assert widths[1] > 1.5 * widths[0]
+    slices = [each.slices[0].high or 0 for each in (alone, together)]
+    assert slices[0] != slices[1]
+
+
+def test_an_undeclared_cluster_is_named_with_what_it_would_do() -> None:
+    found = judged(by_day(1.0, 1), by_day(1.0, 2))
+
+    (warning,) = [each for each in found.warnings if "go together" in each]
+    assert warning.startswith("Rows of one date go together: the interval of ")
+    assert "cluster: [date]" in warning
+    assert not [each for each in judged(by_day(1.0, 1), by_day(1.0, 2), CLUSTERED).warnings if "go together" in each]
+
+
+def test_weeks_of_a_date_column_are_clusters_and_too_few_of_them_have_no_interval() -> None:
+    weekly = CLUSTERED.replace("cluster: [date]\n", "cluster: [date]\n  period: week\n")
+
+    found = judged(by_day(1.0, 1), by_day(1.0, 2), weekly)
+
+    assert (found.comparison.clusters, found.comparison.cluster) == (5, "date by week")
+    assert one(found).note == "no interval: 5 clusters of rows: too few for an interval (it takes 10)"
+    refused = judged(scored(date=["soon"] * ROWS), scored(date=["soon"] * ROWS), weekly).comparison.refused
+    assert refused == "'date' holds what is no date, so there is no week of it"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +233,7 @@ def test_without_intervals_changes_are_bare_and_the_reason_is_given() -> None:
 def test_one_class_leaves_the_auc_without_an_interval_and_the_log_loss_with_one() -> None:
     none_late = np.zeros(ROWS, dtype=bool)
 
-    found = judged(side(late=none_late), side(late=none_late, probability=score()))
+    found = judged(scored(late=none_late), scored(late=none_late, probability=score()))
 
     assert one(found).note == "no interval: 400 rows, all of one class: the metric is not defined"
     assert one(found).judgement == "unjudged"
@@ -162,7 +243,7 @@ def test_one_class_leaves_the_auc_without_an_interval_and_the_log_loss_with_one(
 def test_scores_that_are_no_probabilities_have_an_auc_only() -> None:
     margins = np.log(score() / (1 - score()))
 
-    found = judged(side(probability=margins), side(probability=margins + 1))
+    found = judged(scored(probability=margins), scored(probability=margins + 1))
 
     assert one(found).judgement == "noise"
     assert one(found, "log_loss").note == "no interval: the scores are not probabilities: some lie outside 0 to 1"
@@ -172,12 +253,25 @@ def test_scores_that_are_no_probabilities_have_an_auc_only() -> None:
 
 
 def test_rows_that_only_one_side_has_are_left_out_and_counted() -> None:
-    found = judged(side(late=LATE, flight=FLIGHTS), side(late=LATE[:300], flight=FLIGHTS[:300], rows=300))
+    allowed = modelled.POLICY.replace("  slice_metric: roc_auc\n", "  slice_metric: roc_auc\n  missing: 0.25\n")
+    found = judged(scored(late=LATE, flight=FLIGHTS), scored(late=LATE[:300], flight=FLIGHTS[:300], rows=300), allowed)
 
     assert (found.comparison.rows_base, found.comparison.rows_head, found.comparison.rows_shared) == (400, 300, 300)
-    assert found.doubts[0] == (
+    assert found.comparison.incomplete == ""
+    assert found.warnings[0] == (
         "The test rows differ: base has 400, head 300; intervals and slices rest on the 300 they share."
     )
+
+
+def test_a_head_that_lacks_rows_of_base_is_said_to_and_figures_of_other_rows_are_not_compared() -> None:
+    found = judged(
+        scored(late=LATE, flight=FLIGHTS), side(late=LATE[:300], flight=FLIGHTS[:300], rows=300, text=metrics(rows=300))
+    )
+
+    assert found.comparison.incomplete == "head lacks 100 of the 400 test rows of base"
+    assert found.warnings[0].startswith("Head lacks 100 of the 400 test rows of base, so the two are not compared.")
+    assert (one(found).judgement, one(found).change) == ("unjudged", None)
+    assert found.slices == ()
 
 
 @pytest.mark.parametrize("kind", ["int32", "string", "dictionary"])
@@ -263,7 +357,8 @@ def test_predictions_may_be_csv() -> None:
         return sink.getvalue().to_pybytes()
 
     text = modelled.POLICY.replace("predictions.parquet", "predictions.csv")
-    found = judged(side(data=written(predictions())), side(data=written(predictions(probability=score()))), text)
+    honest = [scored(), scored(probability=score())]
+    found = judged(*(Side(one.metrics, written(bytes(one.predictions or b""))) for one in honest), text)  # type: ignore[arg-type]
 
     assert found.comparison.rows_shared == ROWS
     assert one(found).low is not None
@@ -339,7 +434,7 @@ import resource, sys
 from pathlib import Path
 from lockgate.evaluation.compare import Side, compare
 from tests.lockgate import modelled
-metrics = {"reports/metrics.json": b'{"roc_auc": {"model": 0.7}, "log_loss": {"model": 0.6}, "rows": 5}'}
+metrics = {"reports/metrics.json": b'{"roc_auc": {"model": 0.5}, "log_loss": {"model": 0.6}, "rows": 5}'}
 sides = [Side(metrics, Path(path)) for path in sys.argv[1:]]
 found = compare(modelled.policy(), *sides)
 print(found.comparison.rows_shared, len(found.slices), found.metrics[0].low is not None)

@@ -378,7 +378,8 @@ def test_a_plot_that_cannot_be_drawn_is_told_in_words(
 
     curve = report(lockgate).curves[0]
 
-    assert (curve.head, curve.note) == ((), note)
+    assert curve.head == ()
+    assert curve.note.startswith(note)
     assert len(curve.base) == 51
 
 
@@ -535,4 +536,4 @@ def test_one_seed_is_no_spread(project: Project, lockgate: Run) -> None:
     code, _, error = lockgate("report", "--seeds", "1")
 
     assert code == 2
-    assert "one seed shows no spread" in error
+    assert "shows no spread" in error
