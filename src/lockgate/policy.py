@@ -8,11 +8,12 @@ looked for.
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal, TypeVar
 
 from lockgate.errors import LockgateError, NotAskedError, nearest
+from lockgate.gates import KINDS, DataChecksPass, Gap, Gate, Improves, NoRegression
 from lockgate.result import Better
 from lockgate.strict_yaml import load
 
@@ -74,60 +75,6 @@ class Plot:
     title: str
     x: str
     y: str
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """The metric is ``value`` or more."""
-
-    metric: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ceiling:
-    """The metric is ``value`` or less."""
-
-    metric: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class NoWorse:
-    """The metric is not significantly worse than base's by more than ``tolerance`` (in the metric's own units)."""
-
-    metric: str
-    tolerance: float
-
-
-@dataclass(frozen=True, slots=True)
-class SlicesNoWorse:
-    """The same for each slice of at least ``rows`` shared rows; ``columns`` empty means every slice column."""
-
-    metric: str
-    tolerance: float
-    rows: int
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DataChecksPass:
-    """No critical expectation of the validation file failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelSize:
-    """The model artifact has at most this many bytes."""
-
-    at_most: int
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsComplete:
-    """Every metric of the policy is in head's files, as a finite number."""
-
-
-Gate = Floor | Ceiling | NoWorse | SlicesNoWorse | DataChecksPass | ModelSize | MetricsComplete
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +241,12 @@ def _share(place: str, value: Any) -> float:
     return number
 
 
+def _flag(place: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise PolicyError(place, "must be true or false", value)
+    return value
+
+
 def _count(place: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise PolicyError(place, "must be a whole number from 1", value)
@@ -390,23 +343,16 @@ _PREDICTIONS = {
 _SERVING = {"code": _Key(_path), "entry": _Key(_function), "request": _Key(_function), "samples": _Key(_path)}
 _DEPENDENCIES = {"lock": _Key(_path), "python": _Key(_python_version), "build": _Key(_path, False)}
 _PLOT = {"file": _Key(_path), "title": _Key(_text), "x": _Key(_text), "y": _Key(_text)}
-_LIMIT = {"metric": _Key(_text), "value": _Key(_number)}
-_GATES: dict[str, tuple[Callable[..., Gate], dict[str, _Key]]] = {
-    "floor": (Floor, _LIMIT),
-    "ceiling": (Ceiling, _LIMIT),
-    "no-worse": (NoWorse, {"metric": _Key(_text), "tolerance": _Key(_tolerance)}),
-    "slices-no-worse": (
-        SlicesNoWorse,
-        {
-            "metric": _Key(_text),
-            "tolerance": _Key(_tolerance),
-            "rows": _Key(_count),
-            "columns": _Key(_list(_text), False),
-        },
-    ),
-    "data-checks": (DataChecksPass, {}),
-    "model-size": (ModelSize, {"at_most": _Key(_bytes)}),
-    "metrics-complete": (MetricsComplete, {}),
+_GATE_KEYS: dict[str, Reader[Any]] = {
+    "metric": _text,
+    "number": _number,
+    "amount": _tolerance,
+    "share": _share,
+    "count": _count,
+    "bytes": _bytes,
+    "columns": _list(_text),
+    "flag": _flag,
+    "unshown": _one_of("fail", "look"),
 }
 
 
@@ -414,10 +360,9 @@ def _gate(place: str, value: Any) -> Gate:
     given = _mapping(place, value)
     if "kind" not in given:
         raise PolicyError(f"{place}.kind", "is missing")
-    noun, keys = _GATES[_one_of(*_GATES)(f"{place}.kind", given["kind"])]
+    noun = KINDS[_one_of(*KINDS)(f"{place}.kind", given["kind"])]
+    keys = {name: _Key(_GATE_KEYS[how], default is MISSING) for name, (how, _, default) in noun.keys().items()}
     read = _section(place, given, {"kind": _Key(_text), **keys})
-    if noun is SlicesNoWorse:
-        read.setdefault("columns", ())
     return noun(**{key: item for key, item in read.items() if key != "kind"})
 
 
@@ -496,19 +441,23 @@ def _check(policy: Policy) -> None:
 
 
 def _check_gates(policy: Policy, place: str, gates: tuple[Gate, ...]) -> None:
+    columns = list(policy.predictions.slices) if policy.predictions else []
     for index, gate in enumerate(gates):
         here = f"{place}[{index}]"
-        if isinstance(gate, Floor | Ceiling | NoWorse | SlicesNoWorse):
-            _check_metric(policy, f"{here}.metric", gate.metric, statistic=isinstance(gate, SlicesNoWorse))
+        metric, sliced = getattr(gate, "metric", None), gate.sliced_metric() is not None
+        if metric is not None:
+            shown = sliced or isinstance(gate, NoRegression | Improves)  # only an interval shows it
+            _check_metric(policy, f"{here}.metric", metric, statistic=shown)
         if isinstance(gate, DataChecksPass) and policy.validation is None:
             raise PolicyError(here, "data checks need `validation:`, the file they stand in")
-        if isinstance(gate, SlicesNoWorse):
-            columns = list(policy.predictions.slices) if policy.predictions else []
-            if not columns:
-                raise PolicyError(here, "slices need `predictions:` with `slices:`, the columns to slice by")
-            for column in gate.columns:
+        if sliced and not columns:
+            raise PolicyError(here, "slices need `predictions:` with `slices:`, the columns to slice by")
+        for key in ("columns", "slices"):
+            for column in getattr(gate, key, ()):
                 if column not in columns:
-                    raise PolicyError(f"{here}.columns", "not a slice column", column, nearest(column, columns))
+                    raise PolicyError(f"{here}.{key}", "not a slice column", column, nearest(column, columns))
+        if isinstance(gate, Gap) and not gate.slices:
+            raise PolicyError(f"{here}.slices", "must name at least one slice column")
 
 
 def _check_metric(policy: Policy, place: str, name: str, *, statistic: bool) -> None:
@@ -516,4 +465,4 @@ def _check_metric(policy: Policy, place: str, name: str, *, statistic: bool) -> 
     if name not in names:
         raise PolicyError(place, "no such metric under `metrics:`", name, nearest(name, names))
     if statistic and policy.metric(name).statistic is None:
-        raise PolicyError(place, "has no `statistic:` by which it could be computed for a slice", name)
+        raise PolicyError(place, "has no `statistic:` by which it could be computed anew", name)

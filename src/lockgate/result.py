@@ -158,12 +158,16 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class GateOutcome:
-    """One rule of the policy and what was measured. A gate that cannot be evaluated is not passed, and says why."""
+    """One rule of the policy and what was measured. A gate that cannot be evaluated is not passed, and says why.
+
+    ``look``: it holds by the policy's leave, and a person has to look at the reason.
+    """
 
     rule: str
     measured: str
     passed: bool
     reason: str = ""
+    look: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,8 @@ from dataclasses import fields
 
 import pytest
 
-from lockgate.policy import (
-    Ceiling,
-    DataChecksPass,
-    Dependencies,
-    Environment,
-    Floor,
-    MetricsComplete,
-    ModelSize,
-    NoWorse,
-    PolicyError,
-    Serving,
-    SlicesNoWorse,
-    read_policy,
-)
+from lockgate.gates import Ceiling, DataChecksPass, Floor, MetricsComplete, ModelSize, NoWorse, SlicesNoWorse
+from lockgate.policy import Dependencies, Environment, PolicyError, Serving, read_policy
 
 TEXT = """\
 model: flight-delay
@@ -146,7 +134,7 @@ def test_a_statistic_can_be_switched_off() -> None:
         ("file: reports/predictions.parquet", "file: ../x.parquet", "predictions.file: must be a path inside"),
         ("key: [date, carrier, flight]", "key: []", "predictions.key: must name at least one column"),
         ("key: [date, carrier, flight]", "key: date", "predictions.key: must be a list (it is 'date')"),
-        ("slices: [carrier, month]", "slices: [carrier, carrier]", "predictions.slices[1]: says again"),
+        ("slices: [carrier, month]", "slices: [carrier, carrier]", "predictions.slices[1]: is a duplicate"),
         ("slice_metric: roc_auc", "slice_metric: revenue", "slice_metric: has no `statistic:` by which"),
         ("  slice_metric: roc_auc\n", "", "predictions.slice_metric: is missing"),
         ("kind: floor, metric: roc_auc, value: 0.69", "kind: flor", "did you mean 'floor'?"),

@@ -14,7 +14,8 @@ from lockgate.evaluation.metric_files import Absent, Unreadable, document, numbe
 from lockgate.evaluation.predictions import File, Refused, Scored, Shared
 from lockgate.evaluation.statistics import Definition, Undefined, reported
 from lockgate.formatting import fixed
-from lockgate.policy import Metric, Policy, Predictions, SlicesNoWorse
+from lockgate.gates.gate import harm
+from lockgate.policy import Metric, Policy, Predictions
 from lockgate.result import Comparison, MetricChange, SliceChange
 
 NOT_ASKED = "intervals were left out (--no-intervals)"
@@ -231,7 +232,7 @@ def _estimated(metric: Metric, recorded: MetricChange, shared: Shared, *, differ
 
 def _sliced(policy: Policy, what: Predictions, shared: Shared) -> tuple[SliceChange, ...]:
     """Return every metric that is asked for on every slice, the worst significant regressions first."""
-    gated = [gate.metric for gate in policy.gates if isinstance(gate, SlicesNoWorse)]
+    gated = [gate.sliced_metric() for gate in policy.gates]
     asked = dict.fromkeys([name for name in (what.slice_metric, *gated) if name and policy.metric(name).statistic])
     changes: list[SliceChange] = []
     p_values: list[float | None] = []
@@ -281,11 +282,6 @@ def _judged(metric: Metric, change: SliceChange, adjusted: float) -> SliceChange
     if adjusted > 1 - statistics.CONFIDENCE or change.low is None or change.high is None:
         return replace(change, adjusted_p=adjusted, judgement="noise")
     return replace(change, adjusted_p=adjusted, judgement=statistics.judge(change.low, change.high, metric.better))
-
-
-def harm(metric: Metric, change: float) -> float:
-    """Return by how much ``change`` makes the metric worse (negative: better)."""
-    return -change if metric.better == "higher" else change
 
 
 def _urgency(metric: Metric, change: SliceChange) -> tuple[bool, bool, float, str, str, str]:

@@ -16,6 +16,7 @@ from lockgate.errors import LockgateError
 from lockgate.evaluation import compare, gates
 from lockgate.evaluation.compare import Judged, Side
 from lockgate.evaluation.metric_files import Unreadable, document
+from lockgate.gates import Evidence, Gate
 from lockgate.policy import Policy
 from lockgate.result import CheckFailure, DataChecks, FileChange, GateOutcome
 
@@ -51,7 +52,7 @@ class Findings:
 
 
 def find(
-    root: Path, base: State | None, head: State, *, intervals: bool = True, more: tuple[policy.Gate, ...] = ()
+    root: Path, base: State | None, head: State, *, intervals: bool = True, more: tuple[Gate, ...] = ()
 ) -> Findings:
     """Judge ``head`` against ``base`` (``None``: a first commit), by the policy's gates and then by ``more``. Raises
     :class:`LockgateError` if there is no policy at all, or none that can be read."""
@@ -63,7 +64,7 @@ def find(
     judged = compare.compare(judging, sides[0], sides[1], intervals=intervals)
     checks = data_checks(root, head, judging.validation, missed) if judging.validation else None
     model_bytes, no_model = model_size(root, head, judging.model, missed)
-    evidence = gates.Evidence(
+    evidence = Evidence(
         has_base=base is not None,
         metrics=judged.metrics,
         slices=judged.slices,
@@ -71,6 +72,7 @@ def find(
         checks=checks,
         model_bytes=model_bytes,
         no_model=no_model,
+        base_model_bytes=model_size(root, base, judging.model, [])[0] if base else None,
         unsliced="base has no predictions to compare with" if sides[0] and sides[0].absent else "",
     )
     return Findings(policies, judged, checks, gates.evaluate(judging, evidence), tuple(missed))

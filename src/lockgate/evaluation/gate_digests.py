@@ -10,7 +10,8 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from lockgate.policy import DataChecksPass, Gate, Metric, MetricsComplete, Policy, SlicesNoWorse
+from lockgate.gates import DataChecksPass, Gate, Max, MetricsPresent, Min, SlicesNoWorse
+from lockgate.policy import Metric, Policy
 
 _KINDS = {
     "Floor": "floor",
@@ -20,6 +21,7 @@ _KINDS = {
     "DataChecksPass": "data-checks",
     "ModelSize": "model-size",
     "MetricsComplete": "metrics-complete",
+    "MetricsPresent": "metrics-complete",  # another word for the same
 }
 
 
@@ -29,8 +31,7 @@ def gate_digest(gate: Gate, policy: Policy) -> str:
 
 
 def _normal(gate: Gate, policy: Policy) -> dict[str, Any]:
-    name = type(gate).__name__
-    said: dict[str, Any] = {"kind": _KINDS.get(name, name)}
+    said: dict[str, Any] = {"kind": _KINDS.get(type(gate).__name__, gate.kind)}
     for field in fields(gate):
         value = getattr(gate, field.name)
         if field.name == "metric":
@@ -44,11 +45,25 @@ def _normal(gate: Gate, policy: Policy) -> dict[str, Any]:
         said["columns"] = sorted(policy.predictions.slices)  # "every slice column" is what it says today
     if isinstance(gate, DataChecksPass):
         said["file"] = policy.validation
-    if isinstance(gate, MetricsComplete):
+    if isinstance(gate, MetricsPresent):
         said["metrics"] = sorted(metric_meaning(metric) for metric in policy.metrics)
+    if isinstance(gate, Min | Max) and not gate.slices:  # what floor and ceiling say
+        said = {"kind": "floor" if isinstance(gate, Min) else "ceiling"} | {
+            name: said[name] for name in ("metric", "value")
+        }
+    if gate.compares and policy.predictions:
+        told = policy.predictions
+        ways = {"cluster": sorted(told.cluster), "period": told.period, "missing": repr(told.missing)}
+        unsaid: dict[str, Any] = {"cluster": [], "period": None, "missing": "0.0"}
+        said |= {name: way for name, way in ways.items() if way != unsaid[name]}
     return said
 
 
 def metric_meaning(metric: Metric) -> list[str]:
     """Return what makes a metric the same one, whatever it is called."""
-    return [metric.file, metric.key, metric.better, metric.statistic or ""]
+    meaning = [metric.file, metric.key, metric.better, metric.statistic or ""]
+    if metric.threshold != 0.5:
+        meaning.append(f"threshold {metric.threshold!r}")
+    if metric.bins != 10:
+        meaning.append(f"bins {metric.bins}")
+    return meaning

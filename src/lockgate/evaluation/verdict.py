@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from lockgate.evaluation.compare import Judged, harm
+from lockgate.evaluation.compare import Judged
 from lockgate.evaluation.findings import Findings
-from lockgate.evaluation.gates import change_in_words
 from lockgate.formatting import count, fixed
-from lockgate.policy import NoWorse, Policy, SlicesNoWorse
+from lockgate.gates.gate import change_in_words
+from lockgate.policy import Policy
 from lockgate.result import GateOutcome, MetricChange, SliceChange, StageChange, Verdict
 
 
@@ -24,6 +24,9 @@ def verdict(findings: Findings, stages: tuple[StageChange, ...], doubts: Iterabl
         number = f"{len(failing)} of {count(len(gates), 'gate')} {'does' if len(failing) == 1 else 'do'} not hold"
         return Verdict("failed", f"{number}: {_failure(failing[0])}")
     hold = f"{len(gates)} of {count(len(gates), 'gate')} hold" if gates else "the policy has no gates"
+    unshown = [gate for gate in gates if gate.look]
+    if unshown:
+        return Verdict("attention", f"{_failure(unshown[0])}; {hold}")
     for worry in _worries(findings.policy, findings.judged, stages, doubts):
         return Verdict("attention", f"{worry.removesuffix('.')}; {hold}")
     return Verdict("passed", f"{_headline(findings.judged.metrics, first=first)}; {hold}")
@@ -37,7 +40,7 @@ def _failure(gate: GateOutcome) -> str:
 def _worries(policy: Policy, judged: Judged, stages: tuple[StageChange, ...], doubts: Iterable[str]) -> Iterable[str]:
     if judged.comparison.refused:
         yield f"base and head could not be compared row by row: {judged.comparison.refused}"
-    slices = [one for one in judged.slices if one.judgement == "worse" and not _slice_tolerated(policy, one)]
+    slices = [one for one in judged.slices if one.judgement == "worse" and not _tolerated(policy, one)]
     if slices:
         worst, others = slices[0], f" and {len(slices) - 1:,} more slices" if len(slices) > 1 else ""
         yield f"{worst.metric} got worse for {worst.column} {worst.value}{others}, {change_in_words(worst)}"
@@ -52,17 +55,9 @@ def _worries(policy: Policy, judged: Judged, stages: tuple[StageChange, ...], do
         yield f"not everything has been run: {count(len(pending), 'stage')} pending ({named})"
 
 
-def _tolerated(policy: Policy, change: MetricChange) -> bool:
-    return any(isinstance(gate, NoWorse) and _allows(policy, gate, change) for gate in policy.gates)
-
-
-def _slice_tolerated(policy: Policy, change: SliceChange) -> bool:
-    return any(isinstance(gate, SlicesNoWorse) and _allows(policy, gate, change) for gate in policy.gates)
-
-
-def _allows(policy: Policy, gate: NoWorse | SlicesNoWorse, change: MetricChange | SliceChange) -> bool:
+def _tolerated(policy: Policy, change: MetricChange | SliceChange) -> bool:
     name = change.name if isinstance(change, MetricChange) else change.metric
-    return gate.metric == name and harm(policy.metric(name), change.change or 0.0) <= gate.tolerance
+    return any(gate.tolerates(policy.metric(name), change) for gate in policy.gates)
 
 
 def _headline(metrics: tuple[MetricChange, ...], *, first: bool) -> str:

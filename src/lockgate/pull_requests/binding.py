@@ -9,7 +9,6 @@ the pull request for the reviewer to read.
 from collections.abc import Iterable
 
 from lockgate.dvc.pipeline import Lock, State, read_pipeline
-from lockgate.evaluation import gates
 from lockgate.evaluation.changes import param_changes
 from lockgate.evaluation.compare import Side, recorded_value
 from lockgate.evaluation.findings import read_policies
@@ -55,7 +54,7 @@ def _kept(changes: tuple[ParamChange, ...], made: set[str]) -> tuple[ParamChange
 
 
 def _check_judgement(result: Result, policy: Policy) -> None:
-    if tuple(gate.rule for gate in result.gates) != readable(tuple(gates.rule(gate) for gate in policy.gates)):
+    if tuple(gate.rule for gate in result.gates) != readable(tuple(gate.sentence(policy) for gate in policy.gates)):
         raise Unfit("it was not judged by the gates of the base branch's policy")
     if result.model != readable(policy.model):
         raise Unfit(f"it is about the model '{result.model}', the policy's is '{policy.model}'")

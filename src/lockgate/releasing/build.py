@@ -22,7 +22,7 @@ from lockgate.dvc.objects import Cache, copy_objects, local_file, objects_of
 from lockgate.dvc.pipeline import State
 from lockgate.errors import LockgateError
 from lockgate.evaluation import findings as evidence
-from lockgate.evaluation import gates, report
+from lockgate.evaluation import report
 from lockgate.releasing.candidate import Candidate
 from lockgate.releasing.manifest import sha256
 from lockgate.releasing.model_card import About, card
@@ -216,7 +216,8 @@ def _judge(candidate: Candidate, prepared: "Prepared") -> _Judged:
             candidate.root, report.base_state(before)[0], candidate.state, more=tuple(dict.fromkeys(every))
         )
         by_rule = {outcome.rule: outcome for outcome in report.readable(found.gates)}
-        outcomes = {name: tuple(by_rule[gates.rule(gate)] for gate in wanted) for name, wanted in asked.items()}
+        own = candidate.policy
+        outcomes = {name: tuple(by_rule[gate.sentence(own)] for gate in wanted) for name, wanted in asked.items()}
     return _Judged(result, outcomes)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from lockgate import policy
 from lockgate.errors import LockgateError
 from lockgate.evaluation.gate_digests import gate_digest, metric_meaning
-from lockgate.evaluation.gates import rule
 from lockgate.formatting import size
+from lockgate.gates import Ceiling, Floor, Gate, Max, MetricsPresent, Min, ModelSize
 from lockgate.releasing.manifest import SIGNATURE
 from lockgate.releasing.registry import Build, Registry
 
@@ -32,9 +32,9 @@ class Judgement:
     now: bool
 
 
-def judge(registry: Registry, build: Build, gate: policy.Gate, whole: policy.Policy) -> Judgement:
+def judge(registry: Registry, build: Build, gate: Gate, whole: policy.Policy) -> Judgement:
     """Return what the build says of ``gate``, which is one of the policy ``whole``."""
-    digest, said = gate_digest(gate, whole), rule(gate)
+    digest, said = gate_digest(gate, whole), gate.sentence(whole)
     own = _own_policy(registry, build)
     for known, outcome in _outcomes(build.manifest.facts, own):
         if known == digest:
@@ -63,26 +63,22 @@ def _outcomes(facts: Mapping[str, Any], own: policy.Policy | None) -> list[tuple
     recorded = [outcome for outcome in facts.get("gates") or () if isinstance(outcome, Mapping)]
     if own is None:
         return []
-    asked: list[tuple[str | None, policy.Gate]] = [(None, gate) for gate in own.gates]
+    asked: list[tuple[str | None, Gate]] = [(None, gate) for gate in own.gates]
     asked += [(place.name, gate) for place in own.environments for gate in place.gates]
     if [where for where, _ in asked] != [outcome.get("environment") for outcome in recorded]:
         return []
     return [(gate_digest(gate, own), outcome) for (_, gate), outcome in zip(asked, recorded, strict=True)]
 
 
-def _from_figures(
-    build: Build, gate: policy.Gate, whole: policy.Policy, own: policy.Policy | None
-) -> tuple[str, bool | None]:
+def _from_figures(build: Build, gate: Gate, whole: policy.Policy, own: policy.Policy | None) -> tuple[str, bool | None]:
     match gate:
-        case policy.Floor(metric, limit) | policy.Ceiling(metric, limit):
-            value = _figure(build, whole.metric(metric), own)
-            if value is None:
-                return "", None
-            return f"{value:.12g}", value >= limit if isinstance(gate, policy.Floor) else value <= limit
-        case policy.ModelSize(at_most):
+        case Floor() | Ceiling() | Min(slices=()) | Max(slices=()):
+            value = _figure(build, whole.metric(gate.metric), own)
+            return ("", None) if value is None else (f"{value:.12g}", gate.holds(value))
+        case ModelSize(at_most):
             found = sum(file.size for file in build.manifest.files if _is_model(file.path))
             return (size(found), found <= at_most) if found else ("", None)
-        case policy.MetricsComplete():
+        case MetricsPresent():
             there = [_figure(build, metric, own) is not None for metric in whole.metrics]
             return f"{sum(there)} of {len(there)}", True if all(there) else None
         case _:

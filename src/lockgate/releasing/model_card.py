@@ -7,8 +7,8 @@ card can stand as the text of a GitHub release.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lockgate.evaluation.gates import change_in_words
 from lockgate.formatting import fixed, size
+from lockgate.gates.gate import change_in_words
 from lockgate.rendering.escape import code, text
 from lockgate.result import Result, SliceChange
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from tests.lockgate.frozen import FROZEN
 
-from lockgate import policy
+from lockgate import gates, policy
 from lockgate.evaluation.gate_digests import gate_digest
 
 POLICY = policy.read_policy((FROZEN / "policy.yaml").read_bytes())
@@ -30,27 +30,27 @@ def test_the_place_and_the_spelling_of_a_number_do_not_matter() -> None:
 
 def test_every_limit_and_every_meaning_matters() -> None:
     other = replace(POLICY, metrics=tuple(replace(one, key="other") for one in POLICY.metrics))
-    gates: list[tuple[policy.Gate, policy.Policy]] = [
-        (policy.Floor("roc_auc", 0.6), POLICY),
-        (policy.Floor("roc_auc", 0.61), POLICY),
-        (policy.Ceiling("roc_auc", 0.6), POLICY),
-        (policy.Floor("log_loss", 0.6), POLICY),
-        (policy.Floor("roc_auc", 0.6), other),
-        (policy.NoWorse("roc_auc", 0.6), POLICY),
-        (policy.SlicesNoWorse("roc_auc", 0.6, 100, ()), POLICY),
-        (policy.SlicesNoWorse("roc_auc", 0.6, 101, ()), POLICY),
-        (policy.SlicesNoWorse("roc_auc", 0.6, 100, ("month",)), POLICY),
-        (policy.ModelSize(1000), POLICY),
-        (policy.ModelSize(1001), POLICY),
-        (policy.DataChecksPass(), POLICY),
-        (policy.DataChecksPass(), replace(POLICY, validation="other.json")),
-        (policy.MetricsComplete(), POLICY),
-        (policy.MetricsComplete(), other),
+    every: list[tuple[gates.Gate, policy.Policy]] = [
+        (gates.Floor("roc_auc", 0.6), POLICY),
+        (gates.Floor("roc_auc", 0.61), POLICY),
+        (gates.Ceiling("roc_auc", 0.6), POLICY),
+        (gates.Floor("log_loss", 0.6), POLICY),
+        (gates.Floor("roc_auc", 0.6), other),
+        (gates.NoWorse("roc_auc", 0.6), POLICY),
+        (gates.SlicesNoWorse("roc_auc", 0.6, 100, ()), POLICY),
+        (gates.SlicesNoWorse("roc_auc", 0.6, 101, ()), POLICY),
+        (gates.SlicesNoWorse("roc_auc", 0.6, 100, ("month",)), POLICY),
+        (gates.ModelSize(1000), POLICY),
+        (gates.ModelSize(1001), POLICY),
+        (gates.DataChecksPass(), POLICY),
+        (gates.DataChecksPass(), replace(POLICY, validation="other.json")),
+        (gates.MetricsComplete(), POLICY),
+        (gates.MetricsComplete(), other),
     ]
-    assert len({gate_digest(gate, whole) for gate, whole in gates}) == len(gates)
+    assert len({gate_digest(gate, whole) for gate, whole in every}) == len(every)
 
 
 def test_slices_that_are_named_and_slices_that_are_meant_are_the_same() -> None:
-    named = policy.SlicesNoWorse("roc_auc", 0.01, 100, ("month", "carrier"))
-    meant = policy.SlicesNoWorse("roc_auc", 0.01, 100, ())
+    named = gates.SlicesNoWorse("roc_auc", 0.01, 100, ("month", "carrier"))
+    meant = gates.SlicesNoWorse("roc_auc", 0.01, 100, ())
     assert gate_digest(named, POLICY) == gate_digest(meant, POLICY)

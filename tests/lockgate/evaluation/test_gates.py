@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 from tests.lockgate import modelled
 
-from lockgate.evaluation.gates import Evidence, evaluate, policy_changes
-from lockgate.policy import DataChecksPass, Gate, MetricsComplete, ModelSize, NoWorse, SlicesNoWorse, read_policy
+from lockgate.evaluation.gates import evaluate, policy_changes
+from lockgate.gates import DataChecksPass, Evidence, Gate, MetricsComplete, ModelSize, NoWorse, SlicesNoWorse
+from lockgate.policy import read_policy
 from lockgate.result import CheckFailure, Comparison, DataChecks, GateOutcome, Judgement, MetricChange, SliceChange
 
 CHECKS = DataChecks(1, 23, ())

@@ -7,7 +7,7 @@ import pytest
 from tests.lockgate.frozen import FROZEN, frozen_registry
 from tests.lockgate.releases import ACTOR, Keys
 
-from lockgate import policy
+from lockgate import gates, policy
 from lockgate.releasing.environments import Environment
 from lockgate.releasing.gate_check import judge
 from lockgate.releasing.promotion import GateClosed, promote
@@ -22,7 +22,7 @@ def old(tmp_path: Path, keys: Keys) -> Registry:
     return frozen_registry(tmp_path, keys)
 
 
-def asked(*gates: policy.Gate, whole: policy.Policy = THEN) -> tuple[policy.Environment, policy.Policy]:
+def asked(*gates: gates.Gate, whole: policy.Policy = THEN) -> tuple[policy.Environment, policy.Policy]:
     """Return an environment with these gates, and a policy that it stands in."""
     place = policy.Environment("preview", None, "none", gates)
     return place, replace(whole, environments=(*whole.environments, place))
@@ -38,16 +38,16 @@ def test_the_gates_of_a_release_are_known_by_what_they_mean(old: Registry) -> No
 @pytest.mark.parametrize(
     ("gate", "passed"),
     [
-        (policy.Floor("roc_auc", 0.65), True),
-        (policy.Floor("roc_auc", 0.99), False),
-        (policy.Ceiling("log_loss", 0.7), True),
-        (policy.Ceiling("log_loss", 0.5), False),
-        (policy.ModelSize(25), True),
-        (policy.ModelSize(24), False),
+        (gates.Floor("roc_auc", 0.65), True),
+        (gates.Floor("roc_auc", 0.99), False),
+        (gates.Ceiling("log_loss", 0.7), True),
+        (gates.Ceiling("log_loss", 0.5), False),
+        (gates.ModelSize(25), True),
+        (gates.ModelSize(24), False),
     ],
 )
 def test_a_limit_that_changed_is_judged_from_the_figures_in_the_build(
-    old: Registry, gate: policy.Gate, passed: bool
+    old: Registry, gate: gates.Gate, passed: bool
 ) -> None:
     found = judge(old, old.release("v1.1.0"), gate, THEN)
     assert (found.passed, found.now) == (passed, True)
@@ -56,36 +56,36 @@ def test_a_limit_that_changed_is_judged_from_the_figures_in_the_build(
 @pytest.mark.parametrize(
     "gate",
     [
-        policy.NoWorse("roc_auc", 0.001),
-        policy.SlicesNoWorse("roc_auc", 0.01, 50, ()),
+        gates.NoWorse("roc_auc", 0.001),
+        gates.SlicesNoWorse("roc_auc", 0.01, 50, ()),
     ],
 )
-def test_what_the_figures_do_not_say_is_not_judged(old: Registry, gate: policy.Gate) -> None:
+def test_what_the_figures_do_not_say_is_not_judged(old: Registry, gate: gates.Gate) -> None:
     assert judge(old, old.release("v1.1.0"), gate, THEN).passed is None
 
 
 def test_a_metric_that_means_something_else_today_is_not_judged_by_its_name(old: Registry) -> None:
     other = replace(THEN, metrics=tuple(replace(one, key=f"other.{one.key}") for one in THEN.metrics))
-    gate = policy.Floor("roc_auc", 0.5)
+    gate = gates.Floor("roc_auc", 0.5)
     assert judge(old, old.release("v1.1.0"), gate, other).passed is None
-    assert judge(old, old.release("v1.1.0"), policy.Floor("roc_auc", 0.6), other).passed is None
+    assert judge(old, old.release("v1.1.0"), gates.Floor("roc_auc", 0.6), other).passed is None
 
 
 def test_a_metric_with_another_name_and_the_same_meaning_is_judged(old: Registry) -> None:
     renamed = replace(THEN, metrics=tuple(replace(one, name=f"my_{one.name}") for one in THEN.metrics))
-    assert judge(old, old.release("v1.1.0"), policy.Floor("my_roc_auc", 0.6), renamed).now is False
-    assert judge(old, old.release("v1.1.0"), policy.Floor("my_roc_auc", 0.99), renamed).passed is False
+    assert judge(old, old.release("v1.1.0"), gates.Floor("my_roc_auc", 0.6), renamed).now is False
+    assert judge(old, old.release("v1.1.0"), gates.Floor("my_roc_auc", 0.99), renamed).passed is False
 
 
 def test_a_stricter_gate_closes_the_environment_to_what_was_judged_by_a_laxer_one(old: Registry, keys: Keys) -> None:
-    rules, whole = asked(policy.Floor("roc_auc", 0.99))
+    rules, whole = asked(gates.Floor("roc_auc", 0.99))
     with pytest.raises(GateClosed, match="roc_auc at least"):
         promote(old, "v1.1.0", rules, keys.signer, ACTOR, whole=whole)
     assert Environment(old, "preview").history() == []
 
 
 def test_a_release_judged_now_enters_and_the_log_says_by_which_figures(old: Registry, keys: Keys) -> None:
-    rules, whole = asked(policy.Floor("roc_auc", 0.65), policy.Floor("roc_auc", 0.6))
+    rules, whole = asked(gates.Floor("roc_auc", 0.65), gates.Floor("roc_auc", 0.6))
     entry, appended = promote(old, "v1.1.0", rules, keys.signer, ACTOR, whole=whole)
     assert appended
     assert entry is not None
@@ -94,13 +94,13 @@ def test_a_release_judged_now_enters_and_the_log_says_by_which_figures(old: Regi
 
 
 def test_a_gate_that_the_figures_do_not_answer_closes_the_environment(old: Registry, keys: Keys) -> None:
-    rules, whole = asked(policy.NoWorse("roc_auc", 0.001))
+    rules, whole = asked(gates.NoWorse("roc_auc", 0.001))
     with pytest.raises(GateClosed, match="do not suffice"):
         promote(old, "v1.1.0", rules, keys.signer, ACTOR, whole=whole)
 
 
 def test_the_same_gate_elsewhere_in_the_policy_is_the_same_gate(old: Registry, keys: Keys) -> None:
-    rules, whole = asked(policy.NoWorse("roc_auc", 0.002))
+    rules, whole = asked(gates.NoWorse("roc_auc", 0.002))
     entry, appended = promote(old, "v1.1.0", rules, keys.signer, ACTOR, whole=whole)
     assert appended
     assert entry is not None

@@ -22,7 +22,7 @@ from tests.lockgate.releases import (
     versions_of,
 )
 
-from lockgate import policy
+from lockgate import gates, policy
 from lockgate.cli import main
 from lockgate.errors import LockgateError
 from lockgate.releasing.environments import Environment
@@ -129,7 +129,7 @@ def test_gates_of_one_environment_do_not_close_another(registry: Registry, keys:
 
 def test_a_release_that_an_environments_gates_never_judged_is_not_let_in(released: Registry, keys: Keys) -> None:
     metric = policy.Metric("auc", "metrics.json", "auc", "higher", None)
-    whole = replace(policy.read_policy(POLICY), metrics=(metric,), gates=(policy.Floor("auc", 0.5),))
+    whole = replace(policy.read_policy(POLICY), metrics=(metric,), gates=(gates.Floor("auc", 0.5),))
     rules = replace(STAGING, gates=whole.gates)
     with pytest.raises(GateClosed, match="never judged by the gate 'auc at least"):
         promote(released, "v1.0.0", rules, keys.signer, ACTOR, whole=whole)

@@ -1,0 +1,49 @@
+"""The kinds of gates. A gate describes itself: the keys it has in the policy, what they mean, the sentence that a
+reviewer reads, and what it makes of what was measured."""
+
+from lockgate.gates.files import DataChecksPass, MetricsComplete, MetricsPresent, ModelGrowth, ModelSize
+from lockgate.gates.gate import Evidence, Gate
+from lockgate.gates.limits import Ceiling, Floor, Gap, Max, Min
+from lockgate.gates.regression import Improves, NoRegression, NoWorse, SlicesNoWorse, SuspiciousImprovement
+
+KINDS: dict[str, type[Gate]] = {
+    gate.kind: gate
+    for gate in (
+        Min,
+        Max,
+        NoRegression,
+        Improves,
+        SuspiciousImprovement,
+        Gap,
+        DataChecksPass,
+        ModelSize,
+        ModelGrowth,
+        MetricsPresent,
+        Floor,
+        Ceiling,
+        NoWorse,
+        SlicesNoWorse,
+        MetricsComplete,
+    )
+}
+
+__all__ = [
+    "KINDS",
+    "Ceiling",
+    "DataChecksPass",
+    "Evidence",
+    "Floor",
+    "Gap",
+    "Gate",
+    "Improves",
+    "Max",
+    "MetricsComplete",
+    "MetricsPresent",
+    "Min",
+    "ModelGrowth",
+    "ModelSize",
+    "NoRegression",
+    "NoWorse",
+    "SlicesNoWorse",
+    "SuspiciousImprovement",
+]

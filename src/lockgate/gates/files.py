@@ -1,0 +1,118 @@
+"""``data-checks``, ``model-size``, ``metrics-present``: what is asked of files rather than of figures."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lockgate.formatting import count, size
+from lockgate.gates.gate import NO_BASE, Evidence, Gate, key, plain
+from lockgate.result import GateOutcome
+
+if TYPE_CHECKING:
+    from lockgate.policy import Policy
+
+
+@dataclass(frozen=True)
+class DataChecksPass(Gate):
+    """No critical expectation of the validation file failed."""
+
+    kind = "data-checks"
+    about = "No critical expectation of the file `validation:` failed. Warnings are shown and pass."
+    example = "{kind: data-checks}"
+
+    def sentence(self, policy: "Policy") -> str:  # noqa: ARG002
+        """Return the rule in words."""
+        return "data checks pass"
+
+    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+        """Count what failed."""
+        checks = evidence.checks
+        if checks is None or checks.note:
+            return self.not_evaluated(policy, checks.note if checks else "there is no validation file")
+        if not checks.expectations:
+            return self.not_evaluated(policy, "the validation file holds no expectation")
+        critical = [failure for failure in checks.failed if failure.severity == "critical"]
+        warnings = len(checks.failed) - len(critical)
+        told = f"{count(checks.expectations, 'expectation')}, {len(critical):,} critical failed"
+        first = f"{critical[0].table}: {critical[0].rule}" if critical else ""
+        return self.outcome(policy, told, not critical, first or (count(warnings, "warning") if warnings else ""))
+
+
+@dataclass(frozen=True)
+class ModelSize(Gate):
+    """The model artifact has at most this many bytes."""
+
+    at_most: int = key("bytes", "a size such as `20 MB`")
+
+    kind = "model-size"
+    about = "The model artifact has at most this size."
+    example = "{kind: model-size, at_most: 20 MB}"
+
+    def sentence(self, policy: "Policy") -> str:  # noqa: ARG002
+        """Return the rule in words."""
+        return f"model at most {size(self.at_most)}"
+
+    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+        """Compare the size that the lock records."""
+        if evidence.model_bytes is None:
+            return self.not_evaluated(policy, evidence.no_model or "the size of the model is not known")
+        told = size(evidence.model_bytes)
+        if evidence.model_bytes != self.at_most and told == size(self.at_most):
+            told = count(evidence.model_bytes, "byte")
+        return self.outcome(policy, told, evidence.model_bytes <= self.at_most)
+
+
+@dataclass(frozen=True)
+class ModelGrowth(Gate):
+    """The model artifact is at most ``at_most`` times as large as base's."""
+
+    at_most: float = key("amount", "the largest ratio of head's size to base's")
+
+    kind = "model-growth"
+    about = "The model artifact is at most `at_most` times as large as base's."
+    example = "{kind: model-growth, at_most: 1.5}"
+    compares = True
+
+    def sentence(self, policy: "Policy") -> str:  # noqa: ARG002
+        """Return the rule in words."""
+        return f"model at most {plain(self.at_most)} times as large as base's"
+
+    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+        """Compare the sizes that the two locks record."""
+        if evidence.model_bytes is None:
+            return self.not_evaluated(policy, evidence.no_model or "the size of the model is not known")
+        if not evidence.has_base or not evidence.base_model_bytes:
+            reason = "base has no model of a known size" if evidence.has_base else NO_BASE
+            return self.outcome(policy, size(evidence.model_bytes), passed=True, reason=reason)
+        ratio = evidence.model_bytes / evidence.base_model_bytes
+        told = f"{ratio:.3g} times as large: {size(evidence.model_bytes)}, base has {size(evidence.base_model_bytes)}"
+        return self.outcome(policy, told, ratio <= self.at_most)
+
+
+@dataclass(frozen=True)
+class MetricsPresent(Gate):
+    """Every metric of the policy is in head's files, as a finite number."""
+
+    kind = "metrics-present"
+    about = "Every metric of the policy is in head's files, as a finite number."
+    example = "{kind: metrics-present}"
+
+    def sentence(self, policy: "Policy") -> str:  # noqa: ARG002
+        """Return the rule in words."""
+        return "every metric of the policy is there"
+
+    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+        """Count the metrics without a value."""
+        metrics = evidence.metrics
+        missing = [change for change in metrics if change.head is None]
+        told = f"{len(metrics) - len(missing)} of {len(metrics)}"
+        reasons = dict.fromkeys(change.note or f"{change.name} has no value" for change in missing)
+        return self.outcome(policy, told, not missing, "; ".join(list(reasons)[:3]))
+
+
+@dataclass(frozen=True)
+class MetricsComplete(MetricsPresent):
+    """The older name of :class:`MetricsPresent`."""
+
+    kind = "metrics-complete"
+    example = "{kind: metrics-complete}"
+    replaced_by = "metrics-present"

@@ -1,0 +1,133 @@
+"""What every gate is: keys that describe themselves, a sentence for a reviewer, and an answer to what was measured.
+
+A gate cannot hold by accident: where something that it needs is missing, it "cannot be evaluated" and does not hold.
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from lockgate.formatting import decimals, fixed, interval
+from lockgate.result import Comparison, DataChecks, GateOutcome, MetricChange, SliceChange
+
+if TYPE_CHECKING:
+    from lockgate.policy import Metric, Policy
+
+NO_BASE = "no base to compare with"
+
+Kind = Literal["metric", "number", "amount", "share", "count", "bytes", "columns", "flag", "unshown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the gates are asked of. ``model_bytes`` is ``None`` with a reason in ``no_model``; ``base_model_bytes`` is
+    what base's model has; ``unsliced`` says why base and head have no slices although there is a base."""
+
+    has_base: bool
+    metrics: tuple[MetricChange, ...]
+    slices: tuple[SliceChange, ...]
+    comparison: Comparison
+    checks: DataChecks | None
+    model_bytes: int | None
+    no_model: str = ""
+    unsliced: str = ""
+    base_model_bytes: int | None = None
+
+    def change(self, metric: str) -> MetricChange:
+        """Return the change of a metric of the policy."""
+        return next(change for change in self.metrics if change.name == metric)
+
+
+def key(kind: Kind, help: str, default: Any = MISSING) -> Any:  # noqa: A002
+    """Declare one key of a gate: how its value is read, and what it means. Without ``default`` it is required."""
+    return field(default=default, metadata={"kind": kind, "help": help})
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One rule of the policy. Subclasses are files of this package, one a kind."""
+
+    kind: ClassVar[str]
+    about: ClassVar[str]
+    example: ClassVar[str]
+    replaced_by: ClassVar[str] = ""
+    """The kind to use instead, where this one is kept for the policies that have it."""
+    compares: ClassVar[bool] = False
+    """Whether it compares head with base."""
+
+    @classmethod
+    def keys(cls) -> Mapping[str, tuple[Kind, str, Any]]:
+        """Return the keys in the file's order: how each is read, what it means, its default (``MISSING``: none)."""
+        return {one.name: (one.metadata["kind"], one.metadata["help"], one.default) for one in fields(cls)}
+
+    def sentence(self, policy: "Policy") -> str:
+        """Return the rule as a reviewer reads it."""
+        raise NotImplementedError
+
+    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+        """Return whether the rule holds, what was measured, and why."""
+        raise NotImplementedError
+
+    def tolerates(self, metric: "Metric", change: MetricChange | SliceChange) -> bool:  # noqa: ARG002
+        """Say whether the rule allows a change for the worse of this size, so that it is no reason to look again."""
+        return False
+
+    def sliced_metric(self) -> str | None:
+        """Return the metric that this gate has to be shown for each slice, if it has one."""
+        return None
+
+    def outcome(
+        self, policy: "Policy", measured: str, passed: bool, reason: str = "", *, look: bool = False
+    ) -> GateOutcome:
+        """Return an outcome of this gate. ``look``: it holds, but a person has to look."""
+        return GateOutcome(self.sentence(policy), measured, passed, reason, look)
+
+    def not_evaluated(self, policy: "Policy", reason: str) -> GateOutcome:
+        """Return the outcome of a gate that something is missing for."""
+        return GateOutcome(self.sentence(policy), "", passed=False, reason=f"cannot be evaluated: {reason}")
+
+
+def harm(metric: "Metric", change: float) -> float:
+    """Return by how much ``change`` makes the metric worse (negative: better)."""
+    return -change if metric.better == "higher" else change
+
+
+def worst(metric: "Metric", change: MetricChange | SliceChange) -> float:
+    """Return the harm at the bad end of the interval of a change that has one."""
+    return max(harm(metric, change.low or 0.0), harm(metric, change.high or 0.0))
+
+
+def moves(metric: "Metric") -> tuple[str, str]:
+    """Return the words for a change for the worse and for the better: ``fall`` and ``rise`` of a metric like AUC."""
+    return ("fall", "rise") if metric.better == "higher" else ("rise", "fall")
+
+
+def incomparable(metric: "Metric", change: MetricChange, comparison: Comparison) -> str:
+    """Say why base and head cannot be compared in this metric, empty if they can: what is not shown does not hold."""
+    if comparison.incomplete:
+        return comparison.incomplete
+    if metric.statistic is None or (comparison.rows_shared is None and not comparison.refused):
+        return "" if change.change is not None else change.note or "base has no value"
+    return comparison.refused or ("" if change.low is not None else change.note or "there is no interval")
+
+
+def plain(value: float) -> str:
+    """Write a limit as the policy has it."""
+    return f"{value:.12g}"
+
+
+def figure(value: float) -> str:
+    """Write a measured value."""
+    return fixed(value, 4) if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
+
+
+def change_in_words(change: MetricChange | SliceChange) -> str:
+    """Return a change with its interval: ``+0.0061 [+0.0049, +0.0073]``; without one, the bare change."""
+    if change.change is None:
+        return ""
+    if change.change == change.low == change.high == 0:
+        return "no change"
+    if change.low is None or change.high is None:
+        return fixed(change.change, decimals(None, change.change), sign=True)
+    places = decimals((change.high - change.low) / 2, change.change)
+    return f"{fixed(change.change, places, sign=True)} {interval(change.low, change.high, places)}"

@@ -1,0 +1,274 @@
+"""``no-regression``: head is *shown* not to be worse than a margin; ``improves``: head is shown to be better.
+
+Both are asked of the 95 % interval of the change on the same rows. Too few rows show nothing, and what is not shown
+does not hold (or asks for a look, if the policy says so). This is the test for non-inferiority of clinical trials (ICH
+E9, section 3.3.2): the bad end of the interval against the margin. ``no-worse`` and ``slices-no-worse`` are older: they
+fail only what is shown to be worse, so that few rows let much pass.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lockgate.formatting import count
+from lockgate.gates.gate import (
+    NO_BASE,
+    Evidence,
+    Gate,
+    change_in_words,
+    figure,
+    harm,
+    incomparable,
+    key,
+    moves,
+    plain,
+    worst,
+)
+from lockgate.gates.limits import no_slice, sliced
+from lockgate.result import GateOutcome, MetricChange, SliceChange
+
+if TYPE_CHECKING:
+    from lockgate.policy import Metric, Policy
+
+
+@dataclass(frozen=True)
+class NoWorse(Gate):
+    """The metric is not significantly worse than base's by more than ``tolerance`` (in the metric's own units)."""
+
+    metric: str = key("metric", "a metric of the policy")
+    tolerance: float = key("amount", "a change for the worse of this size passes, shown or not")
+
+    kind = "no-worse"
+    about = (
+        "Fails if the metric is shown to be worse than base's, and by more than `tolerance`. Few rows show little: "
+        "`no-regression` asks that head is shown *not* to be worse."
+    )
+    example = "{kind: no-worse, metric: roc_auc, tolerance: 0.002}"
+    replaced_by = "no-regression"
+    compares = True
+
+    def sentence(self, policy: "Policy") -> str:
+        """Return the rule in words."""
+        bad, _ = moves(policy.metric(self.metric))
+        return f"{self.metric} may {bad} by at most {plain(self.tolerance)}, chance apart"
+
+    def tolerates(self, metric: "Metric", change: MetricChange | SliceChange) -> bool:
+        """Say whether the change is within the tolerance."""
+        return (
+            isinstance(change, MetricChange)
+            and change.name == self.metric
+            and harm(metric, change.change or 0.0) <= self.tolerance
+        )
+
+    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+        """Ask the interval whether it is worse, and the change whether it is too much."""
+        metric, change = policy.metric(self.metric), evidence.change(self.metric)
+        if (early := _early(self, policy, change, evidence)) is not None:
+            return early
+        tolerable = harm(metric, change.change or 0.0) <= self.tolerance
+        told = in_words(change)
+        if change.low is None:
+            return self.outcome(policy, f"{told}, no interval", tolerable, change.note)
+        told += f": {change.judgement}" if change.low != change.high else ""
+        return self.outcome(policy, told, tolerable or change.judgement != "worse")
+
+
+@dataclass(frozen=True)
+class NoRegression(Gate):
+    """The metric is shown to be worse than base's by no more than ``margin``: on all rows, or on each slice."""
+
+    metric: str = key("metric", "a metric of the policy with a statistic")
+    margin: float = key("amount", "the largest change for the worse; `lockgate power` says what can be shown")
+    relative: bool = key("flag", "the margin is a share of base's value: 0.01 is one per cent", False)
+    slices: tuple[str, ...] = key("columns", "asked of each slice of these columns, not of all rows together", ())
+    rows: int = key("count", "slices with fewer rows are not asked", 1000)
+    unshown: Literal["fail", "look"] = key("unshown", "too few rows: `fail`, or `look` (a person looks)", "fail")
+
+    kind = "no-regression"
+    about = (
+        "Head is shown to be worse than base by no more than `margin`: the bad end of the 95 % interval is in it. "
+        "With `slices`, in each slice of these columns; every one has to hold, so no correction is needed."
+    )
+    example = "{kind: no-regression, metric: roc_auc, margin: 0.005}"
+    compares = True
+
+    def sentence(self, policy: "Policy") -> str:
+        """Return the rule in words."""
+        bad, _ = moves(policy.metric(self.metric))
+        amount = f"{plain(100 * self.margin)} %" if self.relative else plain(self.margin)
+        where = f" in each slice by {', '.join(self.slices)} of {self.rows:,} rows or more" if self.slices else ""
+        return f"{self.metric} is shown to {bad} by at most {amount}{where}"
+
+    def sliced_metric(self) -> str | None:
+        """Return the metric, if it is asked of slices."""
+        return self.metric if self.slices else None
+
+    def tolerates(self, metric: "Metric", change: MetricChange | SliceChange) -> bool:
+        """Say whether the whole interval is within the margin."""
+        if isinstance(change, MetricChange):
+            mine = change.name == self.metric and not self.slices
+        else:
+            mine = change.metric == self.metric and change.column in self.slices
+        return mine and change.low is not None and worst(metric, change) <= self._margin(change)
+
+    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+        """Hold the bad end of the interval against the margin."""
+        metric, change = policy.metric(self.metric), evidence.change(self.metric)
+        if (early := _early(self, policy, change, evidence)) is not None:
+            return early
+        if not self.slices:
+            return self._outcome(policy, metric, change, "")
+        found = [one for one in sliced(evidence, self.metric, self.slices, self.rows) if one.low is not None]
+        if not found:
+            return self.not_evaluated(policy, evidence.unsliced or no_slice(self.rows))
+        worst_of_all = max(found, key=lambda one: (worst(metric, one) - self._margin(one), one.value))
+        return self._outcome(policy, metric, worst_of_all, f"{worst_of_all.column} {worst_of_all.value} ")
+
+    def _margin(self, change: MetricChange | SliceChange) -> float:
+        return self.margin * abs(change.base or 0.0) if self.relative else self.margin
+
+    def _outcome(
+        self, policy: "Policy", metric: "Metric", change: MetricChange | SliceChange, where: str
+    ) -> GateOutcome:
+        told, margin = f"{where}{in_words(change)}", self._margin(change)
+        if worst(metric, change) <= margin:
+            return self.outcome(policy, told, passed=True)
+        if harm(metric, change.change or 0.0) > margin:
+            return self.outcome(policy, told, passed=False)
+        bad, _ = moves(metric)
+        reason = f"not shown: it may {bad} by {figure(worst(metric, change))}"
+        return self.outcome(policy, told, self.unshown == "look", reason, look=self.unshown == "look")
+
+
+@dataclass(frozen=True)
+class Improves(Gate):
+    """The metric is shown to be better than base's by more than ``by``."""
+
+    metric: str = key("metric", "a metric of the policy with a statistic")
+    by: float = key("amount", "the least gain that has to be shown", 0.0)
+
+    kind = "improves"
+    about = "Head is shown to be better than base by more than `by`: the bad end of the 95 % interval lies beyond it."
+    example = "{kind: improves, metric: log_loss, by: 0.001}"
+    compares = True
+
+    def sentence(self, policy: "Policy") -> str:
+        """Return the rule in words."""
+        _, good = moves(policy.metric(self.metric))
+        return f"{self.metric} is shown to {good}" + (f" by more than {plain(self.by)}" if self.by else "")
+
+    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+        """Hold the bad end of the interval against the gain that is asked."""
+        metric, change = policy.metric(self.metric), evidence.change(self.metric)
+        if (early := _early(self, policy, change, evidence)) is not None:
+            return early
+        return self.outcome(policy, in_words(change), -worst(metric, change) > self.by)
+
+
+@dataclass(frozen=True)
+class SuspiciousImprovement(Gate):
+    """A gain larger than ``by`` does not pass without a person: it is more often a leak than a discovery."""
+
+    metric: str = key("metric", "a metric of the policy")
+    by: float = key("amount", "a gain above this is suspicious")
+
+    kind = "suspicious-improvement"
+    about = "A gain larger than `by` fails: it is more often leaked labels than a discovery. Raise `by` to let it pass."
+    example = "{kind: suspicious-improvement, metric: roc_auc, by: 0.05}"
+    compares = True
+
+    def sentence(self, policy: "Policy") -> str:
+        """Return the rule in words."""
+        _, good = moves(policy.metric(self.metric))
+        return f"{self.metric} may {good} by at most {plain(self.by)} without a closer look"
+
+    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+        """Look at the gain itself, shown or not."""
+        metric, change = policy.metric(self.metric), evidence.change(self.metric)
+        if (early := _early(self, policy, change, evidence)) is not None:
+            return early
+        return self.outcome(policy, in_words(change), -harm(metric, change.change or 0.0) <= self.by)
+
+
+@dataclass(frozen=True)
+class SlicesNoWorse(Gate):
+    """The same as :class:`NoWorse` for each slice of at least ``rows`` shared rows; ``columns`` empty means every slice
+    column."""
+
+    metric: str = key("metric", "a metric of the policy with a statistic")
+    tolerance: float = key("amount", "a change for the worse of this size passes, shown or not")
+    rows: int = key("count", "slices with fewer shared rows are not asked")
+    columns: tuple[str, ...] = key("columns", "the slice columns to ask (default: all of them)", ())
+
+    kind = "slices-no-worse"
+    about = "`no-worse` for each slice, after a correction for looking at many."
+    example = "{kind: slices-no-worse, metric: roc_auc, tolerance: 0.02, rows: 1000}"
+    replaced_by = "no-regression"
+    compares = True
+
+    def sentence(self, policy: "Policy") -> str:
+        """Return the rule in words."""
+        bad, _ = moves(policy.metric(self.metric))
+        where = f"slice{' by ' + ', '.join(self.columns) if self.columns else ''} of {self.rows:,} rows or more"
+        return f"{self.metric} may {bad} by at most {plain(self.tolerance)} in each {where}, chance apart"
+
+    def sliced_metric(self) -> str | None:
+        """Return the metric."""
+        return self.metric
+
+    def tolerates(self, metric: "Metric", change: MetricChange | SliceChange) -> bool:
+        """Say whether the change of a slice is within the tolerance."""
+        return (
+            isinstance(change, SliceChange)
+            and change.metric == self.metric
+            and harm(metric, change.change or 0.0) <= self.tolerance
+        )
+
+    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+        """Ask each slice that is large enough."""
+        metric = policy.metric(self.metric)
+        if not evidence.has_base:
+            return self.outcome(policy, "", passed=True, reason=NO_BASE)
+        if reason := evidence.comparison.refused or evidence.comparison.incomplete:
+            return self.not_evaluated(policy, reason)
+        if evidence.change(self.metric).judgement == "new" or evidence.unsliced:
+            return self.outcome(
+                policy, "", passed=True, reason=evidence.unsliced or "base has no value to compare with"
+            )
+        asked = sliced(evidence, self.metric, self.columns, self.rows)
+        large = [one for one in asked if one.change is not None and one.low is not None]
+        if not large:
+            reason = f"no slice has {count(self.rows, 'shared row')} on which {self.metric} is defined"
+            return self.not_evaluated(policy, reason)
+        worst_of_all = max(large, key=lambda one: (one.judgement == "worse", harm(metric, one.change or 0.0)))
+        bad = [one for one in large if one.judgement == "worse" and harm(metric, one.change or 0.0) > self.tolerance]
+        told = f"worst of {count(len(large), 'slice')}: {worst_of_all.column} {worst_of_all.value}, "
+        left = len(asked) - len(large)
+        reason = f"not defined on {count(left, 'slice')}" if left else ""
+        if len(bad) > 1:
+            reason = f"{len(bad):,} slices got worse" + (f"; {reason}" if reason else "")
+        return self.outcome(policy, told + in_words(worst_of_all), not bad, reason)
+
+
+def in_words(change: MetricChange | SliceChange) -> str:
+    """Return a change as a reviewer says it: ``fell by 0.0030 [−0.0041, −0.0019]``."""
+    told = change_in_words(change)
+    if not change.change or told == "no change":
+        return told or "no change"
+    amount = told.lstrip("+\N{MINUS SIGN}")
+    return f"{'rose' if change.change > 0 else 'fell'} by {amount}"
+
+
+def _early(gate: Gate, policy: "Policy", change: MetricChange, evidence: Evidence) -> GateOutcome | None:
+    """Return the outcome of a comparison that cannot be made; ``None`` where it can."""
+    if change.head is None:
+        return gate.not_evaluated(policy, change.note or "head has no value")
+    if not evidence.has_base or change.judgement == "new":
+        reason = "base has no value to compare with" if evidence.has_base else NO_BASE
+        return gate.outcome(policy, figure(change.head), passed=True, reason=reason)
+    if change.base is None:
+        return gate.not_evaluated(policy, change.note or "base has no value")
+    if reason := incomparable(policy.metric(change.name), change, evidence.comparison):
+        return gate.not_evaluated(policy, reason)
+    if not isinstance(gate, NoWorse | SuspiciousImprovement) and change.low is None:
+        return gate.not_evaluated(policy, change.note or "there is no interval")
+    return None
