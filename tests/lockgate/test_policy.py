@@ -71,6 +71,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "gates": (),
         "environments": (),
         "lock": "reproduced",
+        "withdrawn": "warn",
         "serving": None,
         "dependencies": None,
     }
