@@ -39,6 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMNS",
         help="the columns that identify a row: COLUMN,COLUMN (default for files: file,row)",
     )
+    parser.add_argument(
+        "--null", action="append", default=[], metavar="TEXT", help="in CSV, this is missing too (again for more words)"
+    )
     parser.add_argument("--query", metavar="SQL", help="the query that reads requests from a database")
     parser.add_argument("--table", metavar="NAME", help="the table of a database to write scores to")
     parser.add_argument(
@@ -91,7 +94,7 @@ def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Coun
     from lockgate.serving.process import unpack
 
     key = tuple(name for name in arguments.key.split(",") if name)
-    inputs = inputs_of(arguments.input, arguments.query, key)
+    inputs = inputs_of(arguments.input, arguments.query, key, arguments.null)
     output = output_of(arguments.output, arguments.table)
     when = arguments.time or datetime.now(UTC).isoformat(timespec="seconds")
     job = Job(found.release, found.digest, key or ("file", "row"), arguments.rows)

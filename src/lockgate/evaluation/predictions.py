@@ -75,22 +75,27 @@ class File:
     name: str
     source: Path | bytes
 
-    def column(self, name: str) -> Any:
-        """Return one column as a pyarrow ``ChunkedArray``. Raises :class:`Refused`."""
-        return self.columns((name,)).column(0)
+    @property
+    def is_csv(self) -> bool:
+        """Whether the file is CSV, which has no types."""
+        return PurePosixPath(self.name).suffix.lower() == ".csv"
 
-    def columns(self, names: tuple[str, ...]) -> Any:
-        """Return some columns as a pyarrow ``Table``, in the order of ``names``. Raises :class:`Refused`."""
+    def column(self, name: str, *, text: bool = False) -> Any:
+        """Return one column as a pyarrow ``ChunkedArray``. Raises :class:`Refused`."""
+        return self.columns((name,), text=text).column(0)
+
+    def columns(self, names: tuple[str, ...], *, text: bool = False) -> Any:
+        """Return some columns as a pyarrow ``Table``, in the order of ``names``. Raises :class:`Refused`.
+
+        CSV has no types. With ``text`` its values stay as they are written, ``07`` and ``7`` apart, and only an empty
+        field is missing; without, they are what they look like.
+        """
         import pyarrow as pa
 
         source = BytesIO(self.source) if isinstance(self.source, bytes) else str(self.source)
         try:
-            if PurePosixPath(self.name).suffix.lower() == ".csv":
-                from pyarrow import csv
-
-                every = csv.read_csv(source)
-                missing = [name for name in names if name not in every.column_names]
-                table = every if missing else every.select(list(names))
+            if self.is_csv:
+                missing, table = _from_csv(source, names, text=text)
             else:
                 from pyarrow import parquet
 
@@ -106,6 +111,24 @@ class File:
     def __str__(self) -> str:
         """Say which file it is, as a message does."""
         return f"{self.name} of {self.side}"
+
+
+def _from_csv(source: BytesIO | str, names: tuple[str, ...], *, text: bool) -> tuple[list[str], Any]:
+    """Return which of ``names`` a CSV file does not have, and a table of the others."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    parse = csv.ParseOptions(newlines_in_values=True)
+    there = csv.open_csv(source, parse_options=parse).schema.names
+    found = [name for name in names if name in there]
+    options = csv.ConvertOptions(include_columns=found or there[:1])
+    if text:
+        options.column_types = dict.fromkeys(found, pa.string())
+        options.strings_can_be_null, options.quoted_strings_can_be_null, options.null_values = True, False, [""]
+    if isinstance(source, BytesIO):
+        source = BytesIO(source.getvalue())  # what was opened before has read some of it
+    table = csv.read_csv(source, parse_options=parse, convert_options=options)
+    return [name for name in names if name not in there], table
 
 
 def read_scored(what: Predictions, file: File) -> Scored:
@@ -134,7 +157,7 @@ def read_scored(what: Predictions, file: File) -> Scored:
 def join(what: Predictions, base: File, head: File, scored: tuple[Scored, Scored]) -> Shared:
     """Return the rows that base and head share.
 
-    Raises :class:`Refused` where a key is missing or stands twice, where no row is shared, and where a shared row has
+    Raises :class:`Refused` where a key is missing or duplicated, where no row is shared, and where a shared row has
     another label on the other side: then one of the two was not scored against what happened.
     """
     import numpy as np
@@ -224,15 +247,18 @@ def groupings(what: Predictions, shared: Shared) -> "Iterator[tuple[str, Indices
 def _keys(what: Predictions, base: File, head: File) -> "tuple[Indices, Indices]":
     """Number the rows of both sides so that two rows have the same number exactly if all key columns are equal."""
     import numpy as np
+    import pyarrow as pa
 
     keys: Indices | None = None
     spread = 1
     rows = 0
     for name in what.key:
-        of_base, of_head = base.column(name), head.column(name)
+        of_base, of_head = base.column(name, text=True), head.column(name, text=True)
         for file, column in ((base, of_base), (head, of_head)):
             if column.null_count:
                 raise Refused(f"'{name}' of {file}, part of the key, is empty in {count(column.null_count, 'row')}")
+        if base.is_csv or head.is_csv:  # never the other way: as numbers, 07 and 7 would be one
+            of_base, of_head = (_plain(column).cast(pa.large_string()) for column in (of_base, of_head))
         codes, values = _codes(name, of_base, of_head)
         rows = len(of_base)
         if keys is None:
@@ -275,9 +301,9 @@ def _refuse_duplicates(what: Predictions, file: File, keys: "Indices", order: "I
     ranked = keys[order]
     double = np.flatnonzero(ranked[1:] == ranked[:-1])
     if len(double):
-        row = file.columns(what.key).slice(int(order[double[0]]), 1).to_pylist()[0]
+        row = file.columns(what.key, text=True).slice(int(order[double[0]]), 1).to_pylist()[0]
         example = ", ".join(f"{name} {value}" for name, value in row.items())
-        raise Refused(f"the key of {count(len(double), 'row')} of {file} stands twice, for example {example}")
+        raise Refused(f"the key of {count(len(double), 'row')} of {file} is duplicated, for example {example}")
 
 
 def _slices(what: Predictions, base: File, rows: "Indices") -> tuple[tuple[Slice, ...], list[str]]:
@@ -285,7 +311,7 @@ def _slices(what: Predictions, base: File, rows: "Indices") -> tuple[tuple[Slice
     notes: list[str] = []
     for column in what.slices:
         try:
-            values = base.column(column)
+            values = base.column(column, text=True)
         except Refused as reason:
             notes.append(f"no slices by {column}: {reason}")
             continue

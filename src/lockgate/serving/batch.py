@@ -17,7 +17,7 @@ from lockgate.errors import LockgateError, NotAskedError
 from lockgate.releasing.options import Ref
 from lockgate.releasing.signing import KeyVerifier, Verifier
 from lockgate.releasing.trusted_keys import write_keys
-from lockgate.serving.inputs import File, Input, InputRefused, Piece, requests_of
+from lockgate.serving.inputs import File, Input, Piece, requests_of
 from lockgate.serving.outputs import Job, Output, scores_of
 from lockgate.serving.process import Loadable, ModelProcess, start, unpack
 from lockgate.serving.source import Source
@@ -50,15 +50,13 @@ def columns_of(loadable: Loadable, job: Job) -> list[str]:
 def score_piece(
     piece: Piece, model: Callable[["pa.RecordBatch"], Any], loadable: Loadable, job: Job, output: Output, when: str
 ) -> Count:
-    """Score one piece and store it, unless it is there. Raises :class:`InputRefused`, and what ``output`` raises."""
+    """Score one piece and store it, unless it is there. Raises what the input and ``output`` may."""
     rows = len(piece.table)
     if output.has(piece.name, piece.digest):
         return Count(0, rows, 1)
-    missing = [name for name in job.key if name not in piece.table.column_names]
-    if missing:
-        raise InputRefused(piece.place, f"has no column {missing[0]} for the key")
+    keys = piece.keys(job.key)
     requests = requests_of(piece, loadable.contract.request)
-    scores = scores_of(piece.table, job.key, model(requests), job, when)
+    scores = scores_of(keys, model(requests), job, when)
     new = output.write(piece.name, piece.digest, scores)
     return Count(new, rows - new, 1)
 
@@ -208,10 +206,7 @@ def _prepared(pieces: Iterator[Piece], job: Job, output: Output) -> Iterator[Pie
     """Make the output ready when the first piece shows the types of the key."""
     for number, piece in enumerate(pieces):
         if number == 0:
-            missing = [name for name in job.key if name not in piece.table.column_names]
-            if missing:
-                raise InputRefused(piece.place, f"has no column {missing[0]} for the key")
-            output.prepare(job, piece.table.schema)
+            output.prepare(job, piece.keys(job.key).schema)
         yield piece
 
 

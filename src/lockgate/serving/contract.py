@@ -54,6 +54,13 @@ class Column:
     maximum: float | None = None
     max_length: int = 1000
 
+    @property
+    def whole_bounds(self) -> tuple[int, int]:
+        """The least and the greatest whole number that the column takes."""
+        low = -_EXACT if self.minimum is None else math.ceil(self.minimum)
+        high = _EXACT if self.maximum is None else math.floor(self.maximum)
+        return max(-_EXACT, low), min(_EXACT, high)
+
 
 @dataclass(frozen=True)
 class RequestSchema:
@@ -233,8 +240,7 @@ def _annotation(column: Column) -> Any:
     if column.type == "number":
         return Annotated[float, Field(**bounds, **note)]
     if column.type == "integer":
-        low = max(-_EXACT, -_EXACT if column.minimum is None else math.ceil(column.minimum))
-        high = min(_EXACT, _EXACT if column.maximum is None else math.floor(column.maximum))
+        low, high = column.whole_bounds
         return Annotated[int, Field(ge=low, le=high, **note), BeforeValidator(_whole)]
     if column.type == "boolean":
         return Annotated[bool, Field(**note)]

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -190,19 +189,18 @@ def output_of(where: str, table: str | None) -> Output:
     return ParquetOutput(where)
 
 
-def scores_of(table: "pa.Table", key: Sequence[str], probabilities: Any, job: Job, scored_at: str) -> "pa.Table":
+def scores_of(keys: "pa.Table", probabilities: Any, job: Job, scored_at: str) -> "pa.Table":
     """Return the rows to be stored: the key columns, the probability, and what gave it when."""
     import pyarrow as pa
 
-    count = len(table)
+    count = len(keys)
     added = [
         pa.array(probabilities, pa.float64()),
         pa.repeat(pa.scalar(job.release), count),
         pa.repeat(pa.scalar(job.build), count),
         pa.repeat(pa.scalar(scored_at), count),
     ]
-    columns = [table.column(name) for name in key]
-    return pa.table([*columns, *added], names=[*key, *ADDED])
+    return pa.table([*keys.columns, *added], names=[*keys.column_names, *ADDED])
 
 
 def _sql_type(kind: "pa.DataType") -> Any:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from tests.lockgate.releases import NAME, Keys
 from tests.lockgate.serving_builds import ROOT
-from tests.lockgate.serving_harness import PATIENCE, eventually, release
+from tests.lockgate.serving_harness import PATIENCE, command, eventually, release, serving
 
 from lockgate.cli import main
 from lockgate.releasing.registry import Registry
@@ -114,6 +115,53 @@ def test_a_killed_run_is_completed_by_the_next_and_equals_an_undisturbed_one(wor
     assert left == right
 
 
+def test_the_service_and_a_file_give_the_same_answer_or_refuse_the_same_rows(
+    registry: Registry, keys: Keys, words: list[str], tmp_path: Path
+) -> None:
+    """The rows are drawn by a generator, whose seed is fixed; the service is a real one."""
+    draw = random.Random(20260101)
+    asked = [
+        {
+            "x": draw.choice([draw.uniform(-2000, 2000), draw.randint(0, 999), 30.0]),
+            "when": draw.choice(["2026-01-02T03:04:05", "2026-01-02T03:04", "2026-01-02T03:04:05+01:00"]),
+            "kind": draw.choice(["x", "x", "NA", "null", "y" * 21]),
+            "count": draw.choice([None, 3, 2.5, 4.0]),
+            "flag": draw.choice([None, True, False]),
+        }
+        for _ in range(60)
+    ]
+    with serving(command(registry, keys, tmp_path / "cache"), tmp_path / "log") as served:
+        told = [served.http.post("/v1/predict", json=row) for row in asked]
+    answers = [answer.json()["probabilities"][0] if answer.status_code == 200 else None for answer in told]
+    assert {answer.status_code for answer in told} == {200, 422}
+    good = [row for row, answer in zip(asked, answers, strict=True) if answer is not None]
+    for name in ("in.parquet", "in.csv"):
+        write(good, tmp_path / name)
+        run(words, tmp_path / name, tmp_path / f"out-{name}")
+        found = scores(tmp_path / f"out-{name}").column("probability").to_pylist()
+        assert found == [answer for answer in answers if answer is not None]
+        bad = [row for row, answer in zip(asked, answers, strict=True) if answer is None]
+        for number, row in enumerate(bad[:3]):  # each starts a process; test_columns.py tries many more
+            write([row], tmp_path / "bad" / f"{number}-{name}")
+            run(words, tmp_path / "bad" / f"{number}-{name}", tmp_path / "none", code=1)
+
+
+def write(asked: list[dict[str, Any]], file: Path) -> None:
+    """Write requests as a table: numbers as float64, times with their zone where they have one."""
+    file.parent.mkdir(exist_ok=True)
+    if file.suffix == ".csv":
+        lines = [",".join("" if value is None else str(value) for value in row.values()) for row in asked]
+        file.write_text("\n".join([",".join(asked[0]), *lines]) + "\n")
+        return
+    zoned = any("+" in row["when"] for row in asked)
+    columns: dict[str, Any] = {name: [row[name] for row in asked] for name in ("kind", "flag")}
+    columns["x"] = [float(row["x"]) for row in asked]
+    columns["count"] = pa.array([float("nan") if row["count"] is None else row["count"] for row in asked], pa.float64())
+    times = [datetime.fromisoformat(row["when"]) for row in asked]
+    columns["when"] = pa.array(times, pa.timestamp("us", "UTC" if zoned else None))
+    pq.write_table(pa.table(columns), file)
+
+
 def test_csv_gives_the_same_scores(words: list[str], tmp_path: Path) -> None:
     table = rows(1000).drop_columns(["colour"])
     pa.csv.write_csv(table, tmp_path / "in.csv")
@@ -152,9 +200,9 @@ def put(name: str, values: list[Any], kind: pa.DataType | None = None) -> Callab
         (lambda table: table.drop_columns(["x"]), "has no column x"),
         (lambda table: table.drop_columns(["number"]), "has no column number for the key"),
         (put("x", ["a"] * 10), "x: "),
-        (put("x", [1.0] * 4 + [None] + [1.0] * 5), "x is missing in row 4"),
-        (put("x", [float("nan")] * 10), "x is missing in row 0"),
-        (put("when", [None] * 10, pa.timestamp("us")), "when is missing in row 0"),
+        (put("x", [1.0] * 4 + [None] + [1.0] * 5), "x: is missing in row 4"),
+        (put("x", [float("nan")] * 10), "x: is missing in row 0"),
+        (put("when", [None] * 10, pa.timestamp("us")), "when: is missing in row 0"),
         (put("when", [True] * 10), "when: "),
     ],
 )

@@ -302,7 +302,7 @@ def test_many_key_columns_do_not_run_together() -> None:
     [
         (
             {"flight": np.where(FLIGHTS == 9, 8, FLIGHTS)},
-            "the key of 1 row of reports/predictions.parquet of head stands twice",
+            "the key of 1 row of reports/predictions.parquet of head is duplicated",
         ),
         ({"flight": np.where(FLIGHTS == 9, 8, FLIGHTS)}, "for example date 2013-10-01, flight 8"),
         ({"flight": FLIGHTS + 1000}, "share no row: no value of date, flight occurs in both"),
