@@ -20,7 +20,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,14 +131,7 @@ def _digest(requirements: str, python: str) -> str:
 
 
 def _make(part: Path, place: str, python: str, requirements: str, constraints: str, wheels: Wheels | None) -> None:
-    _remove(part)
-    run_uv(
-        ["venv", "--quiet", "--no-project", "--relocatable", "--python", _interpreter(python), part],
-        place,
-        folder=part.parent,
-    )
-    (part / "requirements.txt").write_text(requirements, encoding="utf-8")
-    (part / "build-constraints.txt").write_text(constraints, encoding="utf-8")
+    _begin(part, place, python, requirements, constraints)
     if wheels is None or not wheels.complete:
         _sync(part, place, ["--find-links", wheels.folder] if wheels is not None else [])
     else:
@@ -152,7 +146,18 @@ def _make(part: Path, place: str, python: str, requirements: str, constraints: s
     (part / PROOF).write_text(json.dumps(proof), encoding="utf-8")
 
 
-def _sync(part: Path, place: str, sources: list[str | Path]) -> None:
+def _begin(part: Path, place: str, python: str, requirements: str, constraints: str) -> None:
+    _remove(part)
+    run_uv(
+        ["venv", "--quiet", "--no-project", "--relocatable", "--python", _interpreter(python), part],
+        place,
+        folder=part.parent,
+    )
+    (part / "requirements.txt").write_text(requirements, encoding="utf-8")
+    (part / "build-constraints.txt").write_text(constraints, encoding="utf-8")
+
+
+def _sync(part: Path, place: str, sources: Sequence[str | Path]) -> None:
     run_uv(
         # Copied, not linked: a stage that writes to a package must not reach uv's cache and so every other environment.
         # Compiled: Python would do it in every process as long as the folder cannot be written.
@@ -162,6 +167,19 @@ def _sync(part: Path, place: str, sources: list[str | Path]) -> None:
         place,
         folder=part,
     )  # fmt: skip
+
+
+def install_without_index(lock: Lock, python: str, files: Path, *, build: Lock | None = None) -> None:
+    """Install ``lock`` from the files in a folder alone, and remove it again: it shows that they suffice.
+
+    Raises :class:`~lockgate.dependencies.uv.InstallFailed`.
+    """
+    with tempfile.TemporaryDirectory(prefix="lockgate-") as scratch:
+        part = Path(scratch, "environment")
+        _begin(
+            part, lock.place, python, lock.requirements(), (build.requirements() if build else "") + lock.requirements()
+        )
+        _sync(part, lock.place, ["--find-links", files, "--no-index", "--offline", "--no-cache"])
 
 
 def _interpreter(python: str) -> str:
