@@ -6,12 +6,15 @@ that no stage makes (``dvc add``, ``dvc import``) is fetched and must have the h
 """
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from lockgate import git
-from lockgate.dependencies.commit import CHOICES
+from lockgate.dependencies.commit import CHOICES, Locked
+from lockgate.dependencies.install import Wheels
 from lockgate.dvc.rebuild import LEVELS, Rebuild, RebuildError, as_text, interrupted, rebuild
 from lockgate.dvc.stages import stoppable
 from lockgate.envelope import envelope
@@ -41,6 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what stages run with: the packages of the commit's own lock, or those that are installed here "
         "(default: locked where its lockgate.yaml names a lock)",
     )
+    parser.add_argument(
+        "--store", metavar="URL", help="take packages that a release kept from there first (default: $LOCKGATE_STORE)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
     parser.add_argument("--keep", action="store_true", help="keep the clone, and print where it is")
 
@@ -56,6 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
             arguments.revision or "HEAD",
             arguments.level,
             dependencies=arguments.dependencies,
+            kept=_kept(arguments.store),
             keep=arguments.keep,
             tell=progress,
         )
@@ -63,6 +70,20 @@ def main(arguments: argparse.Namespace) -> int:
     if not done.ok:
         raise done.difference()
     return 0
+
+
+def _kept(url: str | None) -> Callable[[str, Locked, Path], Wheels | None]:
+    """Return what brings the kept files of a model's packages from the store: the one that is named, or is here."""
+
+    def bring(model: str, locked: Locked, folder: Path) -> Wheels | None:
+        from lockgate.dependencies.kept import Kept
+        from lockgate.releasing.options import STORE
+        from lockgate.store import open_store
+
+        named = url or os.environ.get("LOCKGATE_STORE") or (STORE if Path(STORE).is_dir() else None)
+        return Kept(open_store(named), model).wheels(locked.lock, locked.build, folder, progress) if named else None
+
+    return bring
 
 
 def as_json(done: Rebuild) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import git
+from lockgate.dependencies.commit import CHOICES
 from lockgate.dvc.rebuild import LEVELS, as_text, interrupted
 from lockgate.dvc.stages import stoppable
 from lockgate.envelope import envelope
@@ -44,6 +45,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("tag", metavar="NAME@vX.Y.Z", help="the annotated git tag to release")
     parser.add_argument("--rebuild", choices=LEVELS, help="how far back to start (default: full)")
+    parser.add_argument(
+        "--dependencies",
+        choices=CHOICES,
+        help="what stages and model run with: the packages of the commit's own lock, or those that are installed here "
+        "(default: locked where its lockgate.yaml names a lock)",
+    )
+    parser.add_argument(
+        "--keep-dependencies",
+        action="store_true",
+        help="also store the files of the locked packages, each once; rebuild and serve take them from there first",
+    )
     half = parser.add_mutually_exclusive_group()
     half.add_argument(
         "--prepare", type=Path, metavar="FOLDER", help="only run the model's code, and write the outcome there"
@@ -71,7 +83,14 @@ def main(arguments: argparse.Namespace) -> int:
 def _prepare(candidate: Candidate, arguments: argparse.Namespace) -> str:
     empty(arguments.prepare)
     with stoppable(interrupted()):
-        _, done = prepare(candidate, arguments.rebuild or "full", arguments.prepare.absolute(), progress)
+        _, done = prepare(
+            candidate,
+            arguments.rebuild or "full",
+            arguments.prepare.absolute(),
+            progress,
+            dependencies=arguments.dependencies,
+            keep=arguments.keep_dependencies,
+        )
     return as_text(done)
 
 
@@ -100,6 +119,9 @@ def _text(outcome: Outcome, *, verbose: bool) -> str:
         f"  build    {manifest.digest}: {count(len(manifest.files), 'file')}, {size(total)}",
         f"  rebuild  {rebuild['level']}: {came_out if rebuild['outputs'] else 'nothing was run again'}",
     ]
+    if "dependencies" in rebuild:
+        network = "without a network" if rebuild["network"] == "none" else "with the network"
+        lines.append(f"           {rebuild['dependencies']} dependencies, Python {rebuild['python']}, {network}")
     if verbose:
         lines += [f"  {file.size:>12,}  {root}/builds/{manifest.digest}/{file.path}" for file in manifest.files]
         lines += [f"{'':14}  {root}/builds/{manifest.digest}/{name}" for name in (MANIFEST, SIGNATURE)]

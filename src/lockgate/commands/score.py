@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from lockgate.envelope import envelope
 from lockgate.errors import NotAskedError, UsageError
 from lockgate.releasing.options import add_reader_options, parse_ref
-from lockgate.serving.options import ServiceMissing, add_cache_option, source_of
+from lockgate.serving.options import (
+    ServiceMissing,
+    add_cache_option,
+    add_dependencies_option,
+    interpreters_of,
+    source_of,
+)
 from lockgate.serving.source import Found, Source
 
 if TYPE_CHECKING:
@@ -56,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--time", metavar="ISO", help="write this as the time of scoring (default: now)")
     add_reader_options(parser)
     add_cache_option(parser)
+    add_dependencies_option(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -100,7 +107,9 @@ def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Coun
     job = Job(found.release, found.digest, key or ("file", "row"), arguments.rows)
     shown = _Progress()
     if not arguments.scheduler:
-        loadable = unpack(found.release, source.bring(found))
+        folder = source.bring(found)
+        own = interpreters_of(arguments, source).of(found.build, folder)
+        loadable = unpack(found.release, folder, own.executable if own is not None else None)
         try:
             return score_here(
                 inputs,
@@ -120,7 +129,9 @@ def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Coun
         )
     output.prepare(job)
     version, trust = found.build.release.version, Trust.of(source.verifier)
-    errand = Errand(source.url, source.name, version, trust, str(source.cache), job, output, when)
+    errand = Errand(
+        source.url, source.name, version, trust, str(source.cache), job, output, when, arguments.dependencies
+    )
     return score_there(arguments.scheduler, files, errand, shown)
 
 

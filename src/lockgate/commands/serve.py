@@ -14,7 +14,13 @@ from lockgate.serving.source import Source
 if TYPE_CHECKING:
     from lockgate.serving.record import Recorder
 
-from lockgate.serving.options import ServiceMissing, add_cache_option, source_of
+from lockgate.serving.options import (
+    ServiceMissing,
+    add_cache_option,
+    add_dependencies_option,
+    interpreters_of,
+    source_of,
+)
 
 EXAMPLES = """\
 examples:
@@ -32,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ref", metavar="REF", help="an environment (production), which is followed, or a version")
     add_reader_options(parser)
     add_cache_option(parser)
+    add_dependencies_option(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--port", type=int, default=8080, help="port to listen on; 0: any free one (default: %(default)s)"
@@ -127,7 +134,7 @@ async def _serve(arguments: argparse.Namespace, source: Source) -> None:
 
     limits = Limits(arguments.max_body, arguments.max_rows, arguments.body_seconds, arguments.max_held)
     recorder = _recorder(arguments, source.cache)
-    service = Service(source, limits, recorder, make_app)
+    service = Service(source, limits, recorder, make_app, interpreters_of(arguments, source))
     try:
         await service.begin()
         watching = asyncio.create_task(service.watch(arguments.poll))

@@ -92,6 +92,10 @@ class Lock:
             raise LockRefused(self.place, "it pins no package")
         return "".join(sorted(lines))
 
+    def pins_package(self, name: str) -> bool:
+        """Whether a package of this normalised name is pinned for this machine."""
+        return any(pin.name == name and pin.applies() for pin in self.pins)
+
     @property
     def digest(self) -> str:
         """The SHA-256 of :meth:`requirements`: the same for two locks that install the same."""

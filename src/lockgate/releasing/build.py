@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lockgate import git, policy
+from lockgate.dependencies.commit import locked_by
 from lockgate.dependencies.lock import read_lock
 from lockgate.dvc.objects import Cache, copy_objects, local_file, objects_of
 from lockgate.dvc.pipeline import State
@@ -69,7 +70,9 @@ def make_build(candidate: Candidate, prepared: "Prepared", folder: Path) -> dict
         raise GateFails(candidate.tag, failing)
     place_model(candidate, folder)
     locks = _copy_locks(candidate, folder)
-    packages = next((name for name in locks if name.endswith(".lock")), None)
+    told = candidate.policy.dependencies
+    packages = locks.get(told.lock) if told is not None else None
+    packages = packages or next((name for name in locks.values() if name.endswith(".lock")), None)
     write(folder / REPORT, render(judged.result, "html").encode())
     about = _about(candidate, prepared, folder)
     slices = judged.result.slices or (_own_slices(candidate) if candidate.base is None else ())
@@ -86,12 +89,14 @@ def make_build(candidate: Candidate, prepared: "Prepared", folder: Path) -> dict
         candidate.time,
         prepared.level,
         _sources(candidate.state),
+        ran_with(prepared),
     )
     models = [path for path in _digests(folder) if PurePosixPath(path).parts[0] == candidate.model_name]
-    read = [read_lock((folder / name).read_text(encoding="utf-8"), name) for name in locks if name.endswith(".lock")]
+    own = [name for path, name in locks.items() if told is None or path != told.build]  # no part of what is released
+    read = [read_lock((folder / name).read_text(encoding="utf-8"), name) for name in own if name.endswith(".lock")]
     write(folder / COMPONENTS, components(source, _digests(folder), models, read))
     write(folder / PROVENANCE, statement(source, _digests(folder)))
-    return _facts(candidate, prepared, judged, about)
+    return _facts(candidate, prepared, judged, about) | _dependencies(candidate, prepared, locks)
 
 
 def place_model(candidate: Candidate, folder: Path) -> None:
@@ -250,8 +255,28 @@ def _facts(candidate: Candidate, prepared: "Prepared", judged: _Judged, about: A
         "metrics": {one.name: _plain(one.head) for one in judged.result.metrics},
         "gates": outcomes,
         "environment": {**about.environment, **_python(candidate)},
-        "rebuild": {"level": prepared.level, "outputs": prepared.outputs},
+        "rebuild": {"level": prepared.level, "outputs": prepared.outputs, **ran_with(prepared)},
     }
+
+
+def ran_with(prepared: "Prepared") -> dict[str, str]:
+    """Return what the stages of a rebuild ran with, as manifest and provenance state it; empty if none was run."""
+    ran = prepared.ran_with
+    if ran is None:
+        return {}
+    found = {"dependencies": ran.dependencies, "python": ran.python, "network": "open" if ran.network else "none"}
+    return found | ({"lock": ran.lock} if ran.lock is not None else {})
+
+
+def _dependencies(candidate: Candidate, prepared: "Prepared", locks: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fact that says from which locks of the build its dependencies are installed; empty without any."""
+    told = candidate.policy.dependencies
+    if told is None:
+        return {}
+    samples = "locked" if prepared.locked_samples else "current"
+    found: dict[str, Any] = {"lock": locks[told.lock], "python": told.python, "samples": samples}
+    found |= {"build": locks[told.build]} if told.build is not None else {}
+    return {"dependencies": found | ({"kept": prepared.kept} if prepared.kept is not None else {})}
 
 
 def _outcome(gate: GateOutcome) -> dict[str, Any]:
@@ -307,9 +332,15 @@ def _pipeline_files(candidate: Candidate) -> list[str]:
     return [path for file in files for path in (file, str(PurePosixPath(file).with_name("dvc.lock")))]
 
 
-def _copy_locks(candidate: Candidate, folder: Path) -> list[str]:
-    """Copy what the rebuild of this commit hangs on, and return the names of the environment's files in the build."""
-    environment = _environment(candidate)
+def _copy_locks(candidate: Candidate, folder: Path) -> dict[str, str]:
+    """Copy what the rebuild of this commit hangs on, and return path → name in the build of the environment's files.
+
+    Raises :class:`~lockgate.dependencies.lock.LockRefused` where the policy names a lock that the commit lacks.
+    """
+    told = candidate.policy.dependencies
+    locked_by(candidate.snapshot)
+    named = [path for path in (told.lock, told.build) if path is not None] if told is not None else []
+    environment = list(dict.fromkeys([*_environment(candidate), *named]))
     params = {item.file for stage in candidate.state.pipeline.stages for item in stage.params}
     wanted = [*_pipeline_files(candidate), *sorted(params), policy.FILE, *environment]
     names = {path: PurePosixPath(path).name for path in wanted}
@@ -318,7 +349,7 @@ def _copy_locks(candidate: Candidate, folder: Path) -> list[str]:
         if content is not None:
             names[path] = name if list(names.values()).count(name) == 1 else path
             write(folder / names[path], content)
-    return [names[path] for path in environment]
+    return {path: names[path] for path in environment}
 
 
 def _digests(folder: Path) -> dict[str, str]:

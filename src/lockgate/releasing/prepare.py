@@ -12,19 +12,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Final
 
+from lockgate.dependencies.collect import collect
+from lockgate.dependencies.commit import Choice, locked_by
 from lockgate.dvc.objects import Cache, copy_objects, local_file, objects_of
-from lockgate.dvc.rebuild import Level, Rebuild, rebuild
-from lockgate.errors import LockgateError
+from lockgate.dvc.rebuild import Level, RanWith, Rebuild, rebuild
+from lockgate.errors import LockgateError, UsageError
+from lockgate.policy import FILE as POLICY
 from lockgate.releasing.build import REQUEST, SAMPLES, as_json, make_wheel, place_contract, place_model, write
 from lockgate.releasing.candidate import Candidate
 
 SCHEMA: Final = "lockgate.prepared/1"
-PREPARED, OBJECTS = "prepared.json", "objects"
+PREPARED, OBJECTS, DEPENDENCIES = "prepared.json", "objects", "dependencies"
 SAMPLE_ROWS = 20
 DECIMALS = 10  # of a sample's probability: processors differ after the fifteenth
 
@@ -47,12 +51,17 @@ class CodeFailed(LockgateError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What was prepared in ``folder``: how far it was rebuilt, and how many outputs came out as the lock says."""
+    """What was prepared in ``folder``: how far it was rebuilt, how many outputs came out as the lock says, what the
+    stages ran with (``None``: none was run), whether the sample answers were given with the locked dependencies, and
+    the files of these that are there to be kept (name → SHA-256; ``None``: they were not asked for)."""
 
     folder: Path
     commit: str
     level: Level
     outputs: int
+    ran_with: RanWith | None = None
+    locked_samples: bool = False
+    kept: dict[str, str] | None = None
 
     def place(self, folder: Path) -> None:
         """Copy what the model's code said to the build."""
@@ -62,11 +71,20 @@ class Prepared:
             write(folder / name, self.folder / name)
 
 
-def prepare(candidate: Candidate, level: Level, folder: Path, tell: Callable[[str], None]) -> tuple[Prepared, Rebuild]:
+def prepare(
+    candidate: Candidate,
+    level: Level,
+    folder: Path,
+    tell: Callable[[str], None],
+    *,
+    dependencies: Choice | None = None,
+    keep: bool = False,
+) -> tuple[Prepared, Rebuild]:
     """Rebuild the candidate, have its model answer samples, and leave the outcome in ``folder``.
 
-    Raises :class:`~lockgate.dvc.rebuild.LockStale`, :class:`~lockgate.dvc.rebuild.RebuildDiffers`,
-    :class:`CodeFailed`, and whatever else ends a rebuild.
+    The stages and the model run with ``dependencies``, see :func:`~lockgate.dvc.rebuild.rebuild`; ``keep`` leaves the
+    files of the locked ones, too. Raises :class:`~lockgate.dvc.rebuild.LockStale`,
+    :class:`~lockgate.dvc.rebuild.RebuildDiffers`, :class:`CodeFailed`, and whatever else ends a rebuild.
     """
     objects = Cache(folder / OBJECTS)
 
@@ -75,23 +93,41 @@ def prepare(candidate: Candidate, level: Level, folder: Path, tell: Callable[[st
         for record in candidate.reads():
             copy_objects(made, objects, objects_of(record, made))
 
-    done = rebuild(candidate.root, candidate.commit, level, tell=tell, take=take)
+    locked = None if dependencies == "current" else locked_by(candidate.snapshot)
+    if keep and locked is None:
+        raise UsageError(
+            "there are no dependencies to keep: they are not installed from a lock",
+            f"Name the lock as `dependencies:` in {POLICY}, and leave out --dependencies current.",
+        )
+    done = rebuild(candidate.root, candidate.commit, level, dependencies=dependencies, tell=tell, take=take)
     if not done.ok:
         raise done.difference()
     adopt(candidate, folder)
     outputs = sum(out.rebuilt is not None and not out.fetched for out in done.outputs)
+    serves = locked is not None and candidate.policy.serving is not None and locked.lock.pins_package("pyarrow")
+    installed = locked.install(tell=tell) if locked is not None and (keep or serves) else None
     if candidate.policy.serving is not None:
-        _sample(candidate, folder)
+        _sample(candidate, folder, installed.executable if installed is not None and serves else Path(sys.executable))
+    kept = None
+    if keep and locked is not None and installed is not None:
+        kept = collect(locked, installed, folder / DEPENDENCIES, tell)
     told = {"schema": SCHEMA, "commit": candidate.commit, "level": level, "outputs": outputs}
+    told |= {"ran_with": asdict(done.ran_with)} if done.ran_with is not None else {}
+    told |= {"locked_samples": True} if serves else {}
+    told |= {"dependencies": kept} if kept is not None else {}
     write(folder / PREPARED, as_json(told))
-    return Prepared(folder, candidate.commit, level, outputs), done
+    return Prepared(folder, candidate.commit, level, outputs, done.ran_with, serves, kept), done
 
 
 def read_prepared(candidate: Candidate, folder: Path) -> Prepared:
     """Return what was prepared in ``folder``, its outputs adopted. Raises :class:`NotPrepared`."""
     try:
         told = json.loads((folder / PREPARED).read_bytes())
-        found = Prepared(folder, told["commit"], told["level"], told["outputs"])
+        ran_with = RanWith(**told["ran_with"]) if told.get("ran_with") is not None else None
+        samples = told.get("locked_samples") is True
+        found = Prepared(
+            folder, told["commit"], told["level"], told["outputs"], ran_with, samples, told.get("dependencies")
+        )
         good = told["schema"] == SCHEMA and found.level in ("full", "train", "none") and type(found.outputs) is int
     except (OSError, ValueError, KeyError, TypeError):
         good = False
@@ -99,8 +135,23 @@ def read_prepared(candidate: Candidate, folder: Path) -> Prepared:
         raise NotPrepared(folder, "is no prepared release")
     if found.commit != candidate.commit:
         raise NotPrepared(folder, f"was prepared for {str(found.commit)[:12]}, not for {candidate.commit[:12]}")
+    _check_kept(candidate, found)
     adopt(candidate, folder)
     return found
+
+
+def _check_kept(candidate: Candidate, found: Prepared) -> None:
+    """Refuse a file of a package that is not one which the commit's own locks name by its hash."""
+    locked = locked_by(candidate.snapshot) if found.kept else None
+    locks = (locked.lock, locked.build) if locked is not None else ()
+    known = {digest for lock in locks if lock is not None for pin in lock.pins for digest in pin.hashes}
+    for name, digest in (found.kept or {}).items():
+        path = found.folder / DEPENDENCIES / name
+        if Path(name).name != name or not path.is_file() or path.is_symlink():
+            raise NotPrepared(found.folder, f"lacks {DEPENDENCIES}/{name}")
+        with path.open("rb") as content:
+            if digest not in known or file_digest(content, "sha256").hexdigest() != digest:
+                raise NotPrepared(found.folder, f"holds another {DEPENDENCIES}/{name} than the commit's lock names")
 
 
 def adopt(candidate: Candidate, folder: Path) -> None:
@@ -113,8 +164,9 @@ def adopt(candidate: Candidate, folder: Path) -> None:
 # --- the model's answers
 
 
-def _sample(candidate: Candidate, folder: Path) -> None:
-    """Write what a request looks like, and the model's answers to some rows of the policy's table."""
+def _sample(candidate: Candidate, folder: Path, python: Path) -> None:
+    """Write what a request looks like, and the model's answers to some rows of the policy's table. Its code is run by
+    the interpreter ``python``."""
     from pydantic import ValidationError
 
     from lockgate.serving.contract import first_of
@@ -126,11 +178,11 @@ def _sample(candidate: Candidate, folder: Path) -> None:
         build = Path(place, "build")
         place_model(candidate, build)
         wheel = make_wheel(candidate, build)
-        schema = _schema(serving.request, build / wheel)
+        schema = _schema(serving.request, build / wheel, python)
         write(build / REQUEST, as_json(schema))
         write(build / SAMPLES, as_json({"requests": [schema.get("example")], "probabilities": [0.5]}))
         place_contract(candidate, build, wheel)
-        loadable = unpack(candidate.tag, build)
+        loadable = unpack(candidate.tag, build, python)
         try:
             columns = loadable.contract.request.columns
             requests = _rows(candidate, serving.samples, [column.name for column in columns])
@@ -151,13 +203,13 @@ def _sample(candidate: Candidate, folder: Path) -> None:
     write(folder / SAMPLES, as_json({"requests": requests, "probabilities": answers}))
 
 
-def _schema(function: str, wheel: Path) -> Any:
+def _schema(function: str, wheel: Path, python: Path) -> Any:
     """Return what the function of the wheel says a request looks like."""
     with tempfile.TemporaryDirectory() as place:
         shutil.unpack_archive(wheel, place, "zip")
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
         done = subprocess.run(
-            [sys.executable, "-P", "-s", "-c", _ASK, function],
+            [python, "-P", "-s", "-c", _ASK, function],
             cwd=place,
             env={**kept, "PYTHONPATH": place, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

@@ -50,6 +50,10 @@ def check_gates(
     if level not in _LEVELS or _LEVELS.index(level) < _LEVELS.index(rules.rebuilt):
         why = f"its rebuild level is '{level}', '{rules.rebuilt}' is asked"
         raise GateClosed(release, rules.name, why, "Release the next version after a rebuild of that level.")
+    current = isinstance(rebuild, dict) and rebuild.get("dependencies") == "current"
+    if rules.rebuilt == "full" and current and whole is not None and whole.dependencies is not None:
+        why = "it was rebuilt with whatever packages were installed, and the policy names locked dependencies"
+        raise GateClosed(release, rules.name, why, "Release the next version without --dependencies current.")
     failed = failed_before(registry, build, rules.name)
     if failed is not None:
         why = f"the gate '{failed.get('rule')}' did not hold (measured: {failed.get('measured')})"

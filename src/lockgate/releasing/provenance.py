@@ -6,7 +6,7 @@ clock and no person. Who built and when is the release's record and signature; t
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +27,8 @@ _NAMESPACE: Final = "urn:lockgate:build:"
 class Source:
     """What a build was made of: the tag that asked, the commit and its time, how far it was rebuilt.
 
-    ``data`` is path → MD5 (as DVC records it; a folder's ends in ``.dir``) of every input that no stage makes.
+    ``ran_with`` says what the stages of the rebuild ran with: dependencies, interpreter, network. ``data`` is path →
+    MD5 (as DVC records it; a folder's ends in ``.dir``) of every input that no stage makes.
     """
 
     tag: str
@@ -37,6 +38,7 @@ class Source:
     time: datetime
     level: str
     data: Mapping[str, str]
+    ran_with: Mapping[str, str] = field(default_factory=dict)
 
 
 def statement(source: Source, files: Mapping[str, str]) -> bytes:
@@ -57,7 +59,7 @@ def statement(source: Source, files: Mapping[str, str]) -> bytes:
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {"tag": source.tag, "rebuild": source.level},
-                "internalParameters": {},
+                "internalParameters": dict(source.ran_with),
                 "resolvedDependencies": inputs,
             },
             "runDetails": {"builder": {"id": BUILDER, "version": {"lockgate": __version__}}},

@@ -11,10 +11,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lockgate import git
+from lockgate.dependencies.kept import Kept
 from lockgate.dvc.rebuild import interrupted
 from lockgate.dvc.stages import stoppable
 from lockgate.errors import LockgateError, UsageError, nearest
@@ -32,7 +33,7 @@ from lockgate.releasing.options import (
     signer_of,
     verifier_of,
 )
-from lockgate.releasing.prepare import Prepared, prepare, read_prepared
+from lockgate.releasing.prepare import DEPENDENCIES, NotPrepared, Prepared, prepare, read_prepared
 from lockgate.releasing.registry import Actor, Registry
 from lockgate.releasing.signing import check_signer
 
@@ -133,12 +134,13 @@ def release(candidate: Candidate, arguments: argparse.Namespace) -> Outcome:
                 fetch(registry, build, arguments.output.absolute())
             return Outcome(candidate, build.manifest, "there", store, time.monotonic() - started)
         candidate = _after(registry, candidate, last)
-    with _folder(arguments.output) as folder:
-        with _prepared(candidate, arguments) as prepared:
-            facts = make_build(candidate, prepared, folder)
+    with _folder(arguments.output) as folder, _prepared(candidate, arguments) as prepared:
+        facts = make_build(candidate, prepared, folder)
         manifest = make_manifest(folder, candidate.name, candidate.version, facts)
         if signer is None or registry is None:
             return Outcome(candidate, manifest, "dry", store, time.monotonic() - started)
+        if prepared.kept is not None:  # before the release appears that says so
+            Kept(registry.store, candidate.name).keep(prepared.kept, prepared.folder / DEPENDENCIES)
         actor = Actor.now(actor_of(arguments))
         build, made = registry.publish(
             folder, candidate.version, facts, signer=signer, actor=actor, progress=StderrProgress()
@@ -164,8 +166,6 @@ def last_release(registry: Registry, candidate: Candidate) -> str | None:
 
 def _after(registry: Registry, candidate: Candidate, last: str | None) -> Candidate:
     """Return the candidate that is compared with the last release."""
-    from dataclasses import replace
-
     if last is None:
         return candidate
     return replace(candidate, base=(last, str(registry.release(last).manifest.facts.get("commit"))))
@@ -190,11 +190,25 @@ def _prepared(candidate: Candidate, arguments: argparse.Namespace) -> Iterator[P
     if arguments.prepared is not None:
         if arguments.rebuild is not None:
             raise UsageError("--rebuild says what to run, --prepared that nothing is run", "Leave one of them out.")
-        yield read_prepared(candidate, arguments.prepared)
+        if arguments.dependencies is not None:
+            raise UsageError("--dependencies says what stages run with, --prepared that none is run", "Leave one out.")
+        prepared = read_prepared(candidate, arguments.prepared)
+        if arguments.keep_dependencies and prepared.kept is None:
+            raise NotPrepared(
+                arguments.prepared, "holds no files of dependencies: --prepare had no --keep-dependencies"
+            )
+        yield prepared if arguments.keep_dependencies else replace(prepared, kept=None)
         return
     with tempfile.TemporaryDirectory(prefix="lockgate-release-") as place:
         with stoppable(interrupted()):
-            prepared, _ = prepare(candidate, arguments.rebuild or "full", Path(place), progress)
+            prepared, _ = prepare(
+                candidate,
+                arguments.rebuild or "full",
+                Path(place),
+                progress,
+                dependencies=arguments.dependencies,
+                keep=arguments.keep_dependencies,
+            )
         yield prepared
 
 

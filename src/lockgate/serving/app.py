@@ -249,6 +249,7 @@ def _model(serving: Serving, card: str) -> dict[str, Any]:
         "entry": found.number or None,
         "files": [{"path": f.path, "sha256": f.sha256, "size": f.size} for f in found.build.manifest.files],
         "serving_since": serving.since,
+        "dependencies": "locked" if serving.loadable.own_dependencies else "current",
         "differs_from_lock": list(serving.differences),
         "request": serving.loadable.contract.request.json_schema(),
         "card": card,

@@ -13,14 +13,17 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from lockgate.dependencies.commit import Choice
 from lockgate.errors import LockgateError, NotAskedError
 from lockgate.releasing.options import Ref
 from lockgate.releasing.signing import KeyVerifier, Verifier
 from lockgate.releasing.trusted_keys import write_keys
 from lockgate.serving.inputs import File, Input, Piece, requests_of
+from lockgate.serving.locked import Interpreters
 from lockgate.serving.outputs import Job, Output, scores_of
 from lockgate.serving.process import Loadable, ModelProcess, start, unpack
-from lockgate.serving.source import Source
+from lockgate.serving.source import PATIENCE, Source
+from lockgate.store import open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,6 +144,7 @@ class Errand:
     job: Job
     output: Output
     when: str
+    dependencies: Choice | None = None
 
 
 def score_there(address: str, inputs: Sequence[File], errand: Errand, progress: Progress) -> Count:
@@ -190,7 +194,10 @@ def _loaded(errand: Errand) -> tuple[Loadable, ModelProcess]:
     found = source.newest()
     if found.digest != errand.job.build:
         raise LockgateError(f"{found.release} is another build here than where the job began")
-    loadable = unpack(found.release, source.bring(found))
+    folder = source.bring(found)
+    interpreters = Interpreters(errand.dependencies, cache.parent, lambda: open_store(errand.store, patience=PATIENCE))
+    own = interpreters.of(found.build, folder)
+    loadable = unpack(found.release, folder, own.executable if own is not None else None)
     atexit.register(loadable.discard)
     loaded = loadable, start(loadable)
     _LOADED[(errand.store, errand.name, errand.version)] = loaded

@@ -4,8 +4,10 @@ import argparse
 import os
 from pathlib import Path
 
+from lockgate.dependencies.commit import CHOICES
 from lockgate.errors import NotAskedError
 from lockgate.releasing.options import STORE, Ref, verifier_of
+from lockgate.serving.locked import Interpreters
 from lockgate.serving.source import PATIENCE, Source, cache_of, only_model
 from lockgate.store import StoreError, open_store
 
@@ -33,6 +35,23 @@ def source_of(arguments: argparse.Namespace, ref: Ref) -> Source:
         except StoreError:
             name = only_model(None, cache)
     return Source(url, ref, name, verifier_of(arguments), cache)
+
+
+def add_dependencies_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which packages the model's process runs with."""
+    parser.add_argument(
+        "--dependencies",
+        choices=CHOICES,
+        help="what the model runs with: the packages of the lock in its build, or those that are installed here "
+        "(default: locked where it was released so and uv is here)",
+    )
+
+
+def interpreters_of(arguments: argparse.Namespace, source: Source) -> Interpreters:
+    """Return what gives each release of ``source`` its interpreter, as the options say."""
+    return Interpreters(
+        arguments.dependencies, Path(arguments.cache), lambda: open_store(source.url, patience=PATIENCE)
+    )
 
 
 def add_cache_option(parser: argparse.ArgumentParser) -> None:

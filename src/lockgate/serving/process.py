@@ -43,21 +43,28 @@ class ModelFailed(LockgateError):  # noqa: N818 - named for what the user reads
 
 @dataclass(frozen=True)
 class Loadable:
-    """The verified files of a build in ``folder``, and its wheel unpacked in ``code``."""
+    """The verified files of a build in ``folder``, its wheel unpacked in ``code``, and the interpreter that runs it."""
 
     name: str
     folder: Path
     code: Path
     contract: Contract
+    python: Path
+
+    @property
+    def own_dependencies(self) -> bool:
+        """Whether it runs with the dependencies of its release, not with those of this process."""
+        return self.python != Path(sys.executable)
 
     def discard(self) -> None:
         """Remove the unpacked wheel."""
         shutil.rmtree(self.code, ignore_errors=True)
 
 
-def unpack(name: str, folder: Path) -> Loadable:
+def unpack(name: str, folder: Path, python: Path | None = None) -> Loadable:
     """Read the contract of the build in ``folder``, which was verified, and unpack its wheel to a folder of its own.
 
+    ``python`` is the interpreter of the environment that holds its dependencies, by default the one that runs this.
     Raises :class:`~lockgate.serving.contract.ContractError`, :class:`ModelFailed`.
     """
     contract = read_contract(folder)
@@ -68,7 +75,7 @@ def unpack(name: str, folder: Path) -> Loadable:
     except (zipfile.BadZipFile, OSError) as error:
         shutil.rmtree(code)
         raise ModelFailed(name, f"{contract.wheel} cannot be unpacked ({error})") from None
-    return Loadable(name, folder, code, contract)
+    return Loadable(name, folder, code, contract, python or Path(sys.executable))
 
 
 class ModelProcess:
@@ -82,7 +89,7 @@ class ModelProcess:
         self.line.settimeout(LOADING)
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-s", "-u", worker.__file__, str(theirs.fileno())],
+                [loadable.python, "-P", "-s", "-u", worker.__file__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 env=_environment(os.environ, loadable.code),
                 stdin=subprocess.DEVNULL,

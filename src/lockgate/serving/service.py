@@ -17,6 +17,7 @@ from typing import Any, Literal
 from lockgate.errors import LockgateError
 from lockgate.serving.contract import ContractError
 from lockgate.serving.engine import Engine
+from lockgate.serving.locked import Interpreters
 from lockgate.serving.metrics import Metrics
 from lockgate.serving.process import Loadable, ModelFailed, ModelProcess, differences, installed, start, unpack
 from lockgate.serving.record import Recorder
@@ -85,8 +86,10 @@ class Service:
         limits: Limits,
         recorder: Recorder | None,
         make_app: Callable[["Service", Serving], Any],
+        interpreters: Interpreters | None = None,
     ) -> None:
-        """Prepare; :meth:`begin` loads. ``make_app`` returns the ASGI application of one release."""
+        """Prepare; :meth:`begin` loads. ``make_app`` returns the ASGI application of one release; ``interpreters``
+        gives a release the environment of its dependencies (``None``: each runs with the packages of this process)."""
         self.source = source
         self.limits = limits
         self.recorder = recorder
@@ -94,6 +97,7 @@ class Service:
         self.held = 0
         self.troubles: dict[Trouble, Mapping[str, Any]] = {}
         self._make_app = make_app
+        self._interpreters = interpreters
         self._current: Serving | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._failed: tuple[str, int, float] = ("", 0, 0.0)  # digest, failures in a row, when to try again
@@ -168,7 +172,7 @@ class Service:
             before.found = found
             return
         begin = time.monotonic()
-        loadable, process = await asyncio.to_thread(_load, found, folder)
+        loadable, process = await asyncio.to_thread(_load, found, folder, self._interpreters)
         try:
             if remember:
                 await asyncio.to_thread(self.source.remember, found)
@@ -185,7 +189,7 @@ class Service:
             task.add_done_callback(self._retiring.discard)
 
     async def _serving(self, found: Found, loadable: Loadable, process: ModelProcess) -> Serving:
-        differs = tuple(differences(loadable, installed()))
+        differs = () if loadable.own_dependencies else tuple(differences(loadable, installed()))
         for difference in differs:
             LOG.warning("%s: %s", found.release, difference)
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -205,9 +209,11 @@ class Service:
             LOG.info("%s: all is well again", what)
 
 
-def _load(found: Found, folder: Path) -> tuple[Loadable, ModelProcess]:
-    """Return a release, loaded and tried. Raises :class:`ContractError`, :class:`ModelFailed`."""
-    loadable = unpack(found.release, folder)
+def _load(found: Found, folder: Path, interpreters: Interpreters | None) -> tuple[Loadable, ModelProcess]:
+    """Return a release, loaded and tried. Raises :class:`ContractError`, :class:`ModelFailed`, and what the
+    installation of its dependencies raises."""
+    own = interpreters.of(found.build, folder) if interpreters is not None else None
+    loadable = unpack(found.release, folder, own.executable if own is not None else None)
     try:
         return loadable, start(loadable)
     except (ContractError, ModelFailed):

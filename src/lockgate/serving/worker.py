@@ -1,8 +1,9 @@
 """The process in which a release's own code runs: it loads the model and answers record batches with probabilities.
 
-Started as a script by :mod:`lockgate.serving.process`, never imported: it needs nothing of Lockgate, only what the
-build's wheel needs. Its import path begins with the unpacked wheel, so that every release runs its own code, whatever
-else is installed, and two releases of one package live side by side. It ends when the other end of its socket closes.
+Started as a script by :mod:`lockgate.serving.process`, with the interpreter that has the release's dependencies. Beside
+what the build's wheel needs it takes the standard library and pyarrow. Its import path begins with the
+unpacked wheel, so that every release runs its own code, whatever else is installed, and two releases of one package
+live side by side. It ends when the other end of its socket closes.
 
 Frames in both directions: eight bytes of length (little-endian), then so many bytes. First it gets a JSON object
 (``code``, ``entry``, ``model``) and an Arrow schema, and answers ``+`` when the model is loaded; then record batches,
@@ -14,6 +15,7 @@ import json
 import socket
 import struct
 import sys
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +53,27 @@ def load(told: dict[str, str], schema: bytes) -> tuple[Any, Any]:
 
 def predict(model: Any, schema: Any, frame: bytes) -> bytes:
     """Return the probabilities of one record batch. Raises ``ValueError`` if the model gives no such thing."""
-    import numpy as np
     import pyarrow as pa
 
     batch = pa.ipc.read_record_batch(pa.py_buffer(frame), schema)
-    answer = np.ascontiguousarray(model.predict(batch), dtype=np.float64)
-    if answer.shape != (batch.num_rows,):
-        raise ValueError(f"the model gave an array of shape {answer.shape} for {batch.num_rows} requests")
-    if not ((answer >= 0) & (answer <= 1)).all():
+    answer = doubles(model.predict(batch))
+    if len(answer) != batch.num_rows:
+        raise ValueError(f"the model gave {len(answer)} values for {batch.num_rows} requests")
+    if not all(0.0 <= value <= 1.0 for value in answer):  # NaN is neither
         raise ValueError("the model gave something that is no probability")
     return answer.tobytes()
+
+
+def doubles(answer: Any) -> "array[float]":
+    """Return what a model gave (an array of NumPy or Arrow, or a list) as doubles. Raises ``ValueError``,
+    ``TypeError`` unless it is one row of numbers."""
+    try:
+        view = memoryview(answer)
+    except (TypeError, ValueError):
+        return array("d", answer.to_pylist() if hasattr(answer, "to_pylist") else answer)
+    if view.ndim != 1:
+        raise ValueError(f"the model gave an array of shape {view.shape}, not one probability a request")
+    return array("d", view.tobytes() if view.format == "d" else answer)
 
 
 def failure(error: Exception) -> bytes:
