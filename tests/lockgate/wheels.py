@@ -123,3 +123,26 @@ def _hex(path: Path) -> str:
 
 def _digest(content: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).rstrip(b"=").decode()
+
+
+def host(folder: Path, shelf: Path, *names: str) -> File:
+    """Write a wheel ``pyarrow`` that brings these packages (none named: all) of the environment of this interpreter."""
+    import pyarrow as pa
+
+    home = Path(pa.__file__).parents[1]
+    shelf.mkdir(parents=True, exist_ok=True)
+    for path in home.iterdir():
+        if path.name.partition(".")[0] in names:
+            (shelf / path.name).symlink_to(path)
+    info = f"pyarrow-{pa.__version__}.dist-info"
+    target = folder / f"pyarrow-{pa.__version__}-py3-none-any.whl"
+    files = {
+        "of_this_machine.pth": f"{shelf if names else home}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: pyarrow\nVersion: {pa.__version__}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "",
+    }
+    with zipfile.ZipFile(target, "w") as archive:
+        for path_, content in files.items():
+            archive.writestr(zipfile.ZipInfo(path_), content)
+    return File(target, "pyarrow", pa.__version__)
