@@ -8,6 +8,7 @@ import io
 import json
 import stat
 import zipfile
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,8 @@ from lockgate.result import Result, read_result
 NAME = "lockgate"
 LIMIT = 8 << 20
 """Bytes of the archive."""
-RESULT, LOCK, OUTPUTS, ERROR = "result.json", "dvc.lock", "outputs.json", "error.json"
-FILES = {RESULT: 4 << 20, LOCK: 2 << 20, OUTPUTS: 8 << 20, ERROR: 64 << 10}
+RESULT, LOCK, OUTPUTS, BINARIES, ERROR = "result.json", "dvc.lock", "outputs.json", "binaries.json", "error.json"
+FILES = {RESULT: 4 << 20, LOCK: 2 << 20, OUTPUTS: 8 << 20, BINARIES: 8 << 20, ERROR: 64 << 10}
 """File → bytes it may have unpacked."""
 
 
@@ -32,14 +33,15 @@ class Unfit(LockgateError):  # noqa: N818 - named for what the reviewer reads
 class Artifact:
     """What a run left: its result, or why there is none.
 
-    ``lock`` is the ``dvc.lock`` that came out, ``outputs`` the text of each output that git keeps, by path; both are
-    there only if every stage went well.
+    ``lock`` is the ``dvc.lock`` that came out, ``outputs`` the text of each output that git keeps, by path, and
+    ``binaries`` the bytes of those that are no text; they are there only if every stage went well.
     """
 
     result: Result | None = None
     lock: bytes | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
+    binaries: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def write(folder: Path, artifact: Artifact) -> None:
@@ -49,6 +51,11 @@ def write(folder: Path, artifact: Artifact) -> None:
         RESULT: None if artifact.result is None else artifact.result.to_json().encode(),
         LOCK: artifact.lock,
         OUTPUTS: json.dumps(artifact.outputs, sort_keys=True, indent=1).encode() if artifact.outputs else None,
+        BINARIES: json.dumps(
+            {path: b64encode(content).decode() for path, content in artifact.binaries.items()}, sort_keys=True, indent=1
+        ).encode()
+        if artifact.binaries
+        else None,
         ERROR: json.dumps({"error": artifact.error}).encode() if artifact.error else None,
     }
     for name, content in contents.items():
@@ -69,8 +76,16 @@ def unpack(archive: bytes) -> Artifact:
     if result is not None and not _is_text(result.to_json()):
         raise Unfit(f"{RESULT}: a text cannot be written as UTF-8")
     outputs = _strings(OUTPUTS, files.get(OUTPUTS, b"{}"))
+    binaries = {path: _decoded(path, text) for path, text in _strings(BINARIES, files.get(BINARIES, b"{}")).items()}
     said = _strings(ERROR, files.get(ERROR, b"{}")).get("error", "")
-    return Artifact(result, files.get(LOCK), outputs, said)
+    return Artifact(result, files.get(LOCK), outputs, said, binaries)
+
+
+def _decoded(path: str, text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError as error:
+        raise Unfit(f"{BINARIES}: '{path[:200]}' is not Base64") from error
 
 
 def _files(archive: bytes) -> dict[str, bytes]:

@@ -5,12 +5,14 @@ Nothing of the author's is taken on trust that a change of data alone could fake
 not a cache. What changed *code* can fake is for the reviewer, who sees which code changed.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from lockgate import git, policy
 from lockgate.dvc import quarantine
@@ -22,6 +24,7 @@ from lockgate.dvc.stages import DvcProcess
 from lockgate.errors import LockgateError
 from lockgate.evaluation import report, run
 from lockgate.files import write_whole
+from lockgate.formatting import size
 from lockgate.git import Commit, Workspace
 from lockgate.pull_requests.artifact import Artifact
 from lockgate.result import LockStatus, Result, Verdict
@@ -29,8 +32,8 @@ from lockgate.result import LockStatus, Result, Verdict
 CONFIG = ".dvc/config"
 COMMITTED = re.compile(r"\.dvc/(config|\.gitignore|plots/[^/]+\.json)")
 """What of DVC's own folder may be in git: a committed cache or configuration would decide what runs."""
-OUTPUT_LIMIT = 1 << 20
-"""Bytes of one output that git keeps; a bigger one belongs to DVC."""
+OUTPUT_LIMIT = 3 << 20
+"""Bytes of the outputs that git keeps and that are handed over, those that are text and those that are not each."""
 
 
 def judge(root: Path, target: str, dvc: DvcProcess, *, fork: bool = False) -> Artifact:
@@ -57,7 +60,10 @@ def judge(root: Path, target: str, dvc: DvcProcess, *, fork: bool = False) -> Ar
         result = _with_lock_judged(result)
         if not fork:
             result = replace(result, notes=(*result.notes, *_quarantined(root, base)))
-        return Artifact(result, Workspace(root).read("dvc.lock"), outputs_in_git(root))
+        kept = KeptOutputs.of(root)
+        if kept.left_out:
+            result = replace(result, notes=(*result.notes, kept.note()))
+        return Artifact(result, Workspace(root).read("dvc.lock"), kept.texts, binaries=kept.binaries)
 
 
 def _new_data(root: Path, base: Commit) -> list[str]:
@@ -72,21 +78,57 @@ def _new_data(root: Path, base: Commit) -> list[str]:
     return [item.file for item in read_pipeline(Workspace(root)).tracked if known.get(item.file) != item.outs]
 
 
+@dataclass(frozen=True)
+class KeptOutputs:
+    """What a run left of the outputs that git keeps, and of locks in subfolders, where ``HEAD`` does not have it.
+
+    ``left_out`` are those that are too large to be handed over, with their sizes in bytes.
+    """
+
+    texts: dict[str, str] = field(default_factory=dict)
+    binaries: dict[str, bytes] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, root: Path) -> Self:
+        """Read the working tree, the smallest files first."""
+        current, head = Workspace(root), Commit(root, "HEAD", git.resolve(root, "HEAD"))
+        kept = [out.path for stage in read_pipeline(current).stages for out in stage.outs if not out.cached]
+        names = {name for name in current.list() for path in kept if name == path or name.startswith(f"{path}/")}
+        names |= {name for name in current.list("/dvc.lock") if name != "dvc.lock"}
+        found = cls()
+        texts, binaries = 0, 0
+        for name in sorted(names, key=lambda name: ((root / name).stat().st_size, name)):
+            content = current.read(name)
+            if content is None or content == head.read(name):
+                continue
+            try:
+                text = content.decode()
+            except UnicodeDecodeError:
+                binaries += len(content)
+                if binaries <= OUTPUT_LIMIT:
+                    found.binaries[name] = content
+            else:
+                texts += len(json.dumps(text))
+                if texts <= OUTPUT_LIMIT:
+                    found.texts[name] = text
+            if name not in found.texts and name not in found.binaries:
+                found.left_out[name] = len(content)
+        return found
+
+    def note(self) -> str:
+        """Return what a reviewer should know of the outputs that are left out."""
+        named = ", ".join(f"{name} ({size(number)})" for name, number in list(self.left_out.items())[:5])
+        more = f" and {len(self.left_out) - 5} more" if len(self.left_out) > 5 else ""
+        return (
+            f"Too large to be written to the branch: {named}{more}. Have DVC keep such outputs "
+            "(without `cache: false`), or commit them with dvc.lock after `lockgate run`."
+        )
+
+
 def outputs_in_git(root: Path) -> dict[str, str]:
     """Return the text of each output that git keeps and each lock in a subfolder, unless ``HEAD`` has it, by path."""
-    current, head = Workspace(root), Commit(root, "HEAD", git.resolve(root, "HEAD"))
-    kept = [out.path for stage in read_pipeline(current).stages for out in stage.outs if not out.cached]
-    names = {name for name in current.list() for path in kept if name == path or name.startswith(f"{path}/")}
-    names |= {name for name in current.list("/dvc.lock") if name != "dvc.lock"}
-    found = {}
-    for name in sorted(names):
-        content = current.read(name)
-        if content is not None and len(content) <= OUTPUT_LIMIT and content != head.read(name):
-            try:
-                found[name] = content.decode()
-            except UnicodeDecodeError:
-                sys.stderr.write(f"{name} is no UTF-8 text, so it is not handed over: have DVC keep it.\n")
-    return found
+    return KeptOutputs.of(root).texts
 
 
 @contextmanager

@@ -24,7 +24,8 @@ UNSHOWN = "**Lock:** its change cannot be shown here; `lockgate run` makes the s
 @dataclass(frozen=True, slots=True)
 class Told:
     """What there is to tell of a run: a result, or why there is none. ``head`` is the commit that it was for, ``url``
-    where the run's log is, ``measuring`` are the changed files that decide how the change is measured."""
+    where the run's log is, ``measuring`` are the changed files that decide how the change is measured, ``withheld`` the
+    outputs for which the lock is not written to the branch."""
 
     head: str
     url: str
@@ -33,6 +34,7 @@ class Told:
     error: str = ""
     misfit: str = ""
     failure: str = ""
+    withheld: tuple[str, ...] = ()
 
     def with_result(self, result: Result, base: Commit, head: Commit) -> Self:
         """Add the result; what its revisions are called, and which commits they are, is ours to say."""
@@ -97,6 +99,13 @@ def _tail(told: Told, written: Written) -> str:
     if written.commit:
         parts.append(
             f"**Lock:** what this run came to is on this branch as {written.commit[:10]}. Pull before you push."
+        )
+    if told.withheld:
+        named = ", ".join(escape.code(name) for name in told.withheld[:5])
+        more = f" and {len(told.withheld) - 5:,} more" if len(told.withheld) > 5 else ""
+        parts.append(
+            f"**Lock:** not written to this branch, because this run also changed {named}{more}, which git keeps and "
+            "which is too large or not of a kind to be written for you. Run `lockgate run`, and commit both."
         )
     if written.patch and escape.log(written.patch, PATCH_LINES) != written.patch.strip("\n"):
         parts.append(UNSHOWN)

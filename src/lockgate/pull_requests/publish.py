@@ -297,6 +297,7 @@ class Publisher:
             if left.result is None:
                 return told.with_error(left.error), {}
             binding.check(left.result, base, write_back.after_run(head, left))
+            told = replace(told, withheld=write_back.withheld(head, left))
             return told.with_result(left.result, base, head), write_back.changes(base, head, left)
         except OtherBase:
             raise

@@ -7,6 +7,7 @@ that git holds exactly as the head commit has them.
 
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -29,17 +30,55 @@ from lockgate.pull_requests.artifact import Artifact, Unfit
 from lockgate.result import Reason
 
 LOCK = "dvc.lock"
-WRITABLE = {".json", ".csv", ".tsv", ".txt", ".md", ".svg", ".html"}
-"""Endings of outputs that may be written to a branch: figures and plots, nothing that is run."""
+WRITABLE = {
+    *(".json", ".jsonl", ".yaml", ".yml", ".toml", ".csv", ".tsv", ".txt", ".md", ".svg", ".html"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"),
+}
+"""Endings of outputs that may be written to a branch: figures, plots and pictures, nothing that is run or unpickled."""
+STEERING = {"dvc.yaml", "lockgate.yaml", "pyproject.toml", ".gitattributes", ".gitignore"}
+"""Names of files that decide what is run or how it is measured: not written, whatever the pipeline declares."""
 ENTRY = {"cmd", "deps", "params", "outs"}
 ITEM = {"path", "hash", "md5", "size", "nfiles", "isexec", "etag", "checksum"}
 DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 def after_run(head: Snapshot, left: Artifact) -> Overlay:
-    """Return the head commit as the run left it: its lock and the outputs that git keeps in their places."""
-    files = {path: text.encode() for path, text in left.outputs.items()}
-    return Overlay(head, files if left.lock is None else {**files, LOCK: left.lock})
+    """Return the head commit as the run left it: its lock and the outputs that git keeps in their places.
+
+    An output that the lock records otherwise than head has it, and that was not handed over, is absent.
+    """
+    files = {**{path: text.encode() for path, text in left.outputs.items()}, **left.binaries}
+    overlay = Overlay(head, files if left.lock is None else {**files, LOCK: left.lock})
+    return Overlay(head, {**overlay.files, **dict.fromkeys(_not_handed_over(overlay))})
+
+
+def withheld(head: Snapshot, left: Artifact) -> tuple[str, ...]:
+    """Return the outputs that git keeps and that are not written to the branch, so that the lock is not either: they
+    were not handed over, or are of a kind that nobody but the author should commit."""
+    files = after_run(head, left).files
+    outputs = (path for path, content in files.items() if content is not None and PurePosixPath(path).name != LOCK)
+    return tuple(
+        sorted({*(path for path, content in files.items() if content is None), *filter(_is_unwritable, outputs)})
+    )
+
+
+def _not_handed_over(overlay: Overlay) -> Iterator[str]:
+    """Yield the files of outputs that the run changed, as its lock says, and did not hand over whole."""
+    try:
+        pipeline = read_pipeline(overlay.under)
+        lock = read_lock(overlay, pipeline)
+    except PipelineError:
+        return  # it is told when the lock is checked
+    files = CommitFiles(overlay)
+    for stage in pipeline.stages:
+        entry = lock.stages.get(stage.name)
+        for out in stage.outs:
+            record = entry.outs.get(out.path) if entry else None
+            if out.cached or record is None or out.path in overlay.files:
+                continue
+            if files.digest(out.path, legacy=record.legacy) not in (None, record.digest):
+                inside = files.entries(out.path)
+                yield from [out.path] if inside is None else (f"{out.path}/{name}" for name in inside)
 
 
 def changes(base: Snapshot | None, head: Snapshot, left: Artifact) -> dict[str, bytes]:
@@ -66,7 +105,7 @@ def changes(base: Snapshot | None, head: Snapshot, left: Artifact) -> dict[str, 
             if head.read(path) != text:
                 files[path] = text
     _check_settled(state)
-    return files
+    return {} if withheld(head, left) else files
 
 
 def _checked_lock(path: str, base: Snapshot | None, state: State) -> dict[str, Any]:
@@ -134,11 +173,15 @@ def _check_output(path: str, pipeline: Pipeline) -> None:
     kept = {out.path for stage in pipeline.stages for out in stage.outs if not out.cached}
     if not kept & {path, *(str(folder) for folder in whole.parents)}:
         raise Unfit(f"'{path}' is no output that dvc.yaml leaves to git")
+    if whole.is_absolute() or str(whole) != path:
+        raise Unfit(f"'{path}' is no clean path")
+
+
+def _is_unwritable(path: str) -> bool:
+    """Say whether an output is of a kind that is not written to a branch."""
+    whole = PurePosixPath(path)
     hidden = any(part.startswith(".") for part in whole.parts)
-    if hidden or whole.is_absolute() or str(whole) != path or whole.suffix not in WRITABLE:
-        raise Unfit(
-            f"'{path}' is not written to a branch: only {', '.join(sorted(WRITABLE))} outside hidden folders are"
-        )
+    return hidden or whole.suffix not in WRITABLE or whole.name in STEERING or path.endswith(".dvc")
 
 
 def _check_settled(state: State) -> None:

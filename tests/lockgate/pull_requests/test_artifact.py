@@ -32,9 +32,10 @@ def folder_as_archive(folder: Path) -> bytes:
     [
         Artifact(better_model(), b"schema: '2.0'\n", {"reports/metrics.json": "{}"}),
         Artifact(better_model()),
+        Artifact(better_model(), b"schema: '2.0'\n", binaries={"reports/plot.png": b"\x89PNG\xff\x00"}),
         Artifact(error="params.yaml, line 3: no\nCorrect it."),
     ],
-    ids=["whole", "result alone", "error"],
+    ids=["whole", "result alone", "binaries", "error"],
 )
 def test_what_is_written_is_read_again(tmp_path: Path, artifact: Artifact) -> None:
     write(tmp_path, artifact)

@@ -1,14 +1,17 @@
 """What of a run's outcome belongs on the branch: all of it, and nothing that a run of that commit cannot write."""
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+import yaml
 from tests.lockgate.factory import Project
 
 from lockgate.git import Commit
 from lockgate.pull_requests.artifact import Artifact, Unfit
-from lockgate.pull_requests.check import outputs_in_git
-from lockgate.pull_requests.write_back import changes
+from lockgate.pull_requests.check import OUTPUT_LIMIT, KeptOutputs, outputs_in_git
+from lockgate.pull_requests.write_back import after_run, changes, withheld
 
 
 def handed_over(project: Project) -> tuple[Commit, Commit, Artifact]:
@@ -116,3 +119,73 @@ def test_a_path_outside_what_git_keeps_of_the_pipeline_is_refused(ran: Project) 
     for path in ("src/train.py", "../x.json", ".github/x.json", "models/model.bin", "reports/other.json"):
         with pytest.raises(Unfit, match="leaves to git"):
             changes(base, head, Artifact(lock=left.lock, outputs={path: "{}"}))
+
+
+@pytest.fixture
+def drawing(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project with a stage that leaves git a picture, YAML metrics and a file of another kind."""
+    monkeypatch.chdir(project.root)
+    project.write_params({"lr": 1, "bytes": 10})
+    project.write(
+        "draw.py",
+        "import sys, yaml\n"
+        "p = yaml.safe_load(open('params.yaml'))\n"
+        "open('plot.png', 'wb').write(b'\\x89PNG\\xff' + str(p['lr']).encode())\n"
+        "open('metrics.yaml', 'w').write('a: %d\\n' % p['lr'])\n"
+        "open('rows.json', 'w').write('[' + '1' * p['bytes'] + ']')\n"
+        "open('kept.bin', 'wb').write(b'\\xff' + str(p['lr'] > 2).encode())\n",
+    )
+    uncached = {"cache": False}
+    project.stages["draw"] = {
+        "cmd": f"{sys.executable} draw.py",
+        "deps": ["draw.py"],
+        "params": ["lr", "bytes"],
+        "outs": [{"kept.bin": uncached}, {"rows.json": uncached}],
+        "metrics": [{"metrics.yaml": uncached}],
+        "plots": [{"plot.png": uncached}],
+    }
+    project.write("dvc.yaml", yaml.safe_dump({"stages": project.stages}))
+    assert project.repro()[1] is None
+    project.commit()
+    return project
+
+
+def left_of(project: Project, **params: int) -> tuple[Commit, Commit, Artifact]:
+    project.write_params({"lr": 1, "bytes": 10, **params})
+    project.commit()
+    base, head, _ = handed_over(project)
+    kept = KeptOutputs.of(project.root)
+    return base, head, Artifact(None, (project.root / "dvc.lock").read_bytes(), kept.texts, binaries=kept.binaries)
+
+
+def test_a_picture_and_yaml_metrics_that_git_keeps_are_written_back(drawing: Project) -> None:
+    base, head, left = left_of(drawing, lr=2)
+
+    files = changes(base, head, left)
+
+    assert set(files) == {"dvc.lock", "plot.png", "metrics.yaml"}
+    assert files["plot.png"] == b"\x89PNG\xff2"
+    assert withheld(head, left) == ()
+
+
+def test_what_is_too_large_to_be_handed_over_is_named_and_the_lock_stays_with_it(drawing: Project) -> None:
+    base, head, left = left_of(drawing, lr=2, bytes=OUTPUT_LIMIT + 1)
+
+    assert "rows.json (3.1 MB)" in KeptOutputs.of(drawing.root).note()
+    assert withheld(head, left) == ("rows.json",)
+    assert changes(base, head, left) == {}
+    assert after_run(head, left).read("metrics.yaml") == b"a: 2\n"
+
+
+def test_a_kind_that_nobody_but_the_author_should_commit_is_named_and_the_lock_stays_with_it(drawing: Project) -> None:
+    base, head, left = left_of(drawing, lr=3)
+
+    assert withheld(head, left) == ("kept.bin",)
+    assert changes(base, head, left) == {}
+
+
+def test_a_picture_that_the_lock_does_not_name_is_refused(drawing: Project) -> None:
+    base, head, left = left_of(drawing, lr=2)
+
+    with pytest.raises(Unfit, match="plot"):
+        changes(base, head, replace(left, binaries={"plot.png": b"\x89PNG\xff9"}))
