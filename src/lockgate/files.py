@@ -15,6 +15,7 @@ def hand_over(text: str, output: Path | None) -> None:
         sys.stdout.write(text)
     else:
         write_whole(output, text)
+        progress(f"wrote {output}")
 
 
 def progress(line: str) -> None:

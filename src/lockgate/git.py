@@ -7,6 +7,7 @@ with ``/`` between the parts on every platform. Names that are not UTF-8 survive
 
 import os
 import posixpath
+import re
 import secrets
 import subprocess
 import tempfile
@@ -40,14 +41,15 @@ class NotARepository(GitError):  # noqa: N818 - named for what the user reads
 
 
 class UnknownRevision(GitError):  # noqa: N818
-    """No commit, branch or tag has this name here."""
+    """No commit, branch, tag or experiment has this name here."""
 
     def __init__(self, revision: str, known: list[str], *, shallow: bool) -> None:
         """Name the revision, and the nearest of the ``known`` ones."""
         advice = "This clone is shallow: `git fetch --unshallow` (in a workflow: fetch-depth: 0) brings all history."
         if not shallow:
             hint = nearest(revision, known)
-            advice = f"{hint[0].upper()}{hint[1:]}" if hint else "`git branch -a` and `git tag` list what there is."
+            listing = "`git branch -a`, `git tag` and `dvc exp list` list what there is."
+            advice = f"{hint[0].upper()}{hint[1:]}" if hint else listing
         super().__init__(f"unknown revision '{revision}'", advice)
 
 
@@ -553,12 +555,37 @@ def project_root(start: Path | None = None) -> Path:
 
 
 def resolve(root: Path, revision: str) -> str:
-    """Return the full sha of the commit that ``revision`` names. Raises :class:`UnknownRevision`."""
+    """Return the full sha of the commit that ``revision`` names: a commit, branch, tag or the name of a DVC experiment.
+
+    Raises :class:`UnknownRevision`, and :class:`GitError` for an experiment's name that several commits have.
+    """
     done = _run(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    if done.returncode != 0:
-        names = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes")
-        raise UnknownRevision(revision, names.split(), shallow=is_shallow(root))
-    return os.fsdecode(done.stdout).strip()
+    if done.returncode == 0:
+        return os.fsdecode(done.stdout).strip()
+    experiments = _experiments(root)
+    found = experiments.get(revision, {})
+    here = head(root)
+    if here in found or len(found) == 1:
+        return found[here] if here in found else next(iter(found.values()))
+    if found:
+        commits = ", ".join(sorted(base[:7] for base in found))
+        raise GitError(
+            f"the experiment '{revision}' exists for several commits: {commits}",
+            "Check out the commit that you mean, or name the experiment by its sha: `dvc exp list --all-commits`.",
+        )
+    names = git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes")
+    raise UnknownRevision(revision, [*names.split(), *experiments], shallow=is_shallow(root))
+
+
+def _experiments(root: Path) -> dict[str, dict[str, str]]:
+    """Return DVC's experiments: name → the commit that it started from → its own commit."""
+    found: dict[str, dict[str, str]] = {}
+    for line in git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines():
+        sha, _, ref = line.partition(" ")
+        parts = ref.split("/")  # refs/exps/ab/cdef.../NAME
+        if len(parts) == 5 and re.fullmatch("[0-9a-f]{40}", parts[2] + parts[3]):
+            found.setdefault(parts[4], {})[parts[2] + parts[3]] = sha
+    return found
 
 
 def snapshot(root: Path, revision: str) -> Snapshot:

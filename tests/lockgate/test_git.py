@@ -172,3 +172,47 @@ def test_a_project_may_be_a_folder_of_a_bigger_repository(tmp_path: Path) -> Non
         assert snapshot.list("b.txt") == ("a/b.txt",)
         assert snapshot.read("a/b.txt") == b"inside"
         assert snapshot.read("b.txt") is None
+
+
+def experiment(project: Project, name: str, content: str) -> str:
+    """Keep a commit on top of HEAD where DVC keeps experiments, and return its sha."""
+    base = project.git("rev-parse", "HEAD").strip()
+    project.write("params.yaml", content)
+    sha = project.commit(name)
+    project.git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", sha)
+    project.git("reset", "-q", "--hard", base)
+    return sha
+
+
+def test_the_name_of_an_experiment_is_a_revision(project: Project) -> None:
+    project.commit()
+    sha = experiment(project, "bolder", "rate: 0.1\n")
+
+    assert git.resolve(project.root, "bolder") == sha
+    assert git.snapshot(project.root, "bolder").read("params.yaml") == b"rate: 0.1\n"
+    with pytest.raises(git.UnknownRevision) as unknown:
+        git.resolve(project.root, "boldr")
+    assert "bolder" in unknown.value.advice
+
+
+def test_of_several_experiments_of_one_name_the_one_of_head_is_meant_and_without_one_none(project: Project) -> None:
+    project.commit()
+    first = experiment(project, "bolder", "rate: 0.1\n")
+    project.commit("second")
+    second = experiment(project, "bolder", "rate: 0.2\n")
+
+    assert git.resolve(project.root, "bolder") == second
+    project.git("checkout", "-q", "HEAD~1")
+    assert git.resolve(project.root, "bolder") == first
+    project.git("checkout", "-q", "--orphan", "elsewhere")
+    project.commit("another")
+    with pytest.raises(git.GitError, match="several commits"):
+        git.resolve(project.root, "bolder")
+
+
+def test_a_branch_goes_before_an_experiment_of_its_name(project: Project) -> None:
+    project.commit()
+    experiment(project, "bolder", "rate: 0.1\n")
+    project.git("branch", "bolder")
+
+    assert git.resolve(project.root, "bolder") == project.git("rev-parse", "HEAD").strip()

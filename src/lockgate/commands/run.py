@@ -7,6 +7,7 @@ aside and compared with what came out. It is put back if the run does not end we
 import argparse
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from lockgate.dvc.plan import as_json, as_text
@@ -14,9 +15,10 @@ from lockgate.dvc.stages import DvcProcess, stoppable
 from lockgate.errors import NotAskedError
 from lockgate.evaluation.run import Interrupted, Planned, StageFailed, alone, has_policy, put_back, run
 from lockgate.files import write_whole
-from lockgate.formatting import size
+from lockgate.formatting import count, size
 from lockgate.git import Workspace, project_root
 from lockgate.policy import FILE as POLICY
+from lockgate.rendering.escape import visible
 from lockgate.result import Execution, Result
 
 EXAMPLES = """\
@@ -92,10 +94,48 @@ def as_summary(execution: Execution) -> str:
     return "\n".join([*lines, total]) + "\n"
 
 
+FAILING = 5
+"""Gates that do not hold, of a run that changed nothing, which are named before the report has to be asked for."""
+
+
+def as_brief(result: Result, execution: Execution) -> str:
+    """Return what to say of a run that changed nothing: that, the verdict, and where the report is."""
+    number = Counter(str(stage.status) for stage in execution.stages)
+    did = ", ".join(f"{number[status]} {words}" for status, words in _DID.items() if number[status])
+    base = f"nothing differs from {visible(result.base.label)}" if _is_same(result) and result.base else ""
+    lines = [
+        f"{count(len(execution.stages), 'stage')}: {did}{'; ' + base if base else ''}",
+        f"{result.verdict.outcome}: {visible(result.verdict.reason)}",
+    ]
+    failing = [gate for gate in result.gates if not gate.passed]
+    lines += [f"  FAILS  {visible(gate.rule)}: {visible(gate.measured or gate.reason)}" for gate in failing[:FAILING]]
+    return "\n".join([*lines, "`lockgate report` shows the metrics, gates, data checks and slices."]) + "\n"
+
+
+_DID = {"ran": "ran", "restored": "taken from the run cache", "untouched": "up to date"}
+
+
+def _changed_nothing(result: Result) -> bool:
+    """Say whether a run was not needed, or came to what the base has, so that its report would show no change."""
+    if result.execution is None or result.execution.failed_stage:
+        return False
+    return _is_same(result) or all(stage.status == "untouched" for stage in result.execution.stages)
+
+
+def _is_same(result: Result) -> bool:
+    stages = all(stage.status == "same" for stage in result.stages)
+    return result.base is not None and stages and not result.params and not result.files
+
+
 def _show(result: Result, arguments: argparse.Namespace) -> None:
     from lockgate.rendering.render import render
 
     if arguments.output:
         write_whole(arguments.output, result.to_json())
+    if result.execution and not arguments.json and not arguments.output and _changed_nothing(result):
+        sys.stdout.write(as_brief(result, result.execution))
+        return
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     sys.stdout.write(render(result, "json" if arguments.json else "text", color=color))
+    if arguments.output:
+        sys.stderr.write(f"wrote {arguments.output}\n")

@@ -27,7 +27,7 @@ def test_a_second_time_there_is_nothing_to_do(ran: Project, lockgate: Lockgate) 
     lockgate("setup-git")
     before = ran.read(".git/config"), ran.read(".gitattributes")
 
-    assert lockgate("setup-git")[:2] == (0, "Nothing to do: git merges dvc.lock stage by stage here.\n")
+    assert lockgate("setup-git")[:2] == (0, "nothing to do: git merges dvc.lock stage by stage here\n")
     assert (ran.read(".git/config"), ran.read(".gitattributes")) == before
 
 
