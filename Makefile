@@ -53,6 +53,10 @@ rebuild: $(VENV)/run  ## run the whole pipeline again in a clean place and compa
 .PHONY: service
 service: $(VENV)/service  ## set up what `lockgate serve` and `lockgate score` need besides
 
+.PHONY: pages
+pages: $(VENV)/run  ## write the pages that are made from the code: docs/commands.md, the help in README
+	@python tools/pages.py
+
 .PHONY: lock
 lock:  ## make the locks anew from requirements/*.in (LOCK=--upgrade to move the pins)
 	@$(INSTALL) uv
