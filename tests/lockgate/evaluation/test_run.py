@@ -588,7 +588,7 @@ def test_two_runs_at_once_are_refused(ran: Project, lockgate: Lockgate) -> None:
     process.communicate(timeout=60)
 
     assert code == 3
-    assert "another `lockgate run` is at work" in err
+    assert "another `lockgate run` is running" in err
     assert process.returncode == 0
 
 
