@@ -1,8 +1,10 @@
+import bz2
 import gzip
 import io
 import json
 import lzma
 import pickle
+import tarfile
 import zipfile
 import zlib
 from dataclasses import replace
@@ -27,7 +29,7 @@ from lockgate.releasing.manifest import (
     read_manifest,
     sha256,
 )
-from lockgate.releasing.pickles import PickleFound
+from lockgate.releasing.pickles import NotLookedInto, PickleFound
 
 SOME = "0" * 64
 ONE = Manifest("flight-delay", "v1.2.0", (BuildFile("model.skops", SOME, 3),), {"commit": "abc"})
@@ -206,6 +208,80 @@ def _array(array: np.ndarray) -> bytes:
     return out.getvalue()
 
 
+def _header(header: bytes, version: int = 1) -> bytes:
+    """Return an array file with this header, written by hand."""
+    header += b" " * 10 + b"\n"
+    length = len(header).to_bytes(2 if version == 1 else 4, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header + pickle.dumps([Anything()])
+
+
+def _tarred(name: str, content: bytes) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    return out.getvalue()
+
+
+def _compressed(kind: str, content: bytes) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, kind) as out:
+        out.write(content)
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _encrypted() -> bytes:
+    """Return a zip whose member says that it is encrypted."""
+    data = bytearray(_zipped("a.bin", b"x"))
+    for magic, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = data.rindex(magic)
+        data[start + place] |= 1
+    return bytes(data)
+
+
+def _deep(depth: int) -> bytes:
+    content = b"text"
+    for _ in range(depth):
+        content = _zipped("a.bin", content)
+    return content
+
+
+NOT_LOOKED_INTO = {
+    "a line before a zip": b"#!/bin/sh\n" + _zipped("a.bin", b"x"),
+    "an encrypted zip": _encrypted(),
+    "a damaged zip": _zipped("a.bin", b"x" * 1000)[:-30],
+    "a damaged gzip": gzip.compress(b"x" * 1000)[:-12],
+    "7-Zip": b"7z\xbc\xaf\x27\x1c" + b"\0" * 50,
+    "RAR": b"Rar!\x1a\x07\x01\x00" + b"\0" * 50,
+    "7-Zip in a zip": _zipped("a.bin", b"7z\xbc\xaf\x27\x1c" + b"\0" * 50),
+    "a frame that zstd passes over, before a pickle": b"\x50\x2a\x4d\x18\0\0\0\0" + _compressed("zstd", b"x"),
+    "archives in archives in archives": _deep(7),
+    "an array with an endless header": _header(b"{" + b" " * 20_000 + b"}"),
+    "an array whose header is a program": _header(b"{'descr': __import__('os').getcwd(), 'shape': (1,)}"),
+    "an array of a later version": b"\x93NUMPY\x04\x00" + b"\0" * 100,
+}
+
+
+@pytest.mark.parametrize("content", NOT_LOOKED_INTO.values(), ids=NOT_LOOKED_INTO)
+def test_what_cannot_be_looked_into_is_refused(content: bytes, tmp_path: Path) -> None:
+    (a_build(tmp_path) / "notes.bin").write_bytes(content)
+    with pytest.raises(NotLookedInto, match=r"notes\.bin"):
+        make_manifest(tmp_path, "flight-delay", "v1.0.0", {})
+
+
+@pytest.mark.parametrize("name", ["model", "model.dat", "model.so", "model.keras2", "model.json"])
+def test_data_of_no_known_kind_is_refused_and_of_a_known_one_let_in(name: str, tmp_path: Path) -> None:
+    data = bytes(range(200, 256)) * 100
+    (a_build(tmp_path) / name).write_bytes(data)
+    with pytest.raises(NotLookedInto):
+        make_manifest(tmp_path, "flight-delay", "v1.0.0", {})
+    (tmp_path / name).rename(tmp_path / "model.onnx")
+    make_manifest(tmp_path, "flight-delay", "v1.0.0", {})
+
+
 PICKLES = {f"protocol {n}": pickle.dumps(Anything(), n) for n in range(6)} | {
     "gzip": gzip.compress(pickle.dumps(Anything())),
     "zlib, as joblib does": zlib.compress(pickle.dumps(Anything())),
@@ -214,6 +290,30 @@ PICKLES = {f"protocol {n}": pickle.dumps(Anything(), n) for n in range(6)} | {
     "in a zip, as torch does": _zipped("archive/data.pkl", b"whatever"),
     "array of objects": _array(np.array([{}], dtype=object)),
     "array of objects in a zip": _zipped("a.npy", _array(np.array([{}], dtype=object))),
+    "array with double quotes": _header(b'{"descr": "|O", "fortran_order": False, "shape": (1,), }'),
+    "array whose type comes late": _header(
+        b"{'fortran_order': False, " + b" " * 2000 + b"'shape': (1,), 'descr': '|O', }"
+    ),
+    "array whose type is spelled with an escape": _header(
+        b"{'descr': '\\x7c\\x4f', 'fortran_order': False, 'shape': (1,), }"
+    ),
+    "array with an object in a field": _array(np.array([(1, {})], dtype=[("a", "i4"), ("b", "O")])),
+    "array with an object in a nested field": _header(
+        b"{'descr': [('a', [('b', ('|O', (2,)))])], 'fortran_order': False, 'shape': (1,), }"
+    ),
+    "array of version 2": _header(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", 2),
+    "zip in zip": _zipped("a.bin", _zipped("b.bin", pickle.dumps(Anything()))),
+    "pickle's name in a zip in a zip": _zipped("a.bin", _zipped("data.pkl", b"x")),
+    "npz in zip": _zipped("a.npz", _zipped("b.npy", _array(np.array([{}], dtype=object)))),
+    "gzip around a zip": gzip.compress(_zipped("a", pickle.dumps(Anything()))),
+    "bzip2 around gzip": bz2.compress(gzip.compress(pickle.dumps(Anything()))),
+    "tar": _tarred("a.bin", pickle.dumps(Anything())),
+    "tar with a pickle's name": _tarred("model.joblib", b"x"),
+    "tar in gzip": gzip.compress(_tarred("a.bin", pickle.dumps(Anything()))),
+    "tar in xz in zip": _zipped("a", lzma.compress(_tarred("b", pickle.dumps(Anything())))),
+    "zstd": _compressed("zstd", pickle.dumps(Anything())),
+    "zstd around a tar": _compressed("zstd", _tarred("a", pickle.dumps(Anything()))),
+    "lz4": _compressed("lz4", pickle.dumps(Anything())),
     "long": pickle.dumps([Anything() for _ in range(1000)], 0),
     "a shell command": b"cposix\nsystem\n(S'true'\ntR.",
 }
@@ -249,6 +349,13 @@ INNOCENT = {
     "python": b"import numpy\n\nx = 1\n",
     "empty": b"",
     "gzip": gzip.compress(b"text"),
+    "array with fields": _array(np.zeros(3, dtype=[("Origin", "<f8"), ("Other", "<i4", (2,))])),
+    "text that begins like zlib": b"x^2 + 1\n",
+    "text that begins like a zip": b"PK is a name\n",
+    "zip in zip": _zipped("a.zip", _zipped("b.npy", _array(np.arange(3)))),
+    "tar of text": _tarred("a.txt", b"text"),
+    "zstd of text": _compressed("zstd", b"text" * 1000),
+    "text in Greek, cut in the middle of a letter": b"a" + "\u03b1".encode() * 40_000,
 }
 
 
@@ -261,5 +368,5 @@ def test_what_is_no_pickle_is_let_in(content: bytes, tmp_path: Path) -> None:
 
 def test_a_zip_that_is_none_is_refused(tmp_path: Path) -> None:
     (a_build(tmp_path) / "model.skops").write_bytes(b"PK\x03\x04 and then nothing")
-    with pytest.raises(LockgateError, match=r"model\.skops begins as a zip file and is none"):
+    with pytest.raises(LockgateError, match=r"model\.skops begins as a zip file"):
         make_manifest(tmp_path, "flight-delay", "v1.0.0", {})
