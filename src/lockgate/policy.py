@@ -120,6 +120,9 @@ class Policy:
 
     ``lock`` says what a pull request's check does with the lock that its author brings: compute it again, or (where
     that is too dear) show it as claimed. ``withdrawn`` says what those who use a withdrawn release are to do.
+
+    ``opaque`` (``model: {name: …, opaque: true}``) says that the model file is a pickle, or something else that runs
+    code when it is loaded: it is released and signed as it is, and nothing of Lockgate ever loads it.
     """
 
     model: str
@@ -134,6 +137,7 @@ class Policy:
     serving: Serving | None = None
     dependencies: Dependencies | None = None
     withdrawn: Literal["warn", "refuse"] = "warn"
+    opaque: bool = False
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -174,7 +178,7 @@ def read_policy(text: str | bytes) -> Policy:
     """
     top = _section("", load(text, FILE) or {}, _POLICY)
     policy = Policy(
-        model=top["model"],
+        model=top["model"][0],
         metrics=tuple(_metric(name, value) for name, value in top["metrics"].items()),
         predictions=top.get("predictions"),
         validation=top.get("validation"),
@@ -186,6 +190,7 @@ def read_policy(text: str | bytes) -> Policy:
         serving=top.get("serving"),
         dependencies=top.get("dependencies"),
         withdrawn=top.get("withdrawn", "warn"),
+        opaque=top["model"][1],
     )
     _check(policy)
     return policy
@@ -366,6 +371,19 @@ def _gate(place: str, value: Any) -> Gate:
     return noun(**{key: item for key, item in read.items() if key != "kind"})
 
 
+def _model(place: str, value: Any) -> tuple[str, bool]:
+    if not isinstance(value, dict):
+        return _text(place, value), False
+    read = _section(place, value, {"name": _Key(_text), "opaque": _Key(_flag, False)})
+    return read["name"], read.get("opaque", False)
+
+
+def _flag(place: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise PolicyError(place, "must be true or false", value)
+    return value
+
+
 def _metric(name: str, value: Any) -> Metric:
     read = _section(f"metrics.{name}", value, _METRIC)
     read.setdefault("statistic", name if name in STATISTICS else None)
@@ -400,7 +418,7 @@ def _environment(name: str, value: Any) -> Environment:
 
 
 _POLICY = {
-    "model": _Key(_text),
+    "model": _Key(_model),
     "metrics": _Key(_mapping),
     "predictions": _Key(_predictions, False),
     "validation": _Key(_path, False),
@@ -421,6 +439,8 @@ _POLICY = {
 def _check(policy: Policy) -> None:
     if not policy.metrics:
         raise PolicyError("metrics", "must name at least one metric")
+    if policy.opaque and policy.serving is not None:
+        raise PolicyError("serving", "an opaque model is never loaded, so it cannot be served: leave one of them out")
     names = [metric.name for metric in policy.metrics]
     predictions = policy.predictions
     if predictions and predictions.slices and predictions.slice_metric is None:

@@ -5,6 +5,23 @@ import pytest
 from lockgate.gates import Ceiling, DataChecksPass, Floor, MetricsComplete, ModelSize, NoWorse, SlicesNoWorse
 from lockgate.policy import Dependencies, Environment, PolicyError, Serving, read_policy
 
+
+def test_a_model_is_named_alone_or_with_what_it_is() -> None:
+    assert (read_policy(TEXT).model, read_policy(TEXT).opaque) == ("flight-delay", False)
+    opaque = read_policy(TEXT.replace("model: flight-delay", "model: {name: flight-delay, opaque: true}"))
+    assert (opaque.model, opaque.opaque) == ("flight-delay", True)
+    for wrong in ("{name: x, opaque: yes-please}", "{opaque: true}", "{name: x, sealed: true}", "[x]"):
+        with pytest.raises(PolicyError, match="model"):
+            read_policy(TEXT.replace("model: flight-delay", f"model: {wrong}"))
+
+
+def test_an_opaque_model_is_not_served() -> None:
+    served = "serving: {code: src/m, entry: 'm:load', request: 'm:schema', samples: data/x.parquet}\n"
+    assert read_policy(TEXT + served).serving is not None
+    with pytest.raises(PolicyError, match="serving"):
+        read_policy(TEXT.replace("model: flight-delay", "model: {name: flight-delay, opaque: true}") + served)
+
+
 TEXT = """\
 model: flight-delay
 metrics:
@@ -74,6 +91,8 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "withdrawn": "warn",
         "serving": None,
         "dependencies": None,
+        "withdrawn": "warn",
+        "opaque": False,
     }
 
 

@@ -11,6 +11,7 @@ from lockgate.envelope import envelope
 from lockgate.formatting import count, size, table
 from lockgate.releasing.environments import Entry
 from lockgate.releasing.listing import running
+from lockgate.releasing.manifest import OPAQUE
 from lockgate.releasing.options import add_reader_options, parse_ref, registry_of, resolve
 from lockgate.releasing.registry import Build
 from lockgate.releasing.withdrawal import Withdrawal, withdrawal_of
@@ -67,6 +68,8 @@ def as_text(entry: Entry | None, build: Build, environments: list[str], withdraw
         ("rebuild", _rebuild(facts.get("rebuild"))),
         ("compared with", str(base.get("version")) if isinstance(base, Mapping) else "no earlier release"),
     ]
+    if facts.get(OPAQUE) is True:
+        rows.append(("model", "opaque: loading it may run any code that it holds; Lockgate never does"))
     if withdrawal is not None:
         rows.insert(0, ("WITHDRAWN", f"{withdrawal.time} by {withdrawal.actor}: {withdrawal.reason}"))
     if entry is not None:

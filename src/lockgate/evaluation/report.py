@@ -106,6 +106,7 @@ def build(
     )
 
 
+OPAQUE_MODEL = "The model is opaque: loading it may run any code that it holds. Lockgate never loads it."
 T = TypeVar("T")
 
 
@@ -155,4 +156,6 @@ def _notes(findings: Findings, doubts: tuple[str, ...]) -> tuple[str, ...]:
     judged = findings.judged
     gone = [f"Metric {one.name} is gone: {one.note}." for one in judged.metrics if one.judgement == "removed"]
     broken = (findings.policies.broken,) if findings.policies.broken else ()
-    return tuple(dict.fromkeys((*broken, *doubts, *findings.policies.notes, *judged.warnings, *judged.notes, *gone)))
+    opaque = (OPAQUE_MODEL,) if findings.policy.opaque else ()
+    told = (*broken, *opaque, *doubts, *findings.policies.notes, *judged.warnings, *judged.notes, *gone)
+    return tuple(dict.fromkeys(told))

@@ -25,7 +25,7 @@ from lockgate.errors import LockgateError
 from lockgate.evaluation import findings as evidence
 from lockgate.evaluation import report
 from lockgate.releasing.candidate import Candidate
-from lockgate.releasing.manifest import sha256
+from lockgate.releasing.manifest import OPAQUE, sha256
 from lockgate.releasing.model_card import About, card
 from lockgate.releasing.provenance import Source, components, statement
 from lockgate.rendering.render import render
@@ -256,6 +256,7 @@ def _facts(candidate: Candidate, prepared: "Prepared", judged: _Judged, about: A
         "gates": outcomes,
         "environment": {**about.environment, **_python(candidate)},
         "rebuild": {"level": prepared.level, "outputs": prepared.outputs, **ran_with(prepared)},
+        **({OPAQUE: True} if candidate.policy.opaque else {}),
     }
 
 
@@ -305,6 +306,7 @@ def _about(candidate: Candidate, prepared: "Prepared", folder: Path) -> About:
         params={file: dict(_leaves(values)) for file, values in _params(state).items()},
         data=_sources(state),
         environment={path: sha256(candidate.snapshot.read(path) or b"") for path in _environment(candidate)},
+        opaque=candidate.policy.opaque,
     )
 
 

@@ -16,7 +16,7 @@ from lockgate.errors import LockgateError
 from lockgate.evaluation.gate_digests import gate_digest, metric_meaning
 from lockgate.formatting import size
 from lockgate.gates import Ceiling, Floor, Gate, Max, MetricsPresent, Min, ModelSize
-from lockgate.releasing.manifest import SIGNATURE
+from lockgate.releasing.manifest import is_model
 from lockgate.releasing.registry import Build, Registry
 
 
@@ -76,7 +76,7 @@ def _from_figures(build: Build, gate: Gate, whole: policy.Policy, own: policy.Po
             value = _figure(build, whole.metric(gate.metric), own)
             return ("", None) if value is None else (f"{value:.12g}", gate.holds(value))
         case ModelSize(at_most):
-            found = sum(file.size for file in build.manifest.files if _is_model(file.path))
+            found = sum(file.size for file in build.manifest.files if is_model(file.path))
             return (size(found), found <= at_most) if found else ("", None)
         case MetricsPresent():
             there = [_figure(build, metric, own) is not None for metric in whole.metrics]
@@ -95,10 +95,6 @@ def _figure(build: Build, metric: policy.Metric, own: policy.Policy | None) -> f
                 return None
             return value if math.isfinite(value) else None
     return None
-
-
-def _is_model(path: str) -> bool:
-    return path.split("/", maxsplit=1)[0].split(".", maxsplit=1)[0] == "model" and path != SIGNATURE
 
 
 def _own_policy(registry: Registry, build: Build) -> policy.Policy | None:

@@ -20,6 +20,7 @@ from lockgate.store import Piece
 SCHEMA = "lockgate.manifest/1"
 MANIFEST = "manifest.json"
 SIGNATURE = "model.sig"
+OPAQUE = "opaque"  # the fact that the model may be a pickle, because nothing of Lockgate ever loads it
 PART_SIZE = 64 * 2**20  # bytes of one object; a longer file lies in the store as several
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
@@ -148,7 +149,8 @@ def make_manifest(
         if path.is_dir():
             continue
         with path.open("rb") as content:
-            refuse_pickle(relative, content)
+            if not (facts.get(OPAQUE) is True and is_model(relative)):
+                refuse_pickle(relative, content)
             content.seek(0)
             digest = hashlib.file_digest(content, "sha256").hexdigest()
             files.append(BuildFile(relative, digest, content.tell()))
@@ -174,7 +176,7 @@ def read_manifest(data: bytes, place: str) -> Manifest:
         good = False
     if not good:
         raise BuildError(f"{place} does not have the fields of a manifest")
-    _check_paths([file.path for file in files], place)
+    _check_paths([file.path for file in files], place, opaque=manifest.facts.get(OPAQUE) is True)
     return manifest
 
 
@@ -237,7 +239,12 @@ def _check_scalar(value: Any, place: str) -> None:
         )
 
 
-def _check_paths(paths: list[str], place: str) -> None:
+def is_model(path: str) -> bool:
+    """Say whether a file of a build is the model, or of it: ``model``, ``model.EXT`` or ``model…/FILE``."""
+    return path.split("/", maxsplit=1)[0].split(".", maxsplit=1)[0] == "model" and path != SIGNATURE
+
+
+def _check_paths(paths: list[str], place: str, *, opaque: bool) -> None:
     if not paths:
         raise BuildError(f"{place} holds no file: there is nothing to release")
     if paths != sorted(set(paths)):
@@ -250,7 +257,7 @@ def _check_paths(paths: list[str], place: str) -> None:
             )
         if path in {MANIFEST, SIGNATURE}:
             raise BuildError(f"{place}: {path} is written by Lockgate itself", "Take it out of the folder.")
-        if named_as_pickle(path):
+        if named_as_pickle(path) and not (opaque and is_model(path)):
             raise PickleFound(path, "by its name")
     lower = [path.lower() for path in paths]
     taken = {str(parent) for path in lower for parent in PurePosixPath(path).parents}

@@ -37,6 +37,13 @@ class About:
     params: Mapping[str, Mapping[str, str]]
     data: Mapping[str, str]
     environment: Mapping[str, str]
+    opaque: bool = False
+
+
+SEALED = (
+    "The model file is opaque: loading it may run any code that it holds (a pickle does). Its bytes are what was "
+    "released and signed; Lockgate never loads it, and neither serves it nor scores with it."
+)
 
 
 def card(about: About, result: Result, slices: Sequence[SliceChange]) -> str:
@@ -64,6 +71,8 @@ def _head(about: About) -> str:
     lines = [f"# {text(about.name)} {text(about.version)}"]
     if about.description:
         lines += ["", text(about.description)]
+    if about.opaque:
+        lines += ["", f"**{SEALED}**"]
     lines += [
         "",
         *_table(

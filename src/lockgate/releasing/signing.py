@@ -221,6 +221,8 @@ def check_signer(signer: Signer, verifier: Verifier) -> None:
 class KeysDoNotFit(SigningError):  # noqa: N818 - named for what the user reads
     """What the private key signs would be refused by whoever reads it."""
 
+    exit_code = 1
+
     def __init__(self, private_key: str, why: str) -> None:
         """Name the private key, and why its signatures are refused."""
         super().__init__(

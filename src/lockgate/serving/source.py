@@ -15,6 +15,7 @@ from lockgate.errors import LockgateError
 from lockgate.files import locked
 from lockgate.releasing.environments import Entry, Environment
 from lockgate.releasing.fetch import FolderTaken, check_folder, fetch
+from lockgate.releasing.manifest import OPAQUE
 from lockgate.releasing.options import Ref, resolve
 from lockgate.releasing.registry import Build, Refused, Registry
 from lockgate.releasing.signing import Verifier
@@ -23,6 +24,18 @@ from lockgate.store import ObjectDiffers, Patience, Store, open_store
 
 KEPT = 3  # builds that stay in the folder: what runs, what ran, what was tried
 PATIENCE = Patience(tries=4, first=0.1, longest=1.0)  # a service has something better to do than wait: what it has
+
+
+class OpaqueModel(LockgateError):  # noqa: N818 - named for what the user reads
+    """The model is never loaded by Lockgate."""
+
+    def __init__(self, release: str) -> None:
+        """Name the release."""
+        super().__init__(
+            f"the model of {release} is opaque: loading it may run any code that it holds",
+            f"`lockgate fetch {release} FOLDER` brings its files. To serve a model, save it in a format without code, "
+            "such as skops, ONNX or safetensors.",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,8 @@ class Source:
         if known and known.entry and Environment(registry, known.entry.environment).head() == known.entry:
             return known
         found = Found(*resolve(registry, self.ref))
+        if found.build.manifest.facts.get(OPAQUE) is True:
+            raise OpaqueModel(found.release)
         before = self._last_seen()
         if found.number < before:
             place = f"the log of '{self.ref.environment}' in {self.url}"

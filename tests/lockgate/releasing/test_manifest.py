@@ -249,6 +249,23 @@ def _deep(depth: int) -> bytes:
     return content
 
 
+def test_a_sealed_pickle_is_let_in_as_the_model_and_as_nothing_else(tmp_path: Path) -> None:
+    folder = a_build(tmp_path / "build")
+    (folder / "model.skops").unlink()
+    (folder / "model.pkl").write_bytes(pickle.dumps(Anything()))
+    with pytest.raises(PickleFound):
+        make_manifest(folder, "flight-delay", "v1.0.0", {})
+    with pytest.raises(PickleFound):
+        make_manifest(folder, "flight-delay", "v1.0.0", {"opaque": "yes"})
+    made = make_manifest(folder, "flight-delay", "v1.0.0", {"opaque": True})
+    assert read_manifest(made.to_bytes(), "here") == made
+    for other in ("notes.pkl", "notes.txt", "model-card.pkl", "wheels/model.pkl"):
+        (folder / other).write_bytes(pickle.dumps(Anything()))
+        with pytest.raises(PickleFound):
+            make_manifest(folder, "flight-delay", "v1.0.0", {"opaque": True})
+        (folder / other).unlink()
+
+
 NOT_LOOKED_INTO = {
     "a line before a zip": b"#!/bin/sh\n" + _zipped("a.bin", b"x"),
     "an encrypted zip": _encrypted(),
