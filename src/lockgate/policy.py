@@ -378,12 +378,6 @@ def _model(place: str, value: Any) -> tuple[str, bool]:
     return read["name"], read.get("opaque", False)
 
 
-def _flag(place: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise PolicyError(place, "must be true or false", value)
-    return value
-
-
 def _metric(name: str, value: Any) -> Metric:
     read = _section(f"metrics.{name}", value, _METRIC)
     read.setdefault("statistic", name if name in STATISTICS else None)

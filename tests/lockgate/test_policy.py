@@ -91,7 +91,6 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "withdrawn": "warn",
         "serving": None,
         "dependencies": None,
-        "withdrawn": "warn",
         "opaque": False,
     }
 
