@@ -178,6 +178,8 @@ def _parsing(snapshot: Snapshot) -> dict[str, str]:
     texts += [snapshot.read(file) or b"" for file in files]
     found: dict[str, str] = {}
     for text in texts:
+        if b"parsing" not in text:  # DVC's reader brings its file systems along, which takes longer than planning does
+            continue
         with suppress(ConfigError):  # DVC itself refuses such a configuration, and says why
             section = Config.load_file("config", fs=_Text(text)).get("parsing", {})
             found.update({str(key): str(value).lower() for key, value in section.items()})

@@ -254,7 +254,6 @@ def _estimate(base: float, head: float, influence: "Floats", cluster: "Indices |
         return _interval(base, head, error, method, effective=_effective(influence))
     together = _floats(np.bincount(cluster, influence))
     error = float((together**2).sum() * (len(together) / (len(together) - 1))) ** 0.5
-    method = f"{method}, {len(together):,} clusters"
     return _interval(base, head, error, method, _freedom(cluster), _effective(together))
 
 
@@ -446,8 +445,7 @@ def calibration(
     of_base, of_head = np.abs(gaps).reshape(2, bins).sum(axis=1)
     if cluster is None:
         return _interval(float(of_base), float(of_head), error, "paired bootstrap")
-    method = f"paired bootstrap, {int(cluster.max()) + 1:,} clusters"
-    return _interval(float(of_base), float(of_head), error, method, _freedom(cluster))
+    return _interval(float(of_base), float(of_head), error, "paired bootstrap", _freedom(cluster))
 
 
 def _gaps(label: "Labels", score: "Floats", bins: int) -> "tuple[NDArray[np.int64], Floats, Floats]":

@@ -1,6 +1,7 @@
 """What a reader is told of the figures: metrics, slices and curves, each to the digits that its interval allows."""
 
 from lockgate import formatting
+from lockgate.power import smallest_shown
 from lockgate.rendering.document import (
     DASH,
     Block,
@@ -20,7 +21,7 @@ from lockgate.rendering.document import (
     Whisker,
     listed,
 )
-from lockgate.result import Judgement, MetricChange, Result, SliceChange
+from lockgate.result import Comparison, Judgement, MetricChange, Result, SliceChange
 
 WORST_SHOWN = 5
 
@@ -32,9 +33,9 @@ def metrics(result: Result) -> Section | None:
     compared = result.base is not None
     columns = (
         Column("metric"),
-        *((Column("base", figures=True),) if compared else ()),
+        *((Column("judgement"), Column("base", figures=True)) if compared else ()),  # a phone cuts what comes last
         Column("head", figures=True),
-        *((Column("change, 95 % interval", figures=True), Column("judgement")) if compared else ()),
+        *((Column("change, 95 % interval", figures=True),) if compared else ()),
     )
     rows = tuple(_metric_row(metric, compared=compared) for metric in result.metrics)
     notes = tuple((Code(metric.name), ": ", metric.note) for metric in result.metrics if metric.note)
@@ -50,7 +51,7 @@ def _metric_row(metric: MetricChange, *, compared: bool) -> tuple[Cell, ...]:
     base, head, change = _figures(metric)
     if not compared:
         return (name, head)
-    return (name, base, head, change, Cell((Judged(metric.judgement),), metric.judgement))
+    return (name, Cell((Judged(metric.judgement),), metric.judgement), base, head, change)
 
 
 def _figures(of: MetricChange | SliceChange, reach: float | None = None) -> tuple[Cell, Cell, Cell]:
@@ -82,10 +83,10 @@ def _basis(result: Result) -> tuple[Line, ...]:
         return ()
     shared = formatting.count(rows.rows_shared, "test row")
     if rows.rows_base == rows.rows_head == rows.rows_shared:
-        basis = f"Paired on the same {shared}"
+        basis = f"Paired on the same {shared}{_clusters(rows)}"
     else:
         sides = f"base has {rows.rows_base or 0:,}, head {rows.rows_head or 0:,}"
-        basis = f"Compared on the {shared} that both sides share ({sides})"
+        basis = f"Compared on the {shared} that both sides share ({sides}){_clusters(rows)}"
     methods: dict[str, list[str]] = {}
     for metric in result.metrics:
         if metric.method:
@@ -94,7 +95,23 @@ def _basis(result: Result) -> tuple[Line, ...]:
     for number, (method, names) in enumerate(methods.items()):
         of: Line = (" for ", *listed(tuple(names))) if len(methods) > 1 else ()
         parts += [("; " if number else ": ") + method, *of]
-    return ((*parts, ". Chance in the choice of test rows is covered, chance in training is not."),)
+    return ((*parts, ". Chance in the choice of test rows is covered, chance in training is not."), *_power(result))
+
+
+def _clusters(rows: Comparison) -> str:
+    """Say which of the rows were drawn together, if the policy declares it."""
+    return f" in {rows.clusters:,} groups by {rows.cluster}" if rows.clusters is not None else ""
+
+
+def _power(result: Result) -> tuple[Line, ...]:
+    """Say which change this test set shows four times in five, so that noise is not read as "no change"."""
+    for metric in result.metrics:
+        if (least := smallest_shown(metric)) is not None:
+            places = formatting.decimals(least)
+            return (
+                ("These rows show a change of ", Code(metric.name), f" from {formatting.fixed(least, places)} on."),
+            )
+    return ()
 
 
 def _seeds(result: Result) -> tuple[Line, ...]:
@@ -125,22 +142,22 @@ def _slice_table(caption: str, slices: tuple[SliceChange, ...], shown: int) -> T
         reach[one.metric] = max([reach[one.metric], *(abs(end) for end in (one.low, one.high) if end is not None)])
     columns = (
         Column("slice"),
+        Column("judgement"),
         *((Column("metric"),) if len(metrics) > 1 else ()),
         Column("rows", figures=True),
         Column("base", figures=True),
         Column("head", figures=True),
         Column("change, 95 % interval", figures=True),
         Column("p", figures=True),
-        Column("judgement"),
     )
     rows = tuple(
         (
             Cell((Code(f"{one.column} = {one.value}"),), f"{one.column} = {one.value}"),
+            Cell((Judged(one.judgement), *((f" ({one.note})",) if one.note else ())), one.judgement),
             *((Cell((Code(one.metric),), one.metric),) if len(metrics) > 1 else ()),
             Cell((f"{one.rows:,}",), one.rows),
             *_figures(one, reach[one.metric]),
             Cell((DASH if one.adjusted_p is None else formatting.probability(one.adjusted_p),), one.adjusted_p),
-            Cell((Judged(one.judgement), *((f" ({one.note})",) if one.note else ())), one.judgement),
         )
         for one in slices[:shown]
     )

@@ -52,7 +52,7 @@ def test_the_columns_of_a_table_stand_under_each_other() -> None:
     table = lines[start + 1 : start + 7]
     ends = [line.index("]") for line in table[2:]]
     assert len(set(ends)) == 1
-    assert table[0].endswith("judgement")
+    assert table[0].endswith("change, 95 % interval")
 
 
 def test_what_does_not_fit_a_cell_goes_on_below() -> None:
