@@ -22,6 +22,7 @@ Outcome = Literal["passed", "failed", "attention"]
 Judgement = Literal["better", "worse", "noise", "unjudged", "new", "removed"]
 Better = Literal["higher", "lower"]
 Kind = Literal["added", "removed", "changed"]
+Isolation = Literal["namespaces", "none"]
 Scalar = str | int | float | bool | None
 
 
@@ -240,7 +241,9 @@ class StageRun:
 class Execution:
     """What a run did on one machine. The only part of a result that may differ between two machines.
 
-    ``log`` is the end of a failed stage's output.
+    ``log`` is the end of a failed stage's output. ``isolation`` says how the commands of stages were run: in namespaces
+    of their own, or not isolated; ``None`` where no command was run, and in results from before it was recorded.
+    ``contacts`` are the addresses outside of the machine that stages tried to reach, as ``stage: address``.
     """
 
     stages: tuple[StageRun, ...]
@@ -249,6 +252,8 @@ class Execution:
     tracked: int
     failed_stage: str | None = None
     log: str = ""
+    isolation: Isolation | None = None
+    contacts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

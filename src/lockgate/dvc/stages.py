@@ -5,6 +5,7 @@ the commands of the stages do not have, so that nothing they print can pass for 
 """
 
 import gc
+import hashlib
 import json
 import os
 import selectors
@@ -14,9 +15,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -26,7 +27,8 @@ from lockgate.dvc.inputs import Inputs
 from lockgate.dvc.objects import Cache, words
 from lockgate.dvc.pipeline import Recorded
 from lockgate.dvc.reach import OutOfReach, out_of_reach, reaching
-from lockgate.errors import LockgateError
+from lockgate.errors import LockgateError, NotAskedError
+from lockgate.result import Isolation
 
 NAME = "lockgate run"
 """What DVC notes down, in place of a command line, for the files that a run of ours has in use."""
@@ -45,7 +47,7 @@ PASSED = (
 PROXIES = tuple(name for word in ("http", "https", "all", "no") for name in (f"{word}_proxy", f"{word}_proxy".upper()))
 """The variables that a stage gets besides if it may use the network."""
 
-Event = Literal["began", "ended", "failed"]
+Event = Literal["began", "ended", "failed", "isolated"]
 Status = Literal["ran", "restored", "untouched"]
 
 
@@ -53,7 +55,11 @@ Status = Literal["ran", "restored", "untouched"]
 class Progress:
     """One step of a reproduction. ``status`` and ``seconds`` are of an ended stage, ``pulled`` in bytes; ``error`` is
     what DVC said of a failed one, ``cure`` what helps if a remote cannot be reached. ``stage`` is empty for what
-    belongs to no stage."""
+    belongs to no stage.
+
+    ``isolated`` says how a stage's command was run; ``error`` why it was not isolated, ``contacts`` which addresses
+    outside of this machine it tried to reach. Callers of :func:`run_stages` do not hear of it: they get a sum.
+    """
 
     event: Event
     stage: str
@@ -62,6 +68,8 @@ class Progress:
     pulled: int = 0
     error: str = ""
     cure: str = ""
+    isolation: Isolation | None = None
+    contacts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +77,15 @@ class Sandbox:
     """What the commands of stages get from outside.
 
     ``dependencies`` is the folder of the Python environment whose ``bin`` goes first on PATH, by default the one that
-    lockgate runs in. ``passed`` names environment variables, beside :data:`PASSED`; ``network`` says whether the
-    network can be reached.
+    lockgate runs in. ``passed`` names environment variables, beside :data:`PASSED`; a folder that one of these names
+    can be read and written. ``network`` says whether the network can be reached. With ``required`` no command runs that
+    cannot be isolated.
     """
 
     dependencies: Path | None = None
     passed: tuple[str, ...] = ()
     network: bool = True
+    required: bool = False
 
     def variables(self) -> dict[str, str]:
         """Return the variables that a stage's command gets, out of those of this process."""
@@ -88,16 +98,79 @@ class Sandbox:
             **({"VIRTUAL_ENV": str(self.dependencies)} if self.dependencies else {}),
         }
 
+    def options(self, checkout: Path, variables: Mapping[str, str]) -> list[str]:
+        """Return what :mod:`lockgate.dvc.sandbox` is told of the places that a command sees, all but its scratch."""
+        hide = {os.path.realpath(path) for path in _homes()}
+        write = [os.path.realpath(checkout)]
+        for name in self.passed:
+            folder = variables.get(name, "")
+            if Path(folder).is_absolute() and Path(folder).is_dir() and not _contains(folder, [*hide, *write]):
+                write.append(os.path.realpath(folder))
+        named = [part for value in variables.values() for part in value.split(os.pathsep) if Path(part).is_absolute()]
+        read = [*_repository(checkout), *_python(self.dependencies), *(part for part in named if Path(part).exists())]
+        read += [str(checkout / name) for name in (".dvc", ".lockgate", ".venv") if (checkout / name).exists()]
+        kept = {os.path.realpath(path) for path in read}
+        kept = {path for path in kept if path not in write and not _contains(path, [*hide])}
+        words = [("write", path) for path in write] + [("read", path) for path in sorted(kept)]
+        words += [("hide", path) for path in sorted(hide)]
+        words += [("network", "yes" if self.network else "no"), ("required", "yes" if self.required else "no")]
+        return [f"{key}={value}" for key, value in words]
+
 
 DEFAULT = Sandbox()
 
 
+def _homes() -> list[str]:
+    """Return the folders in which people keep their credentials."""
+    import pwd
+
+    own = [os.environ.get("HOME", ""), *(user.pw_dir for user in pwd.getpwall() if user.pw_uid == os.getuid())]
+    return [path for path in ("/home", "/root", *own) if Path(path).is_absolute() and os.path.realpath(path) != "/"]
+
+
+def _contains(folder: str, places: Iterable[str]) -> bool:
+    """Say whether one of ``places`` is the folder, or lies in it."""
+    real = os.path.realpath(folder)
+    return any(f"{place}/".startswith(f"{real.rstrip('/')}/") for place in places)
+
+
+def _repository(checkout: Path) -> list[str]:
+    """Return what a stage may read of the git repository that the checkout is of: in it, and where it points to."""
+    checkout = checkout.resolve()
+    top = next((folder for folder in (checkout, *checkout.parents) if (folder / ".git").exists()), checkout)
+    git = top / ".git"
+    found = [git] if top == checkout else [top, git]
+    if git.is_file():  # of a linked work tree
+        git = top / git.read_text().partition(":")[2].strip()
+        common = git / "commondir"
+        git = git / common.read_text().strip() if common.exists() else git
+        found.append(git)
+    with suppress(OSError):
+        found += [Path(line) for line in (git / "objects/info/alternates").read_text().splitlines() if line]
+    return [str(path) for path in found if path.exists()]
+
+
+def _python(dependencies: Path | None) -> list[str]:
+    """Return the folders of the Python environment of stages, and of the one that lockgate is in."""
+    found = [sys.prefix, sys.base_prefix, str(Path(__file__).parents[1])]
+    if dependencies is not None:
+        found += [str(dependencies), str((dependencies / "bin/python").resolve().parents[1])]
+    return [path for path in found if os.path.realpath(path) not in ("/", "/usr")]
+
+
 @dataclass(frozen=True, slots=True)
 class StagesRun:
-    """What came of running stages: DVC's exit code (0 is success), and what it said of the stage that failed."""
+    """What came of running stages: DVC's exit code (0 is success), and what it said of the stage that failed.
+
+    ``isolation`` says how the commands were run, ``None`` if none was; ``reason`` why not isolated. ``contacts`` are
+    the addresses outside of this machine, by stage, that a command tried to reach (not known without isolation).
+    """
 
     code: int
     failed: Progress | None = None
+    isolation: Isolation | None = None
+    reason: str = ""
+    contacts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -132,8 +205,12 @@ def run_stages(  # noqa: PLR0913 - the one way in, for all that callers want of 
     ``process`` is a :class:`DvcProcess` for this checkout that was started early; it is left to the caller to end.
     """
     failed: list[Progress] = []
+    isolated: list[Progress] = []
 
     def follow(step: Progress) -> None:
+        if step.event == "isolated":
+            isolated.append(step)
+            return
         if step.event == "failed":
             failed.append(step)
         on_progress(step)
@@ -141,11 +218,29 @@ def run_stages(  # noqa: PLR0913 - the one way in, for all that callers want of 
     options: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": not complete, "pull": True}
     if stages is not None:
         options = {"targets": list(stages), "single_item": True, "force": True}
-    with TemporaryDirectory(prefix="lockgate-home-") as home, ExitStack() as stack:
-        environment = sandbox.variables() | {"HOME": home}
+    with TemporaryDirectory(prefix="lockgate-stages-") as scratch, ExitStack() as stack:
+        variables = sandbox.variables()
+        places = sandbox.options(checkout, variables)
         started = process or stack.enter_context(DvcProcess(checkout))
-        code = started.reproduce(options, environment, beside, follow, on_output)
-    return StagesRun(code, failed[0] if failed else None)
+        code = started.reproduce(options, [variables, places, scratch], beside, follow, on_output)
+    openly = [step for step in isolated if step.isolation == "none"]
+    if openly and sandbox.required:
+        raise NotIsolated(openly[0].stage, openly[0].error)
+    contacts = {step.stage: step.contacts for step in isolated if step.contacts}
+    isolation: Isolation | None = "none" if openly else "namespaces" if isolated else None
+    return StagesRun(code, failed[0] if failed else None, isolation, openly[0].error if openly else "", contacts)
+
+
+class NotIsolated(NotAskedError):  # noqa: N818 - named for what the user reads
+    """A stage was not run, because this machine cannot isolate it and the caller requires that."""
+
+    def __init__(self, stage: str, reason: str) -> None:
+        """Name the stage and what the machine refused."""
+        super().__init__(
+            f"stage '{stage}' was not run, because it cannot be isolated here: {reason}",
+            "Use a machine that allows namespaces (docs/isolation.md), or allow it to run all the same: "
+            "`stages: {isolation: best-effort}` in lockgate.yaml.",
+        )
 
 
 class DvcProcess:
@@ -181,19 +276,21 @@ class DvcProcess:
     def reproduce(
         self,
         options: dict[str, Any],
-        environment: dict[str, str],
+        commands: list[Any],
         beside: Sequence[str],
         on_progress: Callable[[Progress], None],
         on_output: Callable[[str], None],
     ) -> int:
         """Call DVC's ``Repo.reproduce`` with ``options`` and return an exit code. See :func:`run_stages`, which asks.
 
+        ``commands`` are the arguments of :class:`_Commands`.
+
         One thing is done better than DVC does it: a stage that declares an output or dependency which its lock entry
         does not know runs (bare DVC passes over it while the file does not exist).
         """
         self._asked = True
         with suppress(BrokenPipeError):  # it ended: why, it says
-            os.write(self._wanted, json.dumps([options, environment, list(beside)]).encode() + b"\n")
+            os.write(self._wanted, json.dumps([options, commands, list(beside)]).encode() + b"\n")
         with os.fdopen(os.dup(self._events), "rb", buffering=0) as stream:
             _listen(self._process, stream, on_progress, on_output)
         return self._process.wait()
@@ -242,7 +339,7 @@ def _listen(
         while not heard.ended:
             ready = {key.fileobj for key, _ in selector.select()}
             for line in heard.read() if events in ready else ():
-                on_progress(Progress(**json.loads(line)))
+                on_progress(_progress(line))
             for line in printed.read() if process.stdout in ready else ():
                 on_output(line)
             if printed.ended and process.stdout in selector.get_map():
@@ -252,6 +349,11 @@ def _listen(
     while not printed.ended:
         for line in printed.read():
             on_output(line)
+
+
+def _progress(line: str) -> Progress:
+    content = json.loads(line)
+    return Progress(**{**content, "contacts": tuple(content["contacts"])})
 
 
 class _Lines:
@@ -285,7 +387,7 @@ def child(events: str, wanted: str) -> None:
     """Import DVC, and reproduce with its Python API in this process, the leader of its group, once we are asked to.
 
     ``events`` and ``wanted`` are file descriptors. What is wanted comes as a line of JSON: the options of
-    ``Repo.reproduce``, the environment for the commands of stages, and digests (see :func:`run_stages`).
+    ``Repo.reproduce``, how commands are run (see :class:`_Commands`), and digests (see :func:`run_stages`).
     """
     for descriptor in (int(events), int(wanted)):
         os.set_inheritable(descriptor, False)  # a stage's command must not be able to speak for us
@@ -299,26 +401,79 @@ def child(events: str, wanted: str) -> None:
     line = asked.readline()
     if not line:
         return
-    options, environment, beside = json.loads(line)
-    _give(environment)
+    options, commands, beside = json.loads(line)
     threading.Thread(target=_die_with_parent, args=(asked,), daemon=True).start()
     with os.fdopen(int(events), "w", buffering=1) as stream:
-        code = _reproduce(options, lambda step: stream.write(json.dumps(asdict(step)) + "\n"), frozenset(beside))
+
+        def tell(step: Progress) -> None:
+            stream.write(json.dumps(asdict(step)) + "\n")
+
+        variables, places, scratch = commands
+        code = _reproduce(options, tell, _Commands(variables, places, scratch, tell), frozenset(beside))
     gc.freeze()  # or Python would look through all that DVC imported before it ends: half a second
     sys.exit(code)
 
 
-def _give(environment: dict[str, str]) -> None:
-    """Have DVC run the commands of stages with this environment, and the two variables that DVC adds, alone."""
-    from dvc.stage import run
+class _Commands:
+    """Runs the commands of stages, in DVC's place: with an environment of their own, in a sandbox each."""
 
-    as_dvc = run._run  # noqa: SLF001 - DVC has no other way to say it; a test notices if it changes
+    LAUNCH = "import sys; sys.path.append(sys.argv[1]); import sandbox; sandbox.main(sys.argv[2:])"
 
-    def with_environment(executable: str, cmd: str, **options: Any) -> None:
+    def __init__(
+        self, variables: Mapping[str, str], places: Sequence[str], scratch: str, tell: Callable[[Progress], None]
+    ) -> None:
+        """Take the environment, the options of :mod:`lockgate.dvc.sandbox` and a folder for what is temporary."""
+        self.variables, self.places, self.scratch, self.tell = variables, list(places), Path(scratch), tell
+
+    def install(self, repo: Any) -> None:
+        """Have DVC run them so, and nothing of what ``repo`` keeps in folders be written by them."""
+        from dvc.stage import run
+
+        inside = [str(folder) for folder in _local_folders(repo) if _is_in_a_writable_place(folder, self.places)]
+        self.places += [f"read={folder}" for folder in inside]
+        self.as_dvc, run._run = run._run, self.run  # noqa: SLF001 - DVC has no other way; a test notices a change
+
+    def run(self, executable: str, cmd: str, **options: Any) -> None:
+        """Run one command of a stage. Raises as DVC's own does if it fails."""
+        from dvc.stage import run
+        from dvc.stage.exceptions import StageCmdFailedError
+
+        stage = options["env"]["DVC_STAGE"]
         added = {name: options["env"][name] for name in ("DVC_ROOT", "DVC_STAGE")}
-        as_dvc(executable, cmd, **{**options, "env": {**environment, **added}})
+        command = run._make_cmd(executable, cmd)  # noqa: SLF001
+        scratch = self.scratch / hashlib.sha256(stage.encode()).hexdigest()[:16]
+        (scratch / "tmp" / "home").mkdir(parents=True, exist_ok=True)
+        heard, report = os.pipe()
+        launch = [sys.executable, "-I", "-S", "-c", self.LAUNCH, str(Path(__file__).parent)]
+        words = [*self.places, f"scratch={scratch}", f"report={report}", "--", *command]
+        try:
+            self.as_dvc(
+                None, [*launch, *words], **{**options, "env": {**self.variables, **added}, "pass_fds": (report,)}
+            )
+        except StageCmdFailedError as failure:
+            raise StageCmdFailedError(cmd, failure.args[0].rsplit(" ", 1)[-1]) from None
+        finally:
+            os.close(report)
+            with os.fdopen(heard) as stream:
+                self.report(stage, [line.rstrip("\n").partition(" ")[::2] for line in stream])
 
-    run._run = with_environment  # noqa: SLF001
+    def report(self, stage: str, facts: list[tuple[str, str]]) -> None:
+        """Tell how a command was run."""
+        contacts = tuple(value for fact, value in facts if fact == "contact")
+        how = next(((fact, value) for fact, value in facts if fact != "contact"), ("none", "it did not start"))
+        isolation: Isolation = "namespaces" if how[0] == "namespaces" else "none"
+        self.tell(Progress("isolated", stage, error=how[1], isolation=isolation, contacts=contacts))
+
+
+def _local_folders(repo: Any) -> list[Path]:
+    """Return the folders in which DVC keeps objects: its cache, and remotes that are folders."""
+    urls = [remote.get("url", "") for remote in repo.config["remote"].values()]
+    folders = [Path(repo.cache.local_cache_dir), *(Path(url) for url in urls if "://" not in url and url)]
+    return [folder.resolve() for folder in folders if folder.exists()]
+
+
+def _is_in_a_writable_place(folder: Path, places: Sequence[str]) -> bool:
+    return any(_contains(place.removeprefix("write="), [str(folder)]) for place in places if place.startswith("write="))
 
 
 def _parse_once() -> None:
@@ -345,7 +500,9 @@ def _die_with_parent(lifeline: IO[bytes]) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object], beside: Set[str]) -> int:
+def _reproduce(
+    wanted: dict[str, Any], tell: Callable[[Progress], object], commands: _Commands, beside: Set[str]
+) -> int:
     import logging
 
     from dvc.exceptions import DvcException
@@ -359,6 +516,7 @@ def _reproduce(wanted: dict[str, Any], tell: Callable[[Progress], object], besid
     try:
         with Repo() as repo:
             _release(repo)
+            commands.install(repo)
             watched = _Watched(repo, tell, beside)
             # With no remote there is nothing to pull from, and DVC would call that a failure of the stage.
             wanted["pull"] = wanted.get("pull", False) and bool(repo.config["core"].get("remote"))
