@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -75,11 +77,14 @@ def relock(project: Project, stage: str, path: str, content: bytes) -> None:
     project.write_lock(stages)
 
 
-def is_alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def running(*command: str) -> list[int]:
+    """Return the processes of this machine that are that command."""
+    found = []
+    for process in (path for path in Path("/proc").iterdir() if path.name.isdigit()):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if (process / "cmdline").read_text().rstrip("\0").split("\0") == list(command):
+                found.append(int(process.name))
+    return found
 
 
 def ran(stderr: str) -> list[str]:
@@ -318,14 +323,12 @@ def test_a_place_that_is_kept_is_named_and_holds_what_was_built(
 def test_an_interrupted_rebuild_leaves_no_folder_and_no_process(
     project: Project, places: Path, stop: signal.Signals
 ) -> None:
-    os.mkfifo(project.root / "gate")
-    gate = project.root / "gate"
+    seconds = f"600.{time.time_ns()}"  # names the process: what it calls itself is another number out here
     project.stages["train"]["cmd"] = (
-        f"sh stage.sh train; test $PWD = {project.root} || {{ echo $$ > {gate}; sleep 600; }}"
+        f"sh stage.sh train; test $PWD = {project.root} || {{ touch at-work; sleep {seconds}; }}"
     )
     project.save()
     assert project.repro()[1] is None
-    project.write(".git/info/exclude", "gate\n")
     project.commit()
     source = Path(__file__).resolve().parents[3] / "src"
     process = subprocess.Popen(
@@ -335,7 +338,10 @@ def test_an_interrupted_rebuild_leaves_no_folder_and_no_process(
         stderr=subprocess.PIPE,
         text=True,
     )
-    stage = int(gate.read_text())  # waits until train is at work
+    while not list(places.glob("*/clone/at-work")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)  # polls a file that another process writes
+    assert running("sleep", seconds)
     process.send_signal(stop)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -344,7 +350,7 @@ def test_an_interrupted_rebuild_leaves_no_folder_and_no_process(
         "  A rebuild starts from the beginning.",
     ]
     assert list(places.iterdir()) == []
-    assert not is_alive(stage)
+    assert not running("sleep", seconds)
 
 
 def test_a_project_in_a_subfolder_is_rebuilt_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
