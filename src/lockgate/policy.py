@@ -115,6 +115,20 @@ class Dependencies:
 
 
 @dataclass(frozen=True, slots=True)
+class Stages:
+    """What the commands of stages get from outside; docs/isolation.md says what they get without it.
+
+    ``passed`` are environment variables. ``network`` is ``True``: always; ``False``: never; ``None``: with ``run`` and
+    in pull requests, but not where something is rebuilt. With ``isolation`` ``required``, ``admit`` and ``release`` run
+    no stage that this machine cannot isolate.
+    """
+
+    passed: tuple[str, ...] = ()
+    network: bool | None = None
+    isolation: Literal["required", "best-effort"] = "required"
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What ``lockgate.yaml`` says. ``seed`` is the parameter that ``lockgate report --seeds`` varies.
 
@@ -138,6 +152,7 @@ class Policy:
     dependencies: Dependencies | None = None
     withdrawn: Literal["warn", "refuse"] = "warn"
     opaque: bool = False
+    stages: Stages = Stages()
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -191,6 +206,7 @@ def read_policy(text: str | bytes) -> Policy:
         dependencies=top.get("dependencies"),
         withdrawn=top.get("withdrawn", "warn"),
         opaque=top["model"][1],
+        stages=top.get("stages", Stages()),
     )
     _check(policy)
     return policy
@@ -246,12 +262,6 @@ def _share(place: str, value: Any) -> float:
     return number
 
 
-def _flag(place: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise PolicyError(place, "must be true or false", value)
-    return value
-
-
 def _count(place: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise PolicyError(place, "must be a whole number from 1", value)
@@ -276,6 +286,28 @@ def _one_of(*words: str) -> Reader[str]:
         return str(value)
 
     return read
+
+
+def _flag(place: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise PolicyError(place, "must be true or false", value)
+    return value
+
+
+_WITHHELD = re.compile(
+    "HOME|PATH|SSH_AUTH_SOCK|GH_TOKEN|GITHUB_TOKEN|GITLAB_TOKEN|CI_JOB_TOKEN|REPO_TOKEN|DVC_STUDIO_TOKEN|"
+    "GOOGLE_APPLICATION_CREDENTIALS|(AWS|AZURE|ACTIONS|LOCKGATE)_.*"
+)
+"""Variables that no stage gets: keys of a store and tokens of a forge, and the two that lockgate sets."""
+
+
+def _variable(place: str, value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII):
+        raise PolicyError(place, "must be the name of an environment variable", value)
+    if _WITHHELD.fullmatch(value):
+        hint = "lockgate sets it" if value in ("HOME", "PATH") else "give the stage a key of its own by another name"
+        raise PolicyError(place, "is never passed to a stage", value, hint)
+    return value
 
 
 def _function(place: str, value: Any) -> str:
@@ -348,6 +380,11 @@ _PREDICTIONS = {
 _SERVING = {"code": _Key(_path), "entry": _Key(_function), "request": _Key(_function), "samples": _Key(_path)}
 _DEPENDENCIES = {"lock": _Key(_path), "python": _Key(_python_version), "build": _Key(_path, False)}
 _PLOT = {"file": _Key(_path), "title": _Key(_text), "x": _Key(_text), "y": _Key(_text)}
+_STAGES = {
+    "pass": _Key(_list(_variable), False),
+    "network": _Key(_flag, False),
+    "isolation": _Key(_one_of("required", "best-effort"), False),
+}
 _GATE_KEYS: dict[str, Reader[Any]] = {
     "metric": _text,
     "number": _number,
@@ -411,6 +448,13 @@ def _environment(name: str, value: Any) -> Environment:
     return Environment(name, **{"after": None, "rebuilt": "none", "gates": (), **_section(place, value or {}, keys)})
 
 
+def _stages(place: str, value: Any) -> Stages:
+    read = _section(place, value, _STAGES)
+    if "pass" in read:
+        read["passed"] = read.pop("pass")
+    return Stages(**read)
+
+
 _POLICY = {
     "model": _Key(_model),
     "metrics": _Key(_mapping),
@@ -423,6 +467,7 @@ _POLICY = {
     "lock": _Key(_one_of("reproduced", "claimed"), False),
     "withdrawn": _Key(_one_of("warn", "refuse"), False),
     "serving": _Key(lambda place, value: Serving(**_section(place, value, _SERVING)), False),
+    "stages": _Key(_stages, False),
     "dependencies": _Key(lambda place, value: Dependencies(**_section(place, value, _DEPENDENCIES)), False),
 }
 

@@ -3,7 +3,7 @@ from dataclasses import fields
 import pytest
 
 from lockgate.gates import Ceiling, DataChecksPass, Floor, MetricsComplete, ModelSize, NoWorse, SlicesNoWorse
-from lockgate.policy import Dependencies, Environment, PolicyError, Serving, read_policy
+from lockgate.policy import Dependencies, Environment, PolicyError, Serving, Stages, read_policy
 
 
 def test_a_model_is_named_alone_or_with_what_it_is() -> None:
@@ -92,6 +92,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "serving": None,
         "dependencies": None,
         "opaque": False,
+        "stages": Stages(),
     }
 
 
@@ -200,6 +201,12 @@ def test_a_statistic_can_be_switched_off() -> None:
             "dependencies: {lock: ../a.lock, python: '3.11'}\nenvironments:",
             "dependencies.lock: must be a path inside the repository",
         ),
+        ("environments:", "stages: {network: maybe}\nenvironments:", "stages.network: must be true or false (it is 'maybe')"),
+        ("environments:", "stages: {pas: [A]}\nenvironments:", "stages.pas: unknown key"),
+        ("environments:", "stages: {isolation: none}\nenvironments:", "stages.isolation: must be one of required, best-effort"),
+        ("environments:", "stages: {pass: [A B]}\nenvironments:", "stages.pass[0]: must be the name of an environment"),
+        ("environments:", "stages: {pass: [A, HOME]}\nenvironments:", "stages.pass[1]: is never passed to a stage"),
+        ("environments:", "stages: {pass: [AWS_PROFILE]}\nenvironments:", "stages.pass[0]: is never passed to a stage"),
         ("environments:", "dependencies: {python: '3.11'}\nenvironments:", "dependencies.lock: is missing"),
         ("  staging: {}", "  'a b': {}", "environments.a b: an environment's name has letters"),
         ("  staging: {}", "  1: {}", "environments: its keys must be text (it is '1')"),
@@ -220,6 +227,12 @@ def test_what_is_unknown_missing_or_impossible_is_named_with_the_nearest_key(old
 def test_a_file_that_holds_no_policy_is_refused(text: str) -> None:
     with pytest.raises(PolicyError):
         read_policy(text)
+
+
+def test_what_stages_get_from_outside_is_named() -> None:
+    found = read_policy("stages: {pass: [HF_HOME, WAREHOUSE], network: true, isolation: best-effort}\n" + TEXT).stages
+    assert found == Stages(("HF_HOME", "WAREHOUSE"), network=True, isolation="best-effort")
+    assert read_policy(TEXT).stages == Stages()
 
 
 def test_the_locked_dependencies_are_a_lock_a_python_and_what_sources_are_built_with() -> None:

@@ -28,6 +28,7 @@ from lockgate.dvc.objects import Cache, words
 from lockgate.dvc.pipeline import Recorded
 from lockgate.dvc.reach import OutOfReach, out_of_reach, reaching
 from lockgate.errors import LockgateError, NotAskedError
+from lockgate.policy import Stages
 from lockgate.result import Isolation
 
 NAME = "lockgate run"
@@ -86,6 +87,16 @@ class Sandbox:
     passed: tuple[str, ...] = ()
     network: bool = True
     required: bool = False
+
+    @classmethod
+    def by_policy(cls, stages: Stages, *, proving: bool, required: bool = False) -> Self:
+        """Return what the policy's section ``stages`` allows.
+
+        With ``proving``, for what shows that the bytes come from their inputs, there is a network only if the policy
+        says so. With ``required``, commands have to be isolated unless the policy says otherwise.
+        """
+        network = stages.network is True if proving else stages.network is not False
+        return cls(passed=stages.passed, network=network, required=required and stages.isolation == "required")
 
     def variables(self) -> dict[str, str]:
         """Return the variables that a stage's command gets, out of those of this process."""
