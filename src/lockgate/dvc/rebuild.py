@@ -19,10 +19,11 @@ from lockgate.dvc.checkout import clean_place, fetch_sources
 from lockgate.dvc.objects import CommitFiles, DvcError, WorkspaceFiles
 from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.dvc.plan import describe, needed_pipeline, plan
-from lockgate.dvc.stages import Progress, Sandbox, run_stages
+from lockgate.dvc.stages import Progress, Sandbox, StagesRun, run_stages
 from lockgate.errors import LockgateError
 from lockgate.policy import FILE as POLICY
-from lockgate.result import Reason
+from lockgate.policy import Stages
+from lockgate.result import Isolation, Reason
 
 Level = Literal["full", "train", "none"]
 LEVELS: tuple[Level, ...] = ("full", "train", "none")
@@ -70,7 +71,8 @@ class RanWith:
 
     ``dependencies`` is ``locked`` where they were those of the commit's own ``lock`` (its path; ``lock_digest`` is the
     SHA-256 of its pins and hashes), ``current`` where they were whatever is installed with lockgate. ``python`` is the
-    full version of the interpreter. ``network`` says whether the stages could reach one.
+    full version of the interpreter. ``network`` says whether the stages could reach one, ``isolation`` whether each was
+    run apart from the machine, and ``contacts`` the addresses that stages tried to reach, as ``stage: address``.
     """
 
     dependencies: Choice
@@ -78,6 +80,8 @@ class RanWith:
     network: bool
     lock: str | None = None
     lock_digest: str | None = None
+    isolation: Isolation | None = None
+    contacts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
     *,
     dependencies: Choice | None = None,
     kept: Callable[[str, Locked, Path], Wheels | None] = lambda _name, _locked, _folder: None,
+    isolated: bool = False,
     keep: bool = False,
     tell: Callable[[str], None] = lambda _: None,
     take: Callable[[Path], None] = lambda _: None,
@@ -142,6 +147,7 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
     ``full`` runs every stage, ``train`` the stage of the model and what follows it (everything else is fetched),
     ``none`` runs nothing. ``dependencies`` says what the stages run with: ``locked``, the packages of the commit's own
     lock, or ``current``, those that lockgate runs with; by default ``locked`` where the commit's policy names a lock.
+    With ``isolated`` no stage runs that this machine cannot isolate, unless the commit's policy allows it.
     ``kept`` is asked for files of a model's packages, before an index is.
 
     Raises :class:`LockStale` where the lock does not belong to the code, whatever the level; :class:`RebuildError`
@@ -159,9 +165,10 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
         if not stages:
             return Rebuild(commit, level, _rows(state, {}))
         sandbox, ran_with = _prepare(state, commit, dependencies, kept, tell)
+        sandbox = replace(sandbox, required=isolated and _stages_policy(state).isolation == "required")
         with clean_place(root, commit, keep=keep, tell=tell) as copy:
             sources = fetch_sources(root, copy, state, stages)
-            _run(copy, stages, sandbox, tell)
+            ran_with = _with_isolation(ran_with, _run(copy, stages, sandbox, tell))
             rows = _rows(state, sources, {out.path for stage in stages for out in stage.outs}, WorkspaceFiles(copy))
             frozen = _frozen(state, level)
             done = Rebuild(commit, level, rows, time.monotonic() - started, ran_with, frozen)
@@ -210,7 +217,9 @@ def _surroundings(ran: RanWith | None) -> str:
         return ""
     packages = f"those of {ran.lock}" if ran.dependencies == "locked" else "whatever is installed here (current)"
     network = "the stages could reach the network" if ran.network else "without a network"
-    return f"Dependencies: {packages}, Python {ran.python}; {network}."
+    isolation = "; not isolated (isolation: none)" if ran.isolation == "none" else ""
+    asked = f" These tried to reach an address: {', '.join(ran.contacts)}." if ran.contacts else ""
+    return f"Dependencies: {packages}, Python {ran.python}; {network}{isolation}.{asked}"
 
 
 def _same(out: Compared) -> bool:
@@ -323,13 +332,28 @@ def _prepare(
                 f"{POLICY} of {commit[:7]} names no lock under `dependencies:`, so there is nothing to install",
                 "Rebuild it with the packages that are installed here: --dependencies current.",
             )
-        return Sandbox(), RanWith("current", platform.python_version(), network=True)
+        sandbox = Sandbox.by_policy(_stages_policy(state), proving=True)
+        return sandbox, RanWith("current", platform.python_version(), sandbox.network)
     installed = locked.install(wheels=lambda folder: kept(locked.model, locked, folder), tell=tell)
-    ran_with = RanWith("locked", installed.python, True, locked.lock.place, locked.lock.digest)
-    return Sandbox(dependencies=installed.folder), ran_with
+    sandbox = replace(Sandbox.by_policy(_stages_policy(state), proving=True), dependencies=installed.folder)
+    return sandbox, RanWith("locked", installed.python, sandbox.network, locked.lock.place, locked.lock.digest)
 
 
-def _run(copy: Path, stages: tuple[Stage, ...], sandbox: Sandbox, tell: Callable[[str], None]) -> None:
+def _stages_policy(state: State) -> Stages:
+    """Return what the commit's policy says of stages."""
+    from lockgate.policy import read_policy
+
+    text = state.snapshot.read(POLICY)
+    return Stages() if text is None else read_policy(text).stages
+
+
+def _with_isolation(ran: RanWith, done: StagesRun) -> RanWith:
+    """Add how the stages were run. What was not isolated had whatever network the machine has."""
+    contacts = tuple(f"{stage}: {to}" for stage, addresses in done.contacts.items() for to in addresses)
+    return replace(ran, isolation=done.isolation, network=ran.network or done.isolation == "none", contacts=contacts)
+
+
+def _run(copy: Path, stages: tuple[Stage, ...], sandbox: Sandbox, tell: Callable[[str], None]) -> StagesRun:
     """Run the stages, whatever is known of them. Raises :class:`RebuildError` naming the one that failed."""
     started = time.monotonic()
     number = {stage.name: place for place, stage in enumerate(stages, 1)}
@@ -341,14 +365,20 @@ def _run(copy: Path, stages: tuple[Stage, ...], sandbox: Sandbox, tell: Callable
 
     done = run_stages(copy, list(number), sandbox=sandbox, on_progress=follow, on_output=tell)
     if done.failed and done.failed.stage:
+        asked = done.contacts.get(done.failed.stage)
         raise RebuildError(
             f"stage '{done.failed.stage}' failed in the clean place: {done.failed.error}",
-            "It may need a file that is not committed, or one that it does not declare; --keep leaves the place.",
+            f"It tried to reach {', '.join(asked)}, and a rebuild has no network unless the policy says "
+            "`stages: {network: true}`."
+            if asked and not sandbox.network
+            else "It may need a file that is not committed, or one that it does not declare; --keep leaves the place. "
+            "A variable that it needs has to be named in the policy: `stages: {pass: [NAME]}`.",
         )
     if done.failed and done.failed.cure:
         raise DvcError(done.failed.error, done.failed.cure)
     if not done.ok:
         raise DvcError(f"DVC ended with code {done.code}{f': {done.failed.error}' if done.failed else ''}")
+    return done
 
 
 def _rows(

@@ -17,15 +17,16 @@ from typing import Self
 from lockgate.dvc.objects import DvcError, WorkspaceFiles
 from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock
 from lockgate.dvc.plan import StagePlan, describe, needed_pipeline, plan
-from lockgate.dvc.stages import DvcProcess, Progress, run_stages
+from lockgate.dvc.stages import DvcProcess, Progress, Sandbox, run_stages
 from lockgate.errors import LockgateError, NotAskedError
 from lockgate.evaluation import report
 from lockgate.evaluation.prefetch import bringing
-from lockgate.files import locked, write_whole
+from lockgate.files import locked, progress, write_whole
 from lockgate.formatting import size
 from lockgate.git import Snapshot, Workspace, snapshot
 from lockgate.policy import FILE as POLICY
-from lockgate.result import Execution, LockStatus, Reason, Result, StageRun, Verdict
+from lockgate.policy import read_policy
+from lockgate.result import Execution, Isolation, LockStatus, Reason, Result, StageRun, Verdict
 
 LOG_LINES = 40
 
@@ -69,7 +70,8 @@ def run(root: Path, base: str | None, dvc: DvcProcess, *, complete: bool = False
         with _starting_from(root, planned.locks):
             recorder = Recorder(planned.pipeline, planned.plans)
             with bringing(root, planned.base) as beside:
-                _reproduce(root, dvc, recorder, complete=complete, beside=beside.digests)
+                sandbox = _sandbox(planned.base or current)
+                _reproduce(root, dvc, recorder, sandbox, complete=complete, beside=beside.digests)
             recorder.pulled += beside.pulled
             after = read_lock(current, planned.pipeline)
             execution = recorder.execution(after)
@@ -113,6 +115,8 @@ class Recorder:
     at_work: str | None = None
     failed: Progress | None = None
     pulled: int = 0
+    isolation: Isolation | None = None
+    contacts: tuple[str, ...] = ()
     log: deque[str] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     started: float = field(default_factory=time.monotonic)
 
@@ -149,7 +153,10 @@ class Recorder:
         tracked = lock.tracked_bytes() + sum(record.size or 0 for record in self.pipeline.data.values())
         name = self.failed.stage if self.failed else self.at_work
         log = "\n".join(self.log) if name else ""
-        return Execution(tuple(runs), time.monotonic() - self.started, self.pulled, tracked, name, log)
+        seconds = time.monotonic() - self.started
+        return Execution(
+            tuple(runs), seconds, self.pulled, tracked, name, log, isolation=self.isolation, contacts=self.contacts
+        )
 
     def _reasons(self, stage: str) -> tuple[Reason, ...]:
         return next((item.reasons for item in self.plans if item.name == stage), ())
@@ -161,13 +168,24 @@ class Recorder:
         sys.stderr.flush()
 
 
-def _reproduce(root: Path, dvc: DvcProcess, recorder: Recorder, *, complete: bool, beside: Sequence[str]) -> None:
+def _sandbox(judge: Snapshot) -> Sandbox:
+    """Return what stages get from outside, by the policy that judges; by none, if it cannot be read."""
+    with suppress(LockgateError):
+        if text := judge.read(POLICY):
+            return Sandbox.by_policy(read_policy(text).stages, proving=False)
+    return Sandbox()
+
+
+def _reproduce(
+    root: Path, dvc: DvcProcess, recorder: Recorder, sandbox: Sandbox, *, complete: bool, beside: Sequence[str]
+) -> None:
     if all(item.verdict == "same" for item in recorder.plans) and not complete:
         return
     everywhere = any(stage.file != "dvc.yaml" for stage in recorder.pipeline.stages)
     try:
         done = run_stages(
             root,
+            sandbox=sandbox,
             everywhere=everywhere,
             complete=complete,
             beside=beside,
@@ -179,6 +197,10 @@ def _reproduce(root: Path, dvc: DvcProcess, recorder: Recorder, *, complete: boo
         raise Interrupted(recorder.at_work, "\n".join(recorder.log)) from stop
     if recorder.failed and recorder.failed.cure:
         raise DvcError(recorder.failed.error, recorder.failed.cure)
+    recorder.isolation = done.isolation
+    recorder.contacts = tuple(f"{stage}: {to}" for stage, addresses in done.contacts.items() for to in addresses)
+    if done.isolation == "none":
+        progress(f"The stages were not isolated ({done.reason}); docs/isolation.md says what that means.")
     if recorder.failed and not recorder.failed.stage:
         raise DvcError(f"DVC could not start: {recorder.failed.error}", _advice(recorder.failed.error))
     if not done.ok and not recorder.failed:

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from lockgate import git
 from lockgate.dvc.objects import Cache
 from lockgate.dvc.pipeline import MISSING, param, read_params, read_state
-from lockgate.dvc.stages import Progress, run_stages
+from lockgate.dvc.stages import Progress, Sandbox, run_stages
 from lockgate.errors import NotAskedError
 from lockgate.evaluation.compare import recorded_value
 from lockgate.evaluation.findings import read_policies, side
@@ -47,7 +47,7 @@ def spread(
         for seed in seeds:
             tell(f"{key} = {seed}")
             _write(copy / file, key, seed)
-            _run(copy, key, seed, tell)
+            _run(copy, Sandbox.by_policy(policy.stages, proving=False), key, seed, tell)
             offered = side(copy, read_state(Workspace(copy)), policy)
             for metric in policy.metrics:
                 try:
@@ -118,14 +118,14 @@ def _write(path: Path, key: str, value: int) -> None:
         content[last] = value
 
 
-def _run(copy: Path, key: str, seed: int, tell: Callable[[str], None]) -> None:
+def _run(copy: Path, sandbox: Sandbox, key: str, seed: int, tell: Callable[[str], None]) -> None:
     printed: list[str] = []
 
     def follow(step: Progress) -> None:
         if step.event == "ended" and step.status == "ran":
             tell(f"  {step.stage}: {step.seconds:.1f} s")
 
-    done = run_stages(copy, on_progress=follow, on_output=printed.append)
+    done = run_stages(copy, sandbox=sandbox, on_progress=follow, on_output=printed.append)
     if not done.ok:
         stage = f"stage '{done.failed.stage}'" if done.failed and done.failed.stage else "the pipeline"
         end = "\n".join(printed[-20:])

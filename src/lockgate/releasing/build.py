@@ -266,6 +266,7 @@ def ran_with(prepared: "Prepared") -> dict[str, str]:
     if ran is None:
         return {}
     found = {"dependencies": ran.dependencies, "python": ran.python, "network": "open" if ran.network else "none"}
+    found |= {"isolation": ran.isolation} if ran.isolation is not None else {}
     return found | ({"lock": ran.lock} if ran.lock is not None else {})
 
 

@@ -99,7 +99,9 @@ def prepare(
             "there are no dependencies to keep: they are not installed from a lock",
             f"Name the lock as `dependencies:` in {POLICY}, and leave out --dependencies current.",
         )
-    done = rebuild(candidate.root, candidate.commit, level, dependencies=dependencies, tell=tell, take=take)
+    done = rebuild(
+        candidate.root, candidate.commit, level, dependencies=dependencies, isolated=True, tell=tell, take=take
+    )
     if not done.ok:
         raise done.difference()
     adopt(candidate, folder)

@@ -269,6 +269,9 @@ def _hashes(result: Result) -> Section | None:
     return Section("hashes", "Hashes", formatting.count(len(rows), "file"), (table,), folded=True)
 
 
+_NOT_ISOLATED = ", so the stages could see this machine as whoever ran them does: its files, network and processes."
+
+
 def _run(result: Result) -> Section | None:
     run = result.execution
     if run is None:
@@ -285,5 +288,11 @@ def _run(result: Result) -> Section | None:
     )
     pulled = f"{formatting.size(run.pulled)} of {formatting.size(run.tracked)} pulled"
     note: Line = ("Times and transfers are this machine's; another machine has others.",)
-    blocks = (Table("What each stage did on this machine", columns, rows), Paragraph(note))
-    return Section("run", "This run", f"{formatting.duration(run.seconds)}, {pulled}", blocks, folded=True)
+    notes: list[Paragraph] = [Paragraph(note)]
+    if run.isolation == "none":
+        notes.insert(0, Paragraph((Mark("attention"), " ", Code("isolation: none"), _NOT_ISOLATED)))
+    if run.contacts:
+        notes.append(Paragraph(("Addresses that stages tried to reach: ", *listed(run.contacts), ".")))
+    table = Table("What each stage did on this machine", columns, rows)
+    headline = f"{formatting.duration(run.seconds)}, {pulled}" + (", not isolated" if run.isolation == "none" else "")
+    return Section("run", "This run", headline, (table, *notes), folded=run.isolation != "none")
