@@ -3,29 +3,36 @@
 The trusted remote is DVC's default one; only this command, run for the default branch, writes to it. What pull requests
 made lies in the remote named ``quarantine``, to which they can write anything: an object is fetched from there, hashed,
 and copied only if it is what the lock names. What is missing or altered there is rebuilt, in a clean place, from
-inputs that are trusted already. Nothing else is taken from the quarantine: the run cache is written from the lock.
+inputs whose hashes were checked. Nothing else is taken from the quarantine: the run cache is written from the lock.
+
+A stage is the model's code, so a job that may write to the trusted remote runs none: one job prepares (:func:`prepare`
+runs what has to be rebuilt, and writes to a folder), the other admits from there too, with every object hashed again.
 """
 
 import json
 import posixpath
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lockgate.dvc.checkout import clean_place, fetch_sources
 from lockgate.dvc.documents import load_yaml
-from lockgate.dvc.objects import Cache, WorkspaceFiles
+from lockgate.dvc.objects import Cache, WorkspaceFiles, file_digest
 from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.dvc.quarantine import named
 from lockgate.dvc.rebuild import rebuild
 from lockgate.dvc.remotes import QUARANTINE, Object, Remote, in_parallel, open_remotes
-from lockgate.dvc.stages import Progress, run_stages
-from lockgate.errors import LockgateError
-from lockgate.files import progress
+from lockgate.dvc.stages import Progress, Sandbox, run_stages
+from lockgate.errors import LockgateError, NotAskedError, UsageError
+from lockgate.files import progress, write_whole
 from lockgate.git import Commit, resolve
+from lockgate.policy import FILE as POLICY
+from lockgate.policy import Stages, read_policy
+from lockgate.result import Isolation
 
 LIST_LIMIT = 1 << 30
 """Bytes of the list of a folder's files; a million files need about 0.1 GB."""
@@ -34,8 +41,20 @@ Status = Literal["trusted", "admitted", "rebuilt", "refused", "missing"]
 ABSENT: tuple[Status, ...] = ("refused", "missing")
 
 
+PREPARED, OBJECTS = "prepared.json", "objects"
+SCHEMA: Final = "lockgate.prepared-admission/1"
+
+
 class AdmitError(LockgateError):
     """What was merged cannot be admitted."""
+
+
+class NotPrepared(NotAskedError):  # noqa: N818 - named for what the user reads
+    """The folder is not what a prepared admission of this commit leaves."""
+
+    def __init__(self, folder: Path, finding: str) -> None:
+        """Name the folder and what is wrong."""
+        super().__init__(f"{folder} {finding}", "Make it with `lockgate ci admit --prepare FOLDER`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +78,7 @@ class Admission:
 
 @dataclass(frozen=True)
 class Source:
-    """Where objects are taken from: the quarantine, or the cache in which they were rebuilt."""
+    """Where objects are taken from: the quarantine, or a cache with what was rebuilt."""
 
     name: str
     remote: Remote | None = None
@@ -71,8 +90,9 @@ class Source:
             return self.remote.get(item, target, limit)
         if self.cache is None:
             raise FileNotFoundError
-        target.write_bytes(self.cache.path(item.digest, legacy=item.legacy).read_bytes())
-        return item.digest  # of our own making
+        shutil.copyfile(self.cache.path(item.digest, legacy=item.legacy), target)
+        found = file_digest(target, legacy=item.legacy)
+        return f"{found}.dir" if item.digest.endswith(".dir") else found
 
 
 def admit(
@@ -83,13 +103,20 @@ def admit(
     quarantine: str = QUARANTINE,
     may_rebuild: bool = True,
     dry_run: bool = False,
+    prepared: Path | None = None,
 ) -> tuple[Admission, ...]:
     """Admit what the lock of ``revision`` names; return what became of each output, source data first.
 
+    With ``prepared`` no stage runs: what is neither trusted nor whole in the quarantine comes from that folder, which
+    :func:`prepare` filled. Raises :class:`NotPrepared` if it was filled for another commit.
+
     Raises :class:`lockgate.dvc.rebuild.LockStale` naming the stage if the lock does not belong to the code,
-    :class:`AdmitError` if a stage that must be rebuilt fails, and what remotes raise. A refused output is no error.
+    :class:`AdmitError` if a stage that must be rebuilt fails, :class:`~lockgate.dvc.stages.NotIsolated` if it cannot be
+    isolated, and what remotes raise. A refused output is no error.
     """
     commit = resolve(root, revision)
+    if prepared is not None:
+        _check_prepared(prepared, commit)
     rebuild(root, commit, "none")  # which only asks whether the lock belongs to the code
     with Commit(root, revision, commit) as snapshot, open_remotes(root, trusted, quarantine) as (safe, unsafe):
         state = read_state(snapshot)
@@ -99,11 +126,73 @@ def admit(
             rows = [admitter.admit(stage, record, source) for stage, record in named(state)]
             absent = {row.stage for row in rows if row.status in ABSENT}
             stages = tuple(stage for stage in state.pipeline.stages if stage.name in absent)
-            if stages and may_rebuild and not dry_run and None not in absent:
-                rows = _rebuilt(root, commit, state, stages, admitter, rows)
+            if prepared is not None:
+                rows = _handed_over(state, admitter, rows, prepared)
+            elif stages and may_rebuild and not dry_run and None not in absent:
+                rows, _ = _rebuilt(root, commit, state, stages, admitter, rows)
             if not dry_run:
                 _write_run_cache(state, safe, rows, Path(folder))
     return tuple(rows)
+
+
+def prepare(
+    root: Path, revision: str, folder: Path, *, trusted: str | None = None, quarantine: str = QUARANTINE
+) -> tuple[Admission, ...]:
+    """Do what :func:`admit` needs the model's code for, and leave it in ``folder``; no remote is written to.
+
+    What is not whole in a remote is rebuilt, out of what is. Raises as :func:`admit` does, and
+    :class:`~lockgate.errors.UsageError` if the folder is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty", "Name another folder, or remove this one.")
+    commit = resolve(root, revision)
+    rebuild(root, commit, "none")
+    with Commit(root, revision, commit) as snapshot, open_remotes(root, trusted, quarantine) as (safe, unsafe):
+        state = read_state(snapshot)
+        with TemporaryDirectory(prefix="lockgate-admit-") as place:
+            good = Cache(Path(place) / "good")  # what is whole in the quarantine: a stage may read it
+            looker = _Admitter(safe, Path(place), dry_run=True, keep=good)
+            rows = [looker.admit(stage, record, Source(quarantine, remote=unsafe)) for stage, record in named(state)]
+            absent = {row.stage for row in rows if row.status in ABSENT}
+            stages = tuple(stage for stage in state.pipeline.stages if stage.name in absent)
+            isolation: Isolation | None = None
+            if stages and None not in absent:
+                keeper = _Admitter(safe, Path(place), dry_run=True, keep=Cache(folder / OBJECTS))
+                rows, isolation = _rebuilt(root, commit, state, stages, keeper, rows, good)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [stage.name for stage in stages]
+    told = {"schema": SCHEMA, "commit": commit, "stages": names, "isolation": isolation}
+    write_whole(folder / PREPARED, json.dumps(told, indent=1) + "\n")
+    return tuple(rows)
+
+
+def _check_prepared(folder: Path, commit: str) -> None:
+    try:
+        told = json.loads((folder / PREPARED).read_bytes())
+        schema, found = told["schema"], told["commit"]
+    except (OSError, ValueError, KeyError, TypeError):
+        schema, found = None, None
+    if schema != SCHEMA:
+        raise NotPrepared(folder, "is no prepared admission")
+    if found != commit:
+        raise NotPrepared(folder, f"was prepared for {str(found)[:12]}, not for {commit[:12]}")
+
+
+def _handed_over(state: State, admitter: "_Admitter", rows: list[Admission], prepared: Path) -> list[Admission]:
+    """Admit what a job without rights rebuilt; what came out with another hash than the lock's is not there."""
+    source = Source("what was prepared", cache=Cache(prepared / OBJECTS))
+    judged = []
+    for row in rows:
+        if row.status in ABSENT and row.stage is not None:
+            again = admitter.admit(row.stage, state.lock.stages[row.stage].outs[row.path], source)
+            if again.status not in ABSENT:
+                again = replace(again, status="rebuilt", expected=row.expected, found=row.found, where=row.where)
+            elif again.status == "missing":
+                again = row
+            judged.append(again)
+        else:
+            judged.append(row)
+    return judged
 
 
 def complaint(row: Admission) -> str:
@@ -115,10 +204,11 @@ def complaint(row: Admission) -> str:
 
 
 class _Admitter:
-    """Brings records into the trusted remote, one at a time, through files in ``folder``."""
+    """Brings records into the trusted remote, one at a time, through files in ``folder``. With ``dry_run`` it only
+    looks; what it would bring comes to the cache ``keep`` then, if there is one."""
 
-    def __init__(self, trusted: Remote, folder: Path, *, dry_run: bool) -> None:
-        self.trusted, self.folder, self.dry_run = trusted, folder, dry_run
+    def __init__(self, trusted: Remote, folder: Path, *, dry_run: bool, keep: Cache | None = None) -> None:
+        self.trusted, self.folder, self.dry_run, self.keep = trusted, folder, dry_run, keep
 
     def admit(self, stage: str | None, record: Recorded, source: Source) -> Admission:
         """Bring what a record names into the trusted remote: of a folder its files first, the list of them last."""
@@ -156,6 +246,10 @@ class _Admitter:
             return copied if is_known else copied + self._create(item, file)
 
     def _create(self, item: Object, file: Path) -> int:
+        if self.keep is not None:
+            kept = self.keep.path(item.digest, legacy=item.legacy)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, kept)
         return 1 if self.dry_run else int(self.trusted.create(item, file))
 
     @contextmanager
@@ -191,12 +285,23 @@ def _members(text: bytes, item: Object, source: Source) -> set[Object]:
 
 
 def _rebuilt(
-    root: Path, commit: str, state: State, stages: tuple[Stage, ...], admitter: _Admitter, rows: list[Admission]
-) -> list[Admission]:
-    """Run ``stages`` in a clean place and admit their outputs, if all that a stage makes has the locked hash."""
+    root: Path,
+    commit: str,
+    state: State,
+    stages: tuple[Stage, ...],
+    admitter: _Admitter,
+    rows: list[Admission],
+    known: Cache | None = None,
+) -> tuple[list[Admission], Isolation | None]:
+    """Run ``stages`` in a clean place and admit their outputs, if all that a stage makes has the locked hash.
+
+    They may read what the cache ``known`` has. Returns how they were isolated, too.
+    """
     with clean_place(root, commit, keep=False, tell=progress) as copy:
+        if known is not None and known.folder.is_dir():
+            shutil.copytree(known.folder, Cache.of(copy).folder, dirs_exist_ok=True)
         fetch_sources(root, copy, state, stages)
-        _run(copy, stages)
+        isolation = _run(copy, state, stages)
         files, source = WorkspaceFiles(copy), Source("the rebuild", cache=Cache.of(copy))
         judged = {row.path: row for row in rows}
         for stage in stages:
@@ -216,15 +321,18 @@ def _rebuilt(
                 elif row.status in ABSENT:
                     again = admitter.admit(row.stage, records[row.path], source)
                     judged[row.path] = replace(row, status="rebuilt", objects=again.objects)
-    return list(judged.values())
+    return list(judged.values()), isolation
 
 
-def _run(copy: Path, stages: tuple[Stage, ...]) -> None:
+def _run(copy: Path, state: State, stages: tuple[Stage, ...]) -> Isolation | None:
     def follow(step: Progress) -> None:
         if step.event == "began":
             progress(f"{step.stage}: rebuilt, for it is neither in the trusted remote nor whole in the quarantine")
 
-    done = run_stages(copy, [stage.name for stage in stages], on_progress=follow, on_output=progress)
+    text = state.snapshot.read(POLICY)
+    allowed = read_policy(text).stages if text is not None else Stages()
+    sandbox = Sandbox.by_policy(allowed, proving=True, required=True)
+    done = run_stages(copy, [stage.name for stage in stages], sandbox=sandbox, on_progress=follow, on_output=progress)
     if not done.ok:
         unsaid = Progress("failed", stages[-1].name, error=f"DVC ended with code {done.code}")
         name, why = (done.failed or unsaid).stage, (done.failed or unsaid).error
@@ -232,6 +340,9 @@ def _run(copy: Path, stages: tuple[Stage, ...]) -> None:
             f"stage '{name}' had to be rebuilt, for its outputs are in no remote, and failed: {why}",
             "Bring the outputs there (`lockgate quarantine`), or correct the stage.",
         )
+    if done.isolation == "none":
+        progress(f"The stages were not isolated, as the policy allows ({done.reason}).")
+    return done.isolation
 
 
 # --- the run cache

@@ -143,6 +143,100 @@ def test_it_admits_the_commit_and_not_what_lies_about_in_the_working_tree(merged
     assert (code, len(rows)) == (0, 4)
 
 
+# --- in two jobs: one runs the model's code, the other may write
+
+
+def test_what_has_to_be_rebuilt_is_rebuilt_without_rights_and_admitted_without_running_a_stage(
+    merged: Project, lockgate: Lockgate, tmp_path: Path
+) -> None:
+    plant(stored(quarantine(merged), digest_of(merged, "prepare")), b"forged")
+    plant(stored(quarantine(merged), digest_of(merged, "train")), b"a forged")
+    before = contents(merged.remote), contents(quarantine(merged))
+
+    code, rows, err = admitted(lockgate, "--prepare", str(tmp_path / "handover"))
+
+    assert code == 0, err
+    assert statuses(rows)["models/model.bin"] == statuses(rows)["data/ready"] == "rebuilt"
+    assert (contents(merged.remote), contents(quarantine(merged))) == before
+    assert [line for line in err.splitlines() if line.startswith(">")] == [
+        "> sh stage.sh prepare",
+        "> sh stage.sh train",
+    ], "out of what is whole in the quarantine"
+    told = json.loads((tmp_path / "handover/prepared.json").read_text())
+    assert (told["stages"], told["isolation"]) == (["prepare", "train"], "namespaces")
+
+    code, rows, err = admitted(lockgate, "--prepared", str(tmp_path / "handover"))
+
+    assert code == 0, err
+    assert statuses(rows)["models/model.bin"] == statuses(rows)["data/ready"] == "rebuilt"
+    assert ">" not in err, "no stage"
+    assert content_digest(stored(merged.remote, digest_of(merged, "train")).read_bytes()) == digest_of(merged, "train")
+    assert statuses(admitted(lockgate)[1]) == dict.fromkeys(OUTPUTS, "trusted")
+
+
+def test_where_nothing_has_to_be_rebuilt_nothing_is_handed_over(
+    merged: Project, lockgate: Lockgate, tmp_path: Path
+) -> None:
+    assert admitted(lockgate, "--prepare", str(tmp_path / "handover"))[0] == 0
+    assert [path.name for path in (tmp_path / "handover").rglob("*")] == ["prepared.json"]
+
+    code, rows, _ = admitted(lockgate, "--prepared", str(tmp_path / "handover"))
+
+    assert code == 0
+    assert statuses(rows) == dict.fromkeys(OUTPUTS, "admitted")
+
+
+def test_what_is_handed_over_is_hashed_again(merged: Project, lockgate: Lockgate, tmp_path: Path) -> None:
+    digest = digest_of(merged, "train")
+    stored(quarantine(merged), digest).unlink()
+    assert admitted(lockgate, "--prepare", str(tmp_path / "handover"))[0] == 0
+    plant(stored(tmp_path / "handover/objects", digest), b"a forged")
+
+    code, rows, _ = admitted(lockgate, "--prepared", str(tmp_path / "handover"))
+
+    assert code == 1
+    assert (rows["models/model.bin"]["status"], rows["models/model.bin"]["where"]) == ("refused", "what was prepared")
+    assert not stored(merged.remote, digest).exists()
+
+
+def test_what_was_prepared_for_another_commit_is_refused_and_so_is_any_other_folder(
+    merged: Project, lockgate: Lockgate, tmp_path: Path
+) -> None:
+    assert admitted(lockgate, "--prepare", str(tmp_path / "handover"))[0] == 0
+    merged.commit("another")
+
+    assert admitted(lockgate, "--prepared", str(tmp_path / "handover"))[0] == 3
+    assert admitted(lockgate, "--prepared", str(tmp_path))[0] == 3
+    assert admitted(lockgate, "--prepare", str(tmp_path / "handover"))[0] == 2, "it is not empty"
+
+
+def test_a_rebuilt_stage_sees_no_key_and_can_plant_nothing_in_a_trusted_folder(
+    merged: Project, lockgate: Lockgate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an attack on `admit` did when it was tried: print the write key, write over an object, plant a run."""
+    assert admitted(lockgate)[0] == 0
+    trusted = stored(merged.remote, digest_of(merged, "ingest"))
+    merged.stages["train"]["cmd"] = (
+        f"env | grep confidential; cat /proc/*/environ | tr '\\0' '\\n' | grep confidential; "
+        f"echo forged > {trusted}; mkdir -p {merged.remote}/runs/aa; sh stage.sh train"
+    )
+    merged.save()
+    assert lockgate("run")[0] == 0
+    merged.commit("an attack")
+    merged.forget()
+    shutil.rmtree(quarantine(merged))
+    stored(merged.remote, digest_of(merged, "train")).unlink()
+    kept = trusted.read_bytes()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "confidential")
+
+    code, rows, err = admitted(lockgate)
+
+    assert (code, rows["models/model.bin"]["status"]) == (0, "rebuilt"), err
+    assert "confidential" not in err.replace("grep confidential", "")
+    assert trusted.read_bytes() == kept
+    assert not (merged.remote / "runs/aa").exists()
+
+
 # --- attacks on the quarantine
 
 
