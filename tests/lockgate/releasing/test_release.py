@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 pytest_plugins = ("tests.seaweed",)
 ROOT = Path(__file__).resolve().parents[3]
 Run = Callable[..., tuple[int, str, str]]
-CURRENT = {"dependencies": "current", "network": "open", "python": platform.python_version()}
+CURRENT = {
+    "dependencies": "current",
+    "isolation": "namespaces",
+    "network": "none",
+    "python": platform.python_version(),
+}
 
 FILES = {
     "components.cdx.json",

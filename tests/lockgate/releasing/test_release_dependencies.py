@@ -62,7 +62,7 @@ def test_a_release_states_what_it_ran_with_and_is_rebuilt_and_scored_when_the_in
     assert "tiny-1.0-py3-none-any.whl" in kept
     assert {path.parent.name for path in (tmp_path / "store/delay/dependencies").glob("*/*")} == set(kept.values())
     told = json.loads((build / "provenance.json").read_text())["predicate"]["buildDefinition"]["internalParameters"]
-    assert told == {name: facts["rebuild"][name] for name in ("dependencies", "lock", "network", "python")}
+    assert told == {name: facts["rebuild"][name] for name in ("dependencies", "isolation", "lock", "network", "python")}
 
     for name, place in (("UV_CACHE_DIR", "no cache"), ("XDG_CACHE_HOME", "elsewhere")):
         monkeypatch.setenv(name, str(tmp_path / place))
