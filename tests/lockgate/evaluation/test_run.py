@@ -467,7 +467,8 @@ def test_a_forged_output_hash_is_found_out_and_its_stage_named(branch: Project, 
 def test_a_broken_lock_of_the_author_is_no_obstacle_and_of_the_base_means_from_nothing(
     branch: Project, lockgate: Lockgate
 ) -> None:
-    branch.write("dvc.lock", "    assert lock_status(lockgate) == ("written", ())
+    branch.write("dvc.lock", "<<<<<<< ours\n")
+    assert lock_status(lockgate) == ("written", ())
 
     branch.git("checkout", "-q", "main")
     branch.write("dvc.lock", "<<<<<<< ours\n")
@@ -595,7 +596,6 @@ def test_two_runs_at_once_are_refused(ran: Project, lockgate: Lockgate) -> None:
     process.communicate(timeout=60)
 
     assert code == 3
-<<<<<<< ours
     assert "another `lockgate run` is running" in err
     assert process.returncode == 0
 
