@@ -80,6 +80,11 @@ $(VENV)/publish $(VENV)/run $(VENV)/service $(VENV)/dev: FORCE
 .PHONY: FORCE
 FORCE:
 
+# npm believes the certificates that the system believes, as the installer of packages does
+SYSTEM_CERTIFICATES := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt))
+ifneq ($(SYSTEM_CERTIFICATES),)
+$(WEB)/node_modules: export NODE_EXTRA_CA_CERTS ?= $(SYSTEM_CERTIFICATES)
+endif
 $(WEB)/node_modules: $(WEB)/package-lock.json | $(VENV)/dev
 	@echo "setting up $(WEB): a browser and Mermaid, for the tests of pages"
 	@$(NPM) ci --prefix $(WEB) --ignore-scripts --no-audit --no-fund --loglevel=error
