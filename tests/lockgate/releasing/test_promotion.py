@@ -119,6 +119,23 @@ def test_a_closed_gate_is_named(
     assert versions_of(registry, "production") == []
 
 
+def test_a_full_rebuild_in_current_packages_is_not_enough_once_the_policy_names_a_lock(
+    registry: Registry, keys: Keys, tmp_path: Path
+) -> None:
+    plain = policy.read_policy(POLICY)
+    locked = replace(plain, dependencies=policy.Dependencies("p.lock", "3.11"))
+    rules = replace(PRODUCTION, after=None)
+    told = {"level": "full", "dependencies": "current", "python": "3.11.7", "network": "none"}
+    publish(registry, keys, a_build(tmp_path / "one", "one"), "v1.0.0", rebuild=told)
+    with pytest.raises(GateClosed, match="rebuilt with whatever packages were installed"):
+        promote(registry, "v1.0.0", rules, keys.signer, ACTOR, whole=locked)
+    assert promote(registry, "v1.0.0", rules, keys.signer, ACTOR, whole=plain)[1]
+    publish(registry, keys, a_build(tmp_path / "two", "two"), "v1.1.0", rebuild=told | {"dependencies": "locked"})
+    assert promote(registry, "v1.1.0", rules, keys.signer, ACTOR, whole=locked)[1]
+    publish(registry, keys, a_build(tmp_path / "old", "old"), "v1.2.0")  # from before a manifest said with what
+    assert promote(registry, "v1.2.0", rules, keys.signer, ACTOR, whole=locked)[1]
+
+
 def test_gates_of_one_environment_do_not_close_another(registry: Registry, keys: Keys, tmp_path: Path) -> None:
     gates = [*FACTS["gates"], {"rule": "size", "measured": "9 MB", "passed": False, "environment": "production"}]
     publish(registry, keys, a_build(tmp_path / "build"), "v1.0.0", gates=gates)
