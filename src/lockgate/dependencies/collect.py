@@ -27,7 +27,7 @@ from typing import Any
 from lockgate.dependencies.commit import Locked
 from lockgate.dependencies.install import Installed, install_without_index
 from lockgate.dependencies.lock import Lock, Pin, requirement_name
-from lockgate.dependencies.uv import InstallFailed, run_uv
+from lockgate.dependencies.uv import FileDiffers, InstallFailed, run_uv
 
 _SECONDS = 60.0  # that a server may be silent
 
@@ -138,7 +138,7 @@ def _fetch(files: Iterable[_File], folder: Path, place: str) -> dict[str, str]:
     for file in files:
         content = _content(file, place)
         if hashlib.sha256(content).hexdigest() != file.sha256:
-            raise InstallFailed(
+            raise FileDiffers(
                 place,
                 f"the file {file.name} is not the one that the lock names by its hash",
                 "The index or a mirror gave another file. Find out why, and run the same command again.",

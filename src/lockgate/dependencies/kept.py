@@ -17,7 +17,7 @@ from typing import Final
 
 from lockgate.dependencies.install import Wheels
 from lockgate.dependencies.lock import Lock
-from lockgate.dependencies.uv import InstallFailed
+from lockgate.dependencies.uv import FileDiffers
 from lockgate.store import ObjectMissing, Piece, Store, StoreError
 
 FOLDER: Final = "dependencies"
@@ -45,7 +45,7 @@ class Kept:
         self, lock: Lock, build: Lock | None, folder: Path, tell: Callable[[str], None] = lambda _: None
     ) -> Wheels | None:
         """Put the kept files that ``lock`` and ``build`` name into ``folder``; ``None`` if there are none, or if the
-        store cannot be asked. Raises :class:`~lockgate.dependencies.uv.InstallFailed` naming a file that was altered.
+        store cannot be asked. Raises :class:`~lockgate.dependencies.uv.FileDiffers` naming a file that was altered.
         """
         wanted = {digest for one in (lock, build) if one is not None for pin in one.pins for digest in pin.hashes}
         try:
@@ -74,7 +74,7 @@ class Kept:
         if found.hexdigest() != digest:
             target.unlink()
             where = self.store.place(f"{self.name}/{FOLDER}/{digest}/{name}")
-            raise InstallFailed(
+            raise FileDiffers(
                 place,
                 f"{where} was altered: its SHA-256 is {found.hexdigest()[:12]}…, not {digest[:12]}…",
                 "Nothing of it was used. Find out who wrote to the store; restore the file from a copy.",

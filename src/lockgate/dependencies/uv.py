@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lockgate.errors import LockgateError
+from lockgate.errors import NO, NotAskedError
 
 _PASSED = re.compile(
     r"PATH|HOME|TMPDIR|TMP|TEMP|LANG|LC_\w+|TZ|USERPROFILE|SYSTEMROOT|NETRC|LD_LIBRARY_PATH"
@@ -27,7 +27,7 @@ _PASSED = re.compile(
 )
 
 
-class UvMissing(LockgateError):  # noqa: N818 - named for what the user reads
+class UvMissing(NotAskedError):  # noqa: N818 - named for what the user reads
     """uv is not on this machine."""
 
     def __init__(self) -> None:
@@ -39,12 +39,22 @@ class UvMissing(LockgateError):  # noqa: N818 - named for what the user reads
         )
 
 
-class InstallFailed(LockgateError):  # noqa: N818
+class InstallFailed(NotAskedError):  # noqa: N818
     """The locked dependencies could not be installed."""
 
     def __init__(self, place: str, finding: str, advice: str) -> None:
         """Name the lock, what went wrong and the way on."""
         super().__init__(f"the dependencies of {place} could not be installed: {finding}", advice)
+
+
+class FileDiffers(InstallFailed):
+    """A file of a package is not the one that the lock names by its hash."""
+
+    exit_code = NO
+
+
+class UvError(Exception):
+    """What uv said, for ``--verbose``; addresses are shortened to their hosts."""
 
 
 def find_uv() -> list[str] | None:
@@ -82,7 +92,8 @@ def run_uv(arguments: Sequence[str | Path], place: str, *, folder: Path) -> str:
     )
     if done.returncode != 0:
         finding, advice = explain(done.stderr)
-        raise InstallFailed(place, finding, advice)
+        said = UvError(re.sub(r"://(?:[^/@\s]*@)?([^/\s]+)\S*", r"://\1/…", done.stderr.strip()))
+        raise (FileDiffers if "Hash mismatch" in done.stderr else InstallFailed)(place, finding, advice) from said
     return done.stdout
 
 

@@ -12,7 +12,7 @@ from tests.lockgate import wheels
 
 from lockgate.dependencies.install import FOLDER, PROOF, Installed, install
 from lockgate.dependencies.lock import read_lock
-from lockgate.dependencies.uv import InstallFailed, UvMissing
+from lockgate.dependencies.uv import InstallFailed, UvError, UvMissing
 from lockgate.errors import LockgateError
 
 pytest_plugins = ("tests.lockgate.package_index",)
@@ -141,6 +141,8 @@ def test_what_cannot_be_installed_is_said_in_one_sentence_with_the_way_on_and_le
     assert said in str(caught.value)
     assert "\n" not in str(caught.value) + caught.value.advice
     assert caught.value.advice
+    assert caught.value.exit_code == (1 if "hash" in said else 3)
+    assert isinstance(caught.value.__cause__, UvError)
     assert places(tmp_path) == set()
 
 
@@ -154,7 +156,7 @@ def test_an_index_that_does_not_answer_and_a_python_that_is_not_there_are_named(
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://me:word@127.0.0.1:9/simple")
     with pytest.raises(InstallFailed, match="the index does not answer") as caught:
         made(pin)
-    assert "word" not in str(caught.value)
+    assert "word" not in f"{caught.value} {caught.value.__cause__}"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")

@@ -12,7 +12,7 @@ from lockgate.dependencies.commit import Locked
 from lockgate.dependencies.install import Installed, Wheels
 from lockgate.dependencies.kept import Kept
 from lockgate.dependencies.lock import read_lock
-from lockgate.dependencies.uv import InstallFailed
+from lockgate.dependencies.uv import FileDiffers, InstallFailed
 from lockgate.policy import Dependencies
 from lockgate.store import open_store
 
@@ -98,7 +98,7 @@ def test_a_file_whose_bytes_changed_is_refused_by_name_in_the_store_and_at_the_i
     (stored,) = (tmp_path / "store/delay/dependencies").glob("*/*")
     stored.write_bytes(stored.read_bytes()[:-1] + b"x")
     index_off()
-    with pytest.raises(InstallFailed, match=rf"{file.path.name} was altered: its SHA-256 is"):
+    with pytest.raises(FileDiffers, match=rf"{file.path.name} was altered: its SHA-256 is"):
         one.install(wheels=from_store(kept, one))
 
 
