@@ -12,13 +12,18 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NoReturn
 
 from lockgate import __version__
 from lockgate.errors import LockgateError, UsageError, causes, nearest
+from lockgate.waiting import waiting
 
 STOPPED, CLOSED = 130, 141
 """The exit codes of a program that Ctrl-C ended, and of one whose output nobody reads any more."""
+
+UNWATCHED = ("serve", "merge-lock")
+"""Commands that never end, or that git runs: no line says that they are still running."""
 
 Commands = Mapping[str, tuple[str, str]]
 """command → (module, one line for the overview)"""
@@ -151,7 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if parsed.command is None:
             parser.print_help()
             return 0
-        code = int(importlib.import_module(parsed.module).main(parsed))
+        name = getattr(parsed, "ci_command", None) or parsed.command
+        with nullcontext() if name in UNWATCHED else waiting(name):
+            code = int(importlib.import_module(parsed.module).main(parsed))
         sys.stdout.flush()  # here, where it is noticed that nobody reads any more
         return code
     except LockgateError as error:

@@ -18,6 +18,7 @@ from lockgate.envelope import envelope
 from lockgate.errors import UsageError
 from lockgate.formatting import table
 from lockgate.git import project_root
+from lockgate.waiting import doing
 
 EXAMPLES = """\
 examples:
@@ -58,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Admit and print what became of each output. An error (exit code 1) if one is not in the trusted remote then."""
+    doing("comparing what is in the remotes with dvc.lock")
     remotes = {"trusted": arguments.trusted, "quarantine": arguments.quarantine}
     if arguments.prepare is not None:
         if arguments.no_rebuild or arguments.dry_run:

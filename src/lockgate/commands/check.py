@@ -12,6 +12,7 @@ from lockgate.evaluation.changes import check_settled
 from lockgate.evaluation.findings import Findings, find
 from lockgate.evaluation.report import add_revisions, base_state, files_of, readable, revisions
 from lockgate.result import GateOutcome
+from lockgate.waiting import doing
 
 EXAMPLES = """\
 examples:
@@ -37,6 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
     root = git.project_root()
     base, head = revisions(root, arguments.base, arguments.head)
     state = read_state(head)
+    doing("comparing base and head")
     findings = find(root, base_state(base)[0], state, intervals=not arguments.no_intervals)
     gates = readable(findings.gates)
     broken = readable(findings.policies.broken)

@@ -11,6 +11,7 @@ import sys
 from lockgate.dvc.quarantine import push
 from lockgate.dvc.remotes import QUARANTINE
 from lockgate.git import project_root
+from lockgate.waiting import doing
 
 EXAMPLES = """\
 examples:
@@ -30,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Push and say how much it was."""
+    doing("asking the remotes what they have")
     count, size = push(project_root(), arguments.remote, dry_run=arguments.dry_run)
     would = "would be " if arguments.dry_run else ""
     sys.stdout.write(f"{count} objects ({size:,} bytes) {would}pushed to the remote '{arguments.remote}'\n")

@@ -10,6 +10,7 @@ from lockgate.formatting import table
 from lockgate.releasing.listing import Listed, list_releases
 from lockgate.releasing.options import add_reader_options, registry_of
 from lockgate.rendering.escape import visible
+from lockgate.waiting import doing
 
 EXAMPLES = """\
 examples:
@@ -34,6 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.limit < 0:
         raise UsageError(f"--limit {arguments.limit} is below zero", "Write the number of releases to list; 0: all.")
     registry = registry_of(arguments)
+    doing("verifying signatures")
     listed = list_releases(registry, arguments.limit or None)
     if arguments.json:
         rows = [asdict(one.release) | {"commit": one.commit, "environments": one.environments} for one in listed]

@@ -15,6 +15,7 @@ from lockgate.errors import UsageError
 from lockgate.evaluation.report import add_revisions, build, readable, revisions
 from lockgate.files import hand_over, progress
 from lockgate.rendering.render import FORMATS, render
+from lockgate.waiting import doing
 
 EXAMPLES = """\
 examples:
@@ -42,12 +43,14 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--seeds {arguments.seeds} shows no spread", "Ask for 2 seeds or more.")
     root = git.project_root()
     base, head = revisions(root, arguments.base, arguments.head)
+    doing("comparing base and head")
     result = build(root, base, head, intervals=not arguments.no_intervals)
     if arguments.seeds:
         from lockgate.evaluation.seeds import spread
 
         spreads, notes = spread(root, head, arguments.seeds, tell=progress)
         result = readable(replace(result, seeds=spreads, notes=result.notes + notes))
+    doing("writing it")
     color = arguments.output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     text = render(result, arguments.format, color=color)
     hand_over(text, arguments.output)

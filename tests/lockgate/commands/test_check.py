@@ -19,7 +19,7 @@ def test_a_gate_that_fails_is_exit_code_1_and_stands_last(project: Project, lock
     code, out, _ = lockgate("check", "--base", "main", "--head", "hurt")
 
     assert code == 1
-    assert out.splitlines()[-1].startswith("FAILS  roc_auc not significantly worse on any slice")
+    assert out.splitlines()[-1].startswith("FAILS  roc_auc may fall by at most 0.01 in each slice")
     assert "carrier HA" in out.splitlines()[-1]
 
 
