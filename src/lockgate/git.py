@@ -106,11 +106,14 @@ class Commit:
     Line endings, ``ident``, encodings and smudge filters are applied as this clone is configured: ``.gitattributes``
     of the commit names a filter, but only the configuration of this clone (or machine) says which program that is.
     Links are followed inside the repository; one that leads out of it leads nowhere. Files of submodules are absent.
+    Without ``lfs`` what git-lfs keeps is left as the pointer that git holds, as in a clone without git-lfs: nothing is
+    downloaded.
     """
 
     root: Path
     label: str
     commit: str
+    lfs: bool = True
     _blobs: "Blobs | None" = field(default=None, repr=False, compare=False)
 
     def read(self, path: str) -> bytes | None:
@@ -185,7 +188,7 @@ class Commit:
     @property
     def _reader(self) -> "Blobs":
         if self._blobs is None:
-            self._blobs = Blobs(self.root, self._tree.attributes)
+            self._blobs = Blobs(self.root, self._tree.attributes, lfs=self.lfs)
         return self._blobs
 
     def _place(self, path: str) -> str | None:
@@ -318,9 +321,9 @@ class Blobs:
     git takes attributes from a working tree; it is given one that has nothing but the commit's ``.gitattributes``.
     """
 
-    def __init__(self, root: Path, attributes: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, attributes: Mapping[str, str], *, lfs: bool = True) -> None:
         """Start nothing yet. ``attributes`` are the commit's ``.gitattributes``, object by path."""
-        self.root, self.attributes = root, attributes
+        self.root, self.attributes, self.lfs = root, attributes, lfs
         self._raw: subprocess.Popen[bytes] | None = None
         self._converting: subprocess.Popen[bytes] | None = None
         self._place: tempfile.TemporaryDirectory[str] | None = None
@@ -404,7 +407,8 @@ class Blobs:
         folder = Path(self._place.name)
         where = git(self.root, "rev-parse", "--absolute-git-dir").rstrip("\n")
         command = ["git", f"--git-dir={where}", f"--work-tree={folder}", "cat-file", *arguments]
-        return command, folder, {**os.environ, "GIT_INDEX_FILE": str(folder / ".git-no-index")}
+        settings = {**os.environ, "GIT_INDEX_FILE": str(folder / ".git-no-index"), "GIT_TERMINAL_PROMPT": "0"}
+        return command, folder, settings if self.lfs else {**settings, "GIT_LFS_SKIP_SMUDGE": "1"}
 
     @staticmethod
     def _start(command: "list[str]", folder: Path, settings: "dict[str, str] | None") -> "subprocess.Popen[bytes]":

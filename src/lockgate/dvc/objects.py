@@ -70,6 +70,9 @@ class Files(Protocol):
     def entries(self, path: str, *, legacy: bool = False) -> dict[str, str] | None:
         """Return relative path → digest of a folder's files as DVC counts them, ``None`` if there is no such folder."""
 
+    def has_pointer(self, path: str) -> bool:
+        """Say whether git-lfs keeps the file, or one in the folder, so that a checkout may have other bytes."""
+
     def in_cache(self, record: Recorded) -> bool:
         """Say whether the cache on this machine holds the content that ``record`` names."""
 
@@ -91,6 +94,8 @@ class IgnoreFileInside(DvcError):  # noqa: N818 - named for what the user reads
         )
 
 
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that stands in git for one that git-lfs keeps."""
 DANGLING = "(a link that leads nowhere)"
 """What stands for the digest of a link that leads nowhere: DVC cannot hash it."""
 
@@ -144,6 +149,10 @@ class WorkspaceFiles(_Hashed):
 
     root: Path
     _new: dict[str, list[Any]] = field(default_factory=dict, repr=False)
+
+    def has_pointer(self, path: str) -> bool:  # noqa: ARG002 - part of the protocol
+        """Say no: what lies here is what DVC hashes."""
+        return False
 
     def in_cache(self, record: Recorded) -> bool:
         """Say whether the cache holds the file, or the folder with all its files."""
@@ -218,6 +227,12 @@ class CommitFiles(_Hashed):
     """The files that git itself holds of a commit; what DVC tracks is absent, as in a fresh clone."""
 
     snapshot: Snapshot
+    _pointers: set[str] = field(default_factory=set, repr=False)
+
+    def has_pointer(self, path: str) -> bool:
+        """Say whether git holds a pointer of git-lfs at ``path``, or in it."""
+        self.digest(path)
+        return any(name == path or name.startswith(f"{path}/" if path else "") for name in self._pointers)
 
     def in_cache(self, record: Recorded) -> bool:  # noqa: ARG002 - part of the protocol
         """Say no: of a commit nothing is asked of this machine."""
@@ -235,7 +250,11 @@ class CommitFiles(_Hashed):
 
     def _file(self, path: str, *, legacy: bool) -> str | None:
         content = self.snapshot.read(path)
-        return None if content is None else content_digest(content, legacy=legacy)
+        if content is None:
+            return None
+        if content.startswith(POINTER):
+            self._pointers.add(path)
+        return content_digest(content, legacy=legacy)
 
 
 def file_digest(path: Path, *, legacy: bool = False) -> str:

@@ -233,7 +233,11 @@ class _Planner:
         found = self.files.digest(path, legacy=legacy) if whole else self._completed(path, legacy=legacy)
         if not whole and found is None and record is None:
             yield Reason("lock", path), True
-        elif self.current.unknown(path) or (not whole and found is None):
+        elif (
+            self.current.unknown(path)
+            or (not whole and found is None)
+            or (record is not None and found not in (None, record.digest) and self.files.has_pointer(path))
+        ):
             yield Reason("cache", path), False
         elif found is None:
             yield from self._missing(path, record or Recorded(path, ""))

@@ -254,8 +254,9 @@ class Publisher:
         """Judge what the run left, and bring the lock to the branch. Raises whatever hostile input makes it raise."""
         access = git.authorization(self.server, os.environ.get(PUSH_TOKEN) or self.github.token)
         git.fetch(self.root, self.run.head_sha, access)
-        head = Commit(self.root, self.run.head_branch, self.run.head_sha)
-        base = Commit(self.root, target.base_branch, git.merge_base(self.root, target.start, self.run.head_sha))
+        head = Commit(self.root, self.run.head_branch, self.run.head_sha, lfs=False)
+        fork = git.merge_base(self.root, target.start, self.run.head_sha)
+        base = Commit(self.root, target.base_branch, fork, lfs=False)
         told = Told(self.run.head_sha, self.run.url, measuring_files(self.root, base.commit, self.run.head_sha))
         told, files = self._judged(told, base, head)
         made = None

@@ -213,3 +213,24 @@ def test_files_laid_over_a_commit_are_walked_with_it(repository: Path) -> None:
     ]
     assert over.list() == ("reports/a.json", "reports/new/c.json")
     assert CommitFiles(over).digest("reports") != CommitFiles(commit).digest("reports")
+
+
+def test_what_git_lfs_keeps_may_be_its_pointer_or_its_content(repository: Path, tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 8\n"
+    tool = tmp_path / "lfs"  # as git-lfs: without GIT_LFS_SKIP_SMUDGE it puts the content in the pointer's place
+    tool.write_text(
+        '#!/bin/sh\nif [ "$GIT_LFS_SKIP_SMUDGE" = 1 ]; then cat; else cat > /dev/null; printf content; fi\n'
+    )
+    tool.chmod(0o755)
+    write(repository, {"data/big.bin": pointer, "data/a.txt": b"a\n"})
+    committed(repository)
+    write(repository, {".gitattributes": b"*.bin filter=lfs\n"})
+    commit = committed(repository)
+    git(repository, "config", "filter.lfs.smudge", str(tool))
+    assert commit.read("data/big.bin") == b"content"
+    assert not CommitFiles(commit).has_pointer("data")
+    without = Commit(commit.root, commit.label, commit.commit, lfs=False)
+    assert without.read("data/big.bin") == pointer
+    assert CommitFiles(without).has_pointer("data")
+    assert CommitFiles(without).has_pointer("data/big.bin")
+    assert not CommitFiles(without).has_pointer("data/a.txt")
