@@ -107,6 +107,11 @@ def _environment(own: Mapping[str, str]) -> dict[str, str]:
 # what uv says → what that means, and the way on; the first that fits counts
 _MEANINGS = (
     (
+        r"unexpected argument '(?P<what>[^']+)'",
+        "the uv that is found first is too old: it does not know {what}",
+        "Upgrade it (`pip install --upgrade uv`).",
+    ),
+    (
         r"Hash mismatch for `(?P<what>[^`]+)`",
         "the file of {what} is not the one that the lock names by its hash",
         "The index, a mirror or a cache gave another file. Find out why; `uv cache clean` empties uv's own cache.",

@@ -12,7 +12,7 @@ from tests.lockgate import wheels
 
 from lockgate.dependencies.install import FOLDER, PROOF, Installed, install
 from lockgate.dependencies.lock import read_lock
-from lockgate.dependencies.uv import InstallFailed, UvError, UvMissing
+from lockgate.dependencies.uv import InstallFailed, UvError, UvMissing, explain
 from lockgate.errors import LockgateError
 
 pytest_plugins = ("tests.lockgate.package_index",)
@@ -157,6 +157,13 @@ def test_an_index_that_does_not_answer_and_a_python_that_is_not_there_are_named(
     with pytest.raises(InstallFailed, match="the index does not answer") as caught:
         made(pin)
     assert "word" not in f"{caught.value} {caught.value.__cause__}"
+
+
+def test_a_uv_that_is_too_old_is_told_and_so_is_what_nobody_knows_without_an_address() -> None:
+    assert "too old" in explain("error: unexpected argument '--require-build-hashes' found\n\nUsage: uv pip sync")[0]
+    finding, advice = explain("warning: one\nerror: something new at https://me:word@example.org/x\n  cause: that")
+    assert finding == "uv said: something new at (an address)"
+    assert advice
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")

@@ -13,6 +13,7 @@ from lockgate.dependencies.uv import UvMissing
 from lockgate.dvc.rebuild import RebuildError, rebuild
 
 pytest_plugins = ("tests.lockgate.package_index",)
+pytestmark = pytest.mark.slow
 Lockgate = Callable[..., tuple[int, str, str]]
 
 

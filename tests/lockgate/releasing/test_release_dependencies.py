@@ -13,6 +13,7 @@ from tests.lockgate.factory import Project
 from lockgate.releasing.signing import create_key_pair
 
 pytest_plugins = ("tests.lockgate.package_index",)
+pytestmark = pytest.mark.slow
 Run = Callable[..., tuple[int, str, str]]
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 DEPENDENCIES = f'dependencies: {{lock: requirements/pipeline.lock, python: "{PYTHON}"}}\n'
