@@ -102,9 +102,13 @@ class Sandbox:
         """Return the variables that a stage's command gets, out of those of this process."""
         names = [*PASSED, *(PROXIES if self.network else ()), *self.passed]
         first = self.dependencies / "bin" if self.dependencies else Path(sys.executable).parent
+        after = os.environ.get("PATH", os.defpath).split(os.pathsep)
+        if self.dependencies:  # a program that is installed with lockgate is none of the locked ones
+            own = {Path(sys.executable).parent, Path(os.environ.get("VIRTUAL_ENV") or sys.prefix, "bin")}
+            after = [folder for folder in after if Path(folder) not in own]
         return {
             **{name: os.environ[name] for name in names if name in os.environ},
-            "PATH": os.pathsep.join([str(first), os.environ.get("PATH", os.defpath)]),
+            "PATH": os.pathsep.join([str(first), *after]),
             "PYTHONUNBUFFERED": "1",
             **({"VIRTUAL_ENV": str(self.dependencies)} if self.dependencies else {}),
         }

@@ -1,6 +1,8 @@
 """A commit is rebuilt with the packages of its own lock: real uv, tiny packages, an index on this machine."""
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,8 @@ from tests.lockgate.factory import Project
 
 from lockgate.dependencies.lock import LockRefused
 from lockgate.dependencies.uv import UvMissing
-from lockgate.dvc.rebuild import RebuildError, rebuild
+from lockgate.dvc.rebuild import RebuildError, as_text, rebuild
+from lockgate.dvc.stages import Sandbox
 
 pytest_plugins = ("tests.lockgate.package_index",)
 pytestmark = pytest.mark.slow
@@ -63,6 +66,30 @@ def test_a_commit_whose_policy_names_no_lock_runs_with_what_is_installed_and_say
     assert done.ran_with is not None
     assert (done.ran_with.dependencies, done.ran_with.lock) == ("current", None)
     assert rebuild(ran.root, "HEAD", "none").ran_with is None
+
+
+def test_a_program_of_lockgates_own_environment_is_none_of_the_locked_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", os.pathsep.join([own, "/usr/bin"]))
+    assert Sandbox(dependencies=tmp_path).variables()["PATH"].split(os.pathsep) == [str(tmp_path / "bin"), "/usr/bin"]
+    assert Sandbox().variables()["PATH"].split(os.pathsep)[0] == own
+
+
+def test_a_stage_that_reaches_for_the_network_has_none_and_is_named(project: Project, packages: Path) -> None:
+    locked_project.make(project)
+    asks = "import socket\ntry: socket.create_connection(('192.0.2.1', 81), 0.2)\nexcept OSError: pass\n"
+    project.write("train.py", asks + locked_project.TRAIN)
+    locked_project.lock(project, locked_project.publish(packages, "1.0"))
+    done = rebuild(project.root, "HEAD", "full")
+    assert done.ok
+    assert done.ran_with is not None
+    if done.ran_with.isolation == "none":
+        pytest.skip("no namespaces here")
+    assert not done.ran_with.network
+    assert [one for one in done.ran_with.contacts if one.startswith("train: 192.0.2.1")]
+    assert "train: 192.0.2.1" in as_text(done)
 
 
 def test_a_section_that_names_no_file_and_a_machine_without_uv_are_told_before_anything_runs(
