@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.lockgate.conftest import no_configuration_of_this_machine, project, template  # noqa: F401 - fixtures
 from tests.lockgate.factory import Project
 
 from lockgate.cli import build_parser
 
 WORKFLOWS = Path(__file__).parents[1] / ".github/workflows"
-NAMES = ("release", "promote")
+NAMES = ("release", "promote", "withdraw")
 HOSTILE = [
     "$(touch${IFS}pwned)@v1.0.0",
     "`touch${IFS}pwned`@v1.0.0",
@@ -24,6 +25,8 @@ HOSTILE = [
     "x@v1.0.0\u202e",
     "x$(touch${IFS}pwned)#production#1",
     "-x@v1.0.0",
+    "x$(touch${IFS}pwned)@v1.0.0!",
+    "x$(touch${IFS}pwned)#production!#1",
 ]
 
 
@@ -59,7 +62,7 @@ def test_an_identity_is_given_only_in_a_protected_environment_that_runs_none_of_
             assert told["environment"]
             assert told["permissions"] == {"contents": "read", "id-token": "write"}
             assert "--identity" in lines[job]
-            assert name == "promote" or "--prepared " in lines[job]
+            assert name in {"promote", "withdraw"} or "--prepared " in lines[job]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +73,7 @@ def test_no_value_of_the_event_is_put_into_a_command(name: str) -> None:
 
 
 @pytest.mark.parametrize("tag", HOSTILE)
-def test_a_tag_with_a_hostile_name_does_nothing(project: Project, tag: str, tmp_path: Path) -> None:
+def test_a_tag_with_a_hostile_name_does_nothing(project: Project, tag: str, tmp_path: Path) -> None:  # noqa: F811
     project.commit()
     subprocess.run(["git", "update-ref", f"refs/tags/{tag}", "HEAD"], cwd=project.root, check=False)
     (project.root / ".venv/bin").mkdir(parents=True)
@@ -83,7 +86,7 @@ def test_a_tag_with_a_hostile_name_does_nothing(project: Project, tag: str, tmp_
         "IDENTITY": "repository=https://example.org/x,workflow=a.yml,ref=tags",
     }
     program = str(Path(sys.executable).parent)
-    for _, line in commands("promote" if "#" in tag else "release"):
+    for _, line in commands("promote" if "#" in tag else "withdraw" if tag.endswith("!") else "release"):
         done = subprocess.run(
             ["bash", "-e", "-c", line],
             cwd=project.root,
