@@ -39,7 +39,7 @@ SHELL = """#!/bin/sh
 began=$(date +%s.%N)
 /bin/sh "$@"
 code=$?
-echo "$began $(date +%s.%N)" >> "$STAGE_TIMES"
+echo "$began $(date +%s.%N)" >> "$DVC_ROOT/.stage-times"
 exit $code
 """
 
@@ -83,16 +83,10 @@ class Bench:
 
     def __init__(self, folder: Path, counter: Counter, store: seaweed.Seaweed) -> None:
         self.folder, self.counter = folder, counter
-        shell = folder / "sh"
-        shell.write_text(SHELL)
-        shell.chmod(0o755)
-        self.times = folder / "times"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "GITHUB_"))},
             **store.environment("admin"),
             "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)]),
-            "SHELL": str(shell),
-            "STAGE_TIMES": str(self.times),
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(folder / "site"),
             **{
@@ -105,7 +99,9 @@ class Bench:
 
     def run(self, clone: Path, *command: str) -> None:
         """Run a command that has to succeed, or to end as a check does."""
-        done = subprocess.run(command, cwd=clone, env=self.environment, capture_output=True, text=True, check=False)
+        shell = clone / ".shell"  # in the clone, for a stage sees no other place that we could write to
+        environment = self.environment | ({"SHELL": str(shell)} if shell.exists() else {})
+        done = subprocess.run(command, cwd=clone, env=environment, capture_output=True, text=True, check=False)
         if done.returncode > 1 or (done.returncode and command[0] != "lockgate"):
             sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
@@ -139,12 +135,16 @@ class Bench:
         assert before in text, f"{before!r} is not in {file}"
         (clone / file).write_text(text.replace(before, after, 1))
         self.run(clone, "git", "commit", "-q", "-a", "-m", "one parameter")
-        self.times.write_text("")
+        (clone / ".shell").write_text(SHELL)
+        (clone / ".shell").chmod(0o755)
+        (clone / ".git/info/exclude").write_text(".shell\n.stage-times\n")
+        times = clone / ".stage-times"
+        times.write_text("")
         sent, started = self.counter.sent, time.monotonic()
         for command in workflow:
             self.run(clone, *command)
         spent = time.monotonic() - started
-        stages = [line.split() for line in self.times.read_text().splitlines()]
+        stages = [line.split() for line in times.read_text().splitlines()]
         inside = sum(float(end) - float(began) for began, end in stages)
         shutil.rmtree(clone.parent)
         return spent - inside, self.counter.sent - sent

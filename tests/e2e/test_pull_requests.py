@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tests import seaweed
 from tests.e2e.forge import BOT, git
-from tests.e2e.world import FORK, HERE, REPOSITORY, World, bucket
+from tests.e2e.world import FORK, HERE, REPOSITORY, Done, World, bucket
 
 pytestmark = pytest.mark.slow
 
@@ -228,6 +228,14 @@ def made(world: World, branch: str) -> set[str]:
     return {out["md5"] for out in outs if out["path"] in ("models/model.json", "reports/predictions.parquet")}
 
 
+def job_log(done: Done, job: str) -> str:
+    """Return the lines of one job of a workflow's run."""
+    return "\n".join(line for line in done.log.splitlines() if line.startswith(f"[main/{NAMES[job]}"))
+
+
+NAMES = {"rebuild": "rebuild what is in no store", "admit": "admit what was merged"}
+
+
 def test_what_a_run_made_waits_in_quarantine_and_is_admitted_once_it_is_merged(world: World) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
     world.publish(world.check(number))
@@ -240,7 +248,7 @@ def test_what_a_run_made_waits_in_quarantine_and_is_admitted_once_it_is_merged(w
 
     assert done.code == 0, done.log
     assert new <= world.objects("trusted")
-    assert done.log.count("admitted") == 2
+    assert done.log.count("admitted") == 4, "once as what would be admitted, by the job that may only read"
 
 
 def test_what_is_altered_in_quarantine_is_made_again(world: World) -> None:
@@ -253,7 +261,9 @@ def test_what_is_altered_in_quarantine_is_made_again(world: World) -> None:
     done = world.main()
 
     assert done.code == 0, done.log
-    assert done.log.count("rebuilt") >= 2
+    assert "> python src/train.py" in job_log(done, "rebuild"), "where nothing may be written"
+    assert "> python" not in job_log(done, "admit"), "where there are rights to write"
+    assert job_log(done, "admit").count("rebuilt") >= 2
     for digest in made(world, "main"):
         content = bytes(bucket(world.store).get(f"trusted/files/md5/{digest[:2]}/{digest[2:]}").bytes())
         assert hashlib.md5(content, usedforsecurity=False).hexdigest() == digest

@@ -47,6 +47,7 @@ USERS = {
         f"Write:{BUCKET}/quarantine/*",
         f"List:{BUCKET}",
     ],
+    "rebuild": [f"Read:{BUCKET}/trusted/*", f"Read:{BUCKET}/quarantine/*", f"List:{BUCKET}"],
     "anonymous": [f"Read:{BUCKET}/trusted/*", f"List:{BUCKET}"],
     "release": [
         f"Read:{BUCKET}/trusted/*",
@@ -67,6 +68,7 @@ USERS = {
 ROLES = {
     "LOCKGATE_PULL_REQUEST_ROLE": "role/pull-request",
     "LOCKGATE_MAIN_ROLE": "role/main",
+    "LOCKGATE_READ_ROLE": "role/rebuild",
     "LOCKGATE_REGION": "us-east-1",
 }
 PERSON = {

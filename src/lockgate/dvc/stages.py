@@ -455,6 +455,9 @@ class _Commands:
 
         stage = options["env"]["DVC_STAGE"]
         added = {name: options["env"][name] for name in ("DVC_ROOT", "DVC_STAGE")}
+        hidden = [place.partition("=")[2] for place in self.places if place.startswith("hide=")]
+        if not _is_seen(executable, hidden, self.places):
+            executable = "/bin/sh"
         command = run._make_cmd(executable, cmd)  # noqa: SLF001
         scratch = self.scratch / hashlib.sha256(stage.encode()).hexdigest()[:16]
         (scratch / "tmp" / "home").mkdir(parents=True, exist_ok=True)
@@ -478,6 +481,13 @@ class _Commands:
         how = next(((fact, value) for fact, value in facts if fact != "contact"), ("none", "it did not start"))
         isolation: Isolation = "namespaces" if how[0] == "namespaces" else "none"
         self.tell(Progress("isolated", stage, error=how[1], isolation=isolation, contacts=contacts))
+
+
+def _is_seen(shell: str, hidden: Sequence[str], places: Sequence[str]) -> bool:
+    """Say whether the user's shell, with which DVC runs commands, is there for a command too."""
+    kept = [place.partition("=")[2] for place in places if place.startswith(("read=", "write="))]
+    covered = any(_contains(folder, [os.path.realpath(shell)]) for folder in (*hidden, "/run", "/tmp", "/var/tmp"))  # noqa: S108
+    return not covered or any(_contains(folder, [os.path.realpath(shell)]) for folder in kept)
 
 
 def _local_folders(repo: Any) -> list[Path]:
