@@ -47,7 +47,7 @@ bench: $(VENV)/dev  ## speed and cost, as ratios measured side by side in one ru
 	  [ -z "$$failed" ] || { echo "error: a benchmark failed, or missed its bound:$$failed" >&2; exit 1; }
 
 .PHONY: rebuild
-rebuild: $(VENV)/run  ## run the whole pipeline again in a clean place and compare every hash with dvc.lock
+rebuild: $(VENV)/run  ## run the whole pipeline again in a temporary clone and compare every hash with dvc.lock
 	@lockgate rebuild
 
 .PHONY: service

@@ -2,7 +2,7 @@
 
 The trusted remote is DVC's default one; only this command, run for the default branch, writes to it. What pull requests
 made lies in the remote named ``quarantine``, to which they can write anything: an object is fetched from there, hashed,
-and copied only if it is what the lock names. What is missing or altered there is rebuilt, in a clean place, from
+and copied only if it is what the lock names. What is missing or altered there is rebuilt, in a temporary clone, from
 inputs that are trusted already. Nothing else is taken from the quarantine: the run cache is written from the lock.
 """
 

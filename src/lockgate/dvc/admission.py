@@ -2,7 +2,7 @@
 
 The trusted remote is DVC's default one; only this command, run for the default branch, writes to it. What pull requests
 made lies in the remote named ``quarantine``, to which they can write anything: an object is fetched from there, hashed,
-and copied only if it is what the lock names. What is missing or altered there is rebuilt, in a clean place, from
+and copied only if it is what the lock names. What is missing or altered there is rebuilt, in a temporary clone, from
 inputs whose hashes were checked. Nothing else is taken from the quarantine: the run cache is written from the lock.
 
 A stage is the model's code, so a job that may write to the trusted remote runs none: one job prepares (:func:`prepare`
@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
-from lockgate.dvc.checkout import clean_place, fetch_sources
+from lockgate.dvc.checkout import fetch_sources, temporary_clone
 from lockgate.dvc.documents import load_yaml
 from lockgate.dvc.objects import Cache, WorkspaceFiles, file_digest
 from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
@@ -293,11 +293,11 @@ def _rebuilt(
     rows: list[Admission],
     known: Cache | None = None,
 ) -> tuple[list[Admission], Isolation | None]:
-    """Run ``stages`` in a clean place and admit their outputs, if all that a stage makes has the locked hash.
+    """Run ``stages`` in a temporary clone and admit their outputs, if all that a stage makes has the locked hash.
 
     They may read what the cache ``known`` has. Returns how they were isolated, too.
     """
-    with clean_place(root, commit, keep=False, tell=progress) as copy:
+    with temporary_clone(root, commit, keep=False, tell=progress) as copy:
         if known is not None and known.folder.is_dir():
             shutil.copytree(known.folder, Cache.of(copy).folder, dirs_exist_ok=True)
         fetch_sources(root, copy, state, stages)

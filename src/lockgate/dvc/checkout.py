@@ -1,4 +1,4 @@
-"""The clean place of a rebuild: a clone of one commit with a cache of its own, and the source data it starts from."""
+"""What a rebuild starts from: a temporary clone of one commit with its own cache, and the source data."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ class SourceAltered(DvcError):  # noqa: N818
 
 
 @contextmanager
-def clean_place(root: Path, commit: str, *, keep: bool, tell: Callable[[str], None]) -> Iterator[Path]:
+def temporary_clone(root: Path, commit: str, *, keep: bool, tell: Callable[[str], None]) -> Iterator[Path]:
     """Give the project's folder in a clone of ``commit``; the clone is removed at the end, unless ``keep``."""
     place = Path(mkdtemp(prefix="lockgate-rebuild-"))
     try:
@@ -49,7 +49,7 @@ def clean_place(root: Path, commit: str, *, keep: bool, tell: Callable[[str], No
         yield copy
     finally:
         if keep:
-            tell(f"The clean place is left at {place}")
+            tell(f"The clone is kept at {place}")
         else:
             shutil.rmtree(place, ignore_errors=True)
 

@@ -1,6 +1,6 @@
-"""``lockgate rebuild``: run a commit's pipeline again in a clean place and compare every hash with its ``dvc.lock``.
+"""``lockgate rebuild``: run a commit's pipeline in a temporary clone and compare every hash with its ``dvc.lock``.
 
-What ``dvc repro`` believes is not believed here. The commit is cloned to a new folder with a cache of its own, the
+What ``dvc repro`` relies on is not relied on here. The commit is cloned to a new folder with a cache of its own, the
 outputs that git holds are removed, and each stage is run whatever any lock, run cache or remote says of it. Source data
 that no stage makes (``dvc add``, ``dvc import``) is fetched and must have the hash of its ``.dvc`` file.
 """
@@ -15,7 +15,7 @@ from typing import Literal
 from lockgate import git
 from lockgate.dependencies.commit import Choice, Locked, locked_by
 from lockgate.dependencies.install import Wheels
-from lockgate.dvc.checkout import clean_place, fetch_sources
+from lockgate.dvc.checkout import fetch_sources, temporary_clone
 from lockgate.dvc.objects import CommitFiles, DvcError, WorkspaceFiles
 from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.dvc.plan import describe, needed_pipeline, plan
@@ -142,7 +142,7 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
     tell: Callable[[str], None] = lambda _: None,
     take: Callable[[Path], None] = lambda _: None,
 ) -> Rebuild:
-    """Rebuild ``revision`` in a clean place up to ``level`` and compare; ``tell`` gets progress, a line at a time.
+    """Rebuild ``revision`` in a temporary clone up to ``level`` and compare; ``tell`` gets progress, a line at a time.
 
     ``full`` runs every stage, ``train`` the stage of the model and what follows it (everything else is fetched),
     ``none`` runs nothing. ``dependencies`` says what the stages run with: ``locked``, the packages of the commit's own
@@ -166,7 +166,7 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
             return Rebuild(commit, level, _rows(state, {}))
         sandbox, ran_with = _prepare(state, commit, dependencies, kept, tell)
         sandbox = replace(sandbox, required=isolated and _stages_policy(state).isolation == "required")
-        with clean_place(root, commit, keep=keep, tell=tell) as copy:
+        with temporary_clone(root, commit, keep=keep, tell=tell) as copy:
             sources = fetch_sources(root, copy, state, stages)
             ran_with = _with_isolation(ran_with, _run(copy, stages, sandbox, tell))
             rows = _rows(state, sources, {out.path for stage in stages for out in stage.outs}, WorkspaceFiles(copy))
@@ -367,11 +367,11 @@ def _run(copy: Path, stages: tuple[Stage, ...], sandbox: Sandbox, tell: Callable
     if done.failed and done.failed.stage:
         asked = done.contacts.get(done.failed.stage)
         raise RebuildError(
-            f"stage '{done.failed.stage}' failed in the clean place: {done.failed.error}",
+            f"stage '{done.failed.stage}' failed in the clone: {done.failed.error}",
             f"It tried to reach {', '.join(asked)}, and a rebuild has no network unless the policy says "
             "`stages: {network: true}`."
             if asked and not sandbox.network
-            else "It may need a file that is not committed, or one that it does not declare; --keep leaves the place. "
+            else "It may need a file that is not committed, or one that it does not declare; --keep keeps the clone. "
             "A variable that it needs has to be named in the policy: `stages: {pass: [NAME]}`.",
         )
     if done.failed and done.failed.cure:

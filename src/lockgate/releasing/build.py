@@ -22,8 +22,7 @@ from lockgate.dependencies.lock import read_lock
 from lockgate.dvc.objects import Cache, copy_objects, local_file, objects_of
 from lockgate.dvc.pipeline import State
 from lockgate.errors import LockgateError
-from lockgate.evaluation import findings as evidence
-from lockgate.evaluation import report
+from lockgate.evaluation import findings, report
 from lockgate.releasing.candidate import Candidate
 from lockgate.releasing.manifest import OPAQUE, sha256
 from lockgate.releasing.model_card import About, card
@@ -217,7 +216,7 @@ def _judge(candidate: Candidate, prepared: "Prepared") -> _Judged:
     outcomes: dict[str, tuple[GateOutcome, ...]] = {}
     if asked:
         every = tuple(gate for gates_ in asked.values() for gate in gates_)
-        found = evidence.find(
+        found = findings.find(
             candidate.root, report.base_state(before)[0], candidate.state, more=tuple(dict.fromkeys(every))
         )
         by_rule = {outcome.rule: outcome for outcome in report.readable(found.gates)}
@@ -231,7 +230,7 @@ def _own_slices(candidate: Candidate) -> Any:
     told = candidate.policy.predictions
     if told is None or not told.slices:
         return ()
-    return evidence.find(candidate.root, candidate.state, candidate.state).judged.slices
+    return findings.find(candidate.root, candidate.state, candidate.state).judged.slices
 
 
 # --- the facts

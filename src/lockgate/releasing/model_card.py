@@ -61,8 +61,8 @@ def card(about: About, result: Result, slices: Sequence[SliceChange]) -> str:
 
 
 _LEVELS = {
-    "full": "Every stage ran again from its source in a clean place; every output had its hash of dvc.lock.",
-    "train": "The model's stage and what follows ran again in a clean place; every output had its hash of dvc.lock.",
+    "full": "Every stage ran again from its source in a temporary clone; every output had its hash of dvc.lock.",
+    "train": "The model's stage and what follows ran in a temporary clone; every output had its hash of dvc.lock.",
     "none": "Nothing ran again for this release: that dvc.lock came from this code is its author's word.",
 }
 

@@ -53,7 +53,7 @@ def project(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pr
 
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where clean places are made: nothing may be left in it."""
+    """Where clones are made: nothing may be left in it."""
     folder = tmp_path / "places"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -169,7 +169,7 @@ def test_a_metric_that_git_holds_but_the_stage_no_longer_writes_is_found_out(pro
     project.repro()
     project.write("spec/evaluate.outs", "reports/other\n")  # no declared dependency, so DVC does not notice
     project.commit("metrics come from nowhere")
-    with pytest.raises(LockgateError, match=r"stage 'evaluate' failed in the clean place: .*metrics.json.* not exist"):
+    with pytest.raises(LockgateError, match=r"stage 'evaluate' failed in the clone: .*metrics.json.* not exist"):
         rebuild(project.root, "HEAD", "full")
 
 
@@ -287,7 +287,7 @@ def test_a_stage_that_needs_what_is_not_committed_fails_with_its_name(project: P
     project.write(".git/info/exclude", "secret.txt\n")
     assert project.repro()[1] is None
     project.commit()
-    with pytest.raises(LockgateError, match="stage 'train' failed in the clean place"):
+    with pytest.raises(LockgateError, match="stage 'train' failed in the clone"):
         rebuild(project.root, "HEAD", "full")
     assert list(places.iterdir()) == []
 
