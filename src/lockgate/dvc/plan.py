@@ -104,6 +104,8 @@ def describe(reason: Reason) -> str:
         if before is None and after is None:
             return f"{reason.subject} is in no params file"
         return f"{reason.subject} {'(none)' if before is None else before} → {'(none)' if after is None else after}"
+    if is_address(reason.subject):
+        return f"{reason.subject} may have changed: it is not asked"
     if reason.kind in ("code", "data", "environment") and before is None and after is None:
         return f"{reason.subject} does not exist: git does not hold it, no stage writes it and no .dvc file tracks it"
     change = "is new" if before is None else "is gone" if after is None else "changed"
