@@ -229,6 +229,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
+_TAGGED = r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?"  # what GTO takes as a name, without its '/'
+
+
 def _text(place: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise PolicyError(place, "must be text", value)
@@ -313,6 +316,14 @@ def _variable(place: str, value: Any) -> str:
 def _function(place: str, value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", value, re.ASCII):
         raise PolicyError(place, "must name a function as package.module:function", value)
+    return value
+
+
+def _artifact_name(place: str, value: Any) -> str:
+    """Return the name of an artifact, which GTO's tags have to be able to write: ``model`` or ``folder:model``."""
+    if not isinstance(value, str) or not re.fullmatch(rf"([A-Za-z0-9_-][A-Za-z0-9._/-]*:)?{_TAGGED}", value):
+        rule = "letters, digits, '_' and '-', with a letter or digit at both ends; its folder may come before a ':'"
+        raise PolicyError(place, f"GTO cannot tag this name: it must have {rule}", value)
     return value
 
 
@@ -410,8 +421,8 @@ def _gate(place: str, value: Any) -> Gate:
 
 def _model(place: str, value: Any) -> tuple[str, bool]:
     if not isinstance(value, dict):
-        return _text(place, value), False
-    read = _section(place, value, {"name": _Key(_text), "opaque": _Key(_flag, False)})
+        return _artifact_name(place, value), False
+    read = _section(place, value, {"name": _Key(_artifact_name), "opaque": _Key(_flag, False)})
     return read["name"], read.get("opaque", False)
 
 
@@ -438,8 +449,9 @@ def _predictions(place: str, value: Any) -> Predictions:
 
 def _environment(name: str, value: Any) -> Environment:
     place = f"environments.{name}"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise PolicyError(place, "an environment's name has letters, digits, '.', '_' and '-' only")
+    if not re.fullmatch(_TAGGED, name):
+        rule = "letters, digits, '_' and '-', with a letter or digit at both ends"
+        raise PolicyError(place, f"GTO cannot tag this name: an environment's name must have {rule}")
     keys = {
         "after": _Key(_text, False),
         "rebuilt": _Key(_one_of("full", "none"), False),

@@ -4,10 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
+from lockgate import git
 from lockgate.envelope import envelope
 from lockgate.errors import UsageError
 from lockgate.formatting import table
+from lockgate.releasing import tags
 from lockgate.releasing.environments import Entry, Environment, NeverPromoted, environments
 from lockgate.releasing.options import add_reader_options, parse_ref, registry_of
 from lockgate.rendering.escape import visible
@@ -19,6 +22,7 @@ examples:
   lockgate history production --limit 5
   lockgate history --json | jq -r '.entries[] | select(.current) | "\\(.environment) \\(.version)"'
 """
+NO_TAG = "-"
 HEAD = ("", "environment", "entry", "action", "version", "time", "by", "tag", "reason")
 
 
@@ -50,10 +54,10 @@ def main(arguments: argparse.Namespace) -> int:
         shown += entries[-arguments.limit :] if arguments.limit else entries
     rows = [(entry, (entry.environment, entry.number) in current) for entry in shown]
     if arguments.json:
-        said = [asdict(entry) | {"current": now} for entry, now in rows]
+        said = [asdict(entry) | {"current": now, "asked_by_tag": bool(entry.tag)} for entry, now in rows]
         sys.stdout.write(envelope("history", {"model": registry.name, "entries": said}))
     else:
-        sys.stdout.write(as_text(rows))
+        sys.stdout.write(as_text(rows) + _disagreements(registry.name, [entry for entry, now in rows if now]))
     return 0
 
 
@@ -71,9 +75,27 @@ def as_text(rows: Sequence[tuple[Entry, bool]]) -> str:
             entry.version,
             visible(entry.time),
             visible(entry.actor),
-            visible(entry.tag),
+            visible(entry.tag) or NO_TAG,
             visible(entry.reason),
         )
         for entry, now in ordered
     ]
-    return table(HEAD, cells, right={"entry"}) + "* runs now\n"
+    by_hand = f"{NO_TAG}: by hand, no tag asked for it\n" if any(not entry.tag for entry, _ in rows) else ""
+    return table(HEAD, cells, right={"entry"}) + "* runs now\n" + by_hand
+
+
+def _disagreements(name: str, current: list[Entry]) -> str:
+    """Say where git's tags ask for another version than an environment runs; nothing outside a repository."""
+    try:
+        asked = tags.asked_for(tags.listed(Path.cwd())).get(name)
+    except git.GitError:
+        return ""
+    except tags.SeveralVersions as error:
+        return f"{error}\n"
+    lines = []
+    for entry in current:
+        wanted = asked.environments.get(entry.environment) if asked else None
+        if wanted != entry.version:
+            says = f"git's tags ask for {wanted}" if wanted else "no tag of git asks for that"
+            lines.append(f"{entry.environment} runs {entry.version}; {says} (`gto show`)\n")
+    return "".join(lines)

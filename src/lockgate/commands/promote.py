@@ -1,6 +1,7 @@
 """``lockgate promote RELEASE ENVIRONMENT``: promote a release to an environment."""
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lockgate.releasing.options import (
     signer_of,
     summarised,
 )
-from lockgate.releasing.promotion import Asked, asked_by_tag, promote, retire, rules_of, tell
+from lockgate.releasing.promotion import Asked, asked_by_tag, follow_up, promote, retire, rules_of, tag_of, tell
 from lockgate.releasing.registry import Actor, Build
 from lockgate.releasing.verification import check_tags, read_tags
 
@@ -27,8 +28,11 @@ examples:
   lockgate promote v1.2.0 staging
   lockgate promote flight-delay@v1.2.0 production --reason "two weeks in staging without an alarm"
   lockgate promote v1.2.0 production --dry-run           verify everything, write nothing
+  lockgate promote v1.2.0 staging --tag                  and make the tag that says so in git
   lockgate promote --tag flight-delay#production#1       what promote.yml does for a pushed tag
 """
+
+MAKE = "(the next)"  # of --tag without a value: no tag has this name
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +45,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="", help="why, for whoever reads the log (default: the tag's message)")
     parser.add_argument(
         "--tag",
+        nargs="?",
         default="",
-        help="the git tag that asks for this promotion; alone, it names the release and the environment",
+        const=MAKE,
+        help="the git tag that asks for this promotion; alone, it names the release and the environment. Without a "
+        "value: make the tag that keeps `gto show` true",
     )
     parser.add_argument("--policy", type=Path, default=Path(policy.FILE), metavar="FILE", help="default: %(default)s")
     parser.add_argument("--reopen", action="store_true", help="use an environment again that was retired")
@@ -73,6 +80,8 @@ def main(arguments: argparse.Namespace) -> int:
         check_tags(registry.release(asked.version), None, [], read_tags(Path.cwd()))
         if asked.commit is not None:
             _check_commit(registry.release(asked.version), asked)
+        follow = None if asked.tag else tag_of(registry, asked.environment, asked.version)
+        make = arguments.tag == MAKE and follow is not None
         entry, appended = promote(
             registry,
             asked.version,
@@ -80,20 +89,23 @@ def main(arguments: argparse.Namespace) -> int:
             signer,
             actor,
             reason=asked.reason,
-            tag=asked.tag,
+            tag=follow.tag if make and follow else asked.tag,
             dry_run=arguments.dry_run,
             whole=whole,
             reopen=arguments.reopen,
             progress=StderrProgress(),
         )
         say(tell(entry, appended, f"{asked.version} would be promoted to {asked.environment}", as_json_=arguments.json))
+        if entry is not None and appended:
+            said = follow_up(entry, follow, make=make)
+            sys.stderr.write(said) if arguments.json else say(said)
     return 0
 
 
 def _asked(arguments: argparse.Namespace) -> Asked:
     """Return what the command line asks for. Raises :class:`UsageError`."""
     if arguments.release is None:
-        if not arguments.tag:
+        if arguments.tag in {"", MAKE}:
             raise UsageError("no release was named", "Write RELEASE and ENVIRONMENT, or --tag.")
         asked = asked_by_tag(git.project_root(), arguments.tag)
         return replace(asked, reason=arguments.reason or asked.reason)
@@ -102,10 +114,11 @@ def _asked(arguments: argparse.Namespace) -> Asked:
     ref = parse_ref(arguments.release)
     if ref.version is None:
         raise UsageError(f"'{arguments.release}' is not a version", "Write v1.2.0 or NAME@v1.2.0.")
-    wanted = tags.parse(arguments.tag) if arguments.tag else None
+    given = "" if arguments.tag == MAKE else arguments.tag
+    wanted = tags.parse(given) if given else None
     if wanted is not None and (wanted.cancels or wanted.environment != arguments.environment):
         raise UsageError(f"the tag '{arguments.tag}' does not ask for {arguments.environment}", tags.GRAMMAR)
-    return Asked(ref.name, ref.version, arguments.environment, arguments.reason, arguments.tag)
+    return Asked(ref.name, ref.version, arguments.environment, arguments.reason, given)
 
 
 def _check_commit(build: Build, asked: Asked) -> None:

@@ -13,14 +13,16 @@ from lockgate.releasing.options import (
     registry_of,
     signer_of,
 )
-from lockgate.releasing.promotion import tell
-from lockgate.releasing.registry import Actor
+from lockgate.releasing.promotion import follow_up, tag_of, tell
+from lockgate.releasing.registry import Actor, Build
 from lockgate.releasing.rollback import rollback
+from lockgate.releasing.tags import Follow
 
 EXAMPLES = """\
 examples:
   lockgate rollback production --reason "late flights doubled"
   lockgate rollback production --to v1.1.0
+  lockgate rollback production --tag              and make the tag that says so in git
   lockgate rollback production --dry-run          say which release would run, write nothing
 """
 
@@ -32,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", metavar="VERSION", help="go back to this version (default: the release that ran before)"
     )
+    parser.add_argument("--tag", action="store_true", help="make the git tag that keeps `gto show` true")
     parser.add_argument("--reason", default="", help="why, for whoever reads the log")
     add_reader_options(parser)
     add_writer_options(parser)
@@ -42,16 +45,27 @@ def main(arguments: argparse.Namespace) -> int:
     ref = parse_ref(arguments.environment)
     if ref.environment is None:
         raise UsageError(f"'{arguments.environment}' is a version", "Name an environment; the version goes with --to.")
+    registry, environment = registry_of(arguments, ref.name), ref.environment
+    follow: Follow | None = None
+
+    def tag(build: Build) -> str:
+        nonlocal follow
+        follow = tag_of(registry, environment, build.release.version)
+        return follow.tag if arguments.tag and follow else ""
+
     entry, appended, version = rollback(
-        registry_of(arguments, ref.name),
-        ref.environment,
+        registry,
+        environment,
         None if arguments.dry_run else signer_of(arguments),
         Actor.now(actor_of(arguments)),
         to=arguments.to,
         reason=arguments.reason,
+        tag=tag,
         dry_run=arguments.dry_run,
         progress=StderrProgress(),
     )
     would = f"{ref.environment} would go back to {version}"
     sys.stdout.write(tell(entry, appended, would, as_json_=arguments.json))
+    if entry is not None and appended:
+        (sys.stderr if arguments.json else sys.stdout).write(follow_up(entry, follow, make=arguments.tag))
     return 0

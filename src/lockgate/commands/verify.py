@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lockgate.envelope import envelope
 from lockgate.releasing.environments import Environment
+from lockgate.releasing.manifest import tag_name
 from lockgate.releasing.options import StderrProgress, add_reader_options, parse_ref, registry_of, resolve_to_use
 from lockgate.releasing.verification import check_tags, read_tags
 
@@ -35,7 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
     check_tags(build, entry, log, tags)
     registry.verify_files(build, StderrProgress())
     release = build.release
-    ours = [tag for tag in tags if tag.startswith((f"{release.name}@", f"{release.name}#"))]
+    ours = [tag for tag in tags if tag.startswith((f"{tag_name(release.name)}@", f"{tag_name(release.name)}#"))]
     facts = {
         "release": f"{release.name}@{release.version}",
         "build": release.manifest,

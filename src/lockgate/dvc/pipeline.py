@@ -221,7 +221,8 @@ class Pipeline:
     """All stages in an order in which they can run, the tracked data, and the top level of ``dvc.yaml``.
 
     ``upstream`` names, for each stage, the stages whose outputs it reads. ``metrics`` and ``plots`` are paths (a plot
-    may be an id of DVC's), those of the stages included; ``artifacts`` are as written.
+    may be an id of DVC's), those of the stages included; ``artifacts`` have the names
+    that GTO gives them (``folder:name`` outside the top folder), and their paths are joined to that folder.
     """
 
     stages: tuple[Stage, ...] = ()
@@ -275,6 +276,22 @@ class Pipeline:
         if ENVIRONMENT_FILE.fullmatch(name):
             return "environment"
         return "data" if DATA_FILE.fullmatch(name) else "code"
+
+    def artifact(self, name: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Return the artifact ``name`` with its whole name (``folder:name``), ``None`` if there is none.
+
+        Its folder may be left out where one folder alone has such an artifact. Raises :class:`PipelineError` where
+        several have.
+        """
+        found = [one for one in self.artifacts if one == name] or [
+            one for one in self.artifacts if one.rpartition(":")[2] == name
+        ]
+        if len(found) > 1:
+            raise PipelineError(
+                f"there are {len(found)} artifacts '{name}': {', '.join(sorted(found))}",
+                "Write the one that is meant with its folder.",
+            )
+        return (found[0], self.artifacts[found[0]]) if found else None
 
     def recorded(self, lock: Lock, path: str) -> Recorded | None:
         """Return what is recorded of an output or tracked file, or of the folder that holds it; ``None`` if nothing."""
@@ -334,7 +351,7 @@ def read_pipeline(snapshot: Snapshot) -> Pipeline:
             stages += found
             metrics += [join(folder, metric) for metric in resolved.metrics]
             plots += resolved.plots
-            artifacts.update(resolved.artifacts)
+            artifacts.update(_artifacts(folder, resolved.artifacts))
     metrics += [out.path for stage in stages for out in stage.outs if out.kind == "metric"]
     plots += [out.path for stage in stages for out in stage.outs if out.kind == "plot"]
     upstream = _upstream(stages, _Writers(stages))
@@ -407,6 +424,12 @@ _OUTPUT_KINDS: tuple[tuple[str, Literal["output", "metric", "plot"]], ...] = (
     ("metrics", "metric"),
     ("plots", "plot"),
 )
+
+
+def _artifacts(folder: str, declared: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the artifacts of one ``dvc.yaml`` under the names that GTO gives them, their paths joined to its folder."""
+    for name, item in declared.items():
+        yield f"{folder}:{name}" if folder else name, {**item, "path": join(folder, item["path"])}
 
 
 def _tracked(path: str, content: Mapping[str, Any]) -> Tracked:

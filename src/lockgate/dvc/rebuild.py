@@ -297,7 +297,7 @@ def _model_stage(state: State) -> Stage:
     models = {name: item for name, item in state.pipeline.artifacts.items() if item.get("type") == "model"}
     if text is not None:
         name = read_policy(text).model
-        models = {name: state.pipeline.artifacts.get(name, {})}
+        models = dict([state.pipeline.artifact(name) or (name, {})])
     if len(models) != 1:
         raise RebuildError(
             f"which stage makes the model? dvc.yaml declares {len(models)} artifacts of type model",

@@ -11,7 +11,7 @@ from typing import Any
 
 from lockgate import git, policy
 from lockgate.dvc.objects import DvcError, WorkspaceFiles, content_digest, local_file, read_file
-from lockgate.dvc.pipeline import Stage, State
+from lockgate.dvc.pipeline import PipelineError, Stage, State
 from lockgate.errors import LockgateError
 from lockgate.evaluation import compare, gates
 from lockgate.evaluation.compare import Judged, Side
@@ -173,9 +173,13 @@ def data_checks(root: Path, state: State, path: str, missed: list[DvcError]) -> 
 
 def model_size(root: Path, state: State, name: str, missed: list[DvcError]) -> tuple[int | None, str]:
     """Return the bytes of the artifact ``name`` of ``dvc.yaml``, or ``None`` and the reason."""
-    path = state.pipeline.artifacts.get(name, {}).get("path")
-    if not isinstance(path, str):
-        return None, f"dvc.yaml declares no artifact '{name}' with a path"
+    try:
+        artifact = state.pipeline.artifact(name)
+    except PipelineError as error:
+        return None, str(error)
+    if artifact is None:
+        return None, f"no dvc.yaml declares an artifact '{name}'"
+    path = artifact[1]["path"]
     record = state.pipeline.recorded(state.lock, path)
     if record is not None and record.path == path and record.size is not None:
         return record.size, ""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lockgate import git, policy
 from lockgate.dependencies.commit import locked_by
 from lockgate.dependencies.lock import read_lock
-from lockgate.dvc.objects import Cache, copy_objects, local_file, objects_of
+from lockgate.dvc.objects import Cache, copy_objects, local_file
 from lockgate.dvc.pipeline import State
 from lockgate.errors import LockgateError
 from lockgate.evaluation import findings, report
@@ -100,17 +100,14 @@ def make_build(candidate: Candidate, prepared: "Prepared", folder: Path) -> dict
 
 def place_model(candidate: Candidate, folder: Path) -> None:
     """Copy the model from DVC's cache, every byte of it compared with the lock."""
-    record, state = candidate.model, candidate.state
-    local_file(candidate.root, state, record.path)  # fetched from the remote if need be
-    cache = Cache.of(candidate.root)
-    inside = cache.entries(record) if record.is_folder else {}
-    for path in inside:
-        local_file(candidate.root, state, f"{record.path}/{path}")
+    objects = candidate.model_objects()
+    for one in objects.values():
+        local_file(candidate.root, candidate.state, one.path)  # fetched from the remote if need be
     with tempfile.TemporaryDirectory() as place:
         checked = Cache(Path(place))
-        copy_objects(cache, checked, objects_of(record, cache))
-        for path, digest in inside.items() or {"": record.digest}.items():
-            write(folder / candidate.model_name / path, checked.path(digest, legacy=record.legacy))
+        copy_objects(Cache.of(candidate.root), checked, objects.values())
+        for path, one in objects.items():
+            write(folder / candidate.model_name / path, checked.path(one.digest, legacy=one.legacy))
 
 
 def make_wheel(candidate: Candidate, folder: Path) -> str:
@@ -291,7 +288,7 @@ def _python(candidate: Candidate) -> dict[str, str]:
 
 def _about(candidate: Candidate, prepared: "Prepared", folder: Path) -> About:
     state = candidate.state
-    artifact = state.pipeline.artifacts[candidate.policy.model]
+    artifact = candidate.artifact
     files = {path: (folder / path).stat().st_size for path in _digests(folder)}
     return About(
         name=candidate.name,

@@ -1,11 +1,14 @@
 """What is to be released: a model of one commit, and the files that DVC recorded of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from lockgate import git, policy
+from lockgate.dvc.objects import Cache, local_file
 from lockgate.dvc.pipeline import Recorded, State, read_state
 from lockgate.errors import LockgateError
 from lockgate.policy import Policy
@@ -46,22 +49,54 @@ class Candidate:
         """When the commit was made."""
         return datetime.fromisoformat(git.git(self.root, "show", "--no-patch", "--format=%cI", self.commit).strip())
 
+    @cached_property
+    def artifact(self) -> Mapping[str, Any]:
+        """What ``dvc.yaml`` declares of the model. Raises :class:`LockgateError`."""
+        found = self.state.pipeline.artifact(self.policy.model)
+        if found is None:
+            raise self._no_model()
+        return found[1]
+
     @property
     def model(self) -> Recorded:
-        """What the lock records of the model. Raises :class:`LockgateError`."""
-        path = self.state.pipeline.artifacts.get(self.policy.model, {}).get("path")
-        record = self.state.pipeline.recorded(self.state.lock, str(path)) if path else None
-        if record is None or record.path != path or not record.digest:
-            raise LockgateError(
-                f"{self.tag}: dvc.lock records no model '{self.policy.model}'",
-                f"Declare it under `artifacts:` in dvc.yaml, as the output of a stage; `model:` of {policy.FILE}.",
-            )
+        """What the lock records of the model, or of the output folder that holds it. Raises :class:`LockgateError`."""
+        record = self.state.pipeline.recorded(self.state.lock, self.artifact["path"])
+        if record is None or not record.digest:
+            raise self._no_model()
         return record
+
+    def model_objects(self) -> dict[str, Recorded]:
+        """Return the files of the model by their path inside it (empty where the model is one file).
+
+        The list of a folder is fetched if need be. Raises :class:`LockgateError`.
+        """
+        record, path = self.model, str(self.artifact["path"])
+        if not record.is_folder:
+            if record.path != path:
+                raise self._no_model()
+            return {"": record}
+        local_file(self.root, self.state, record.path)
+        entries = {f"{record.path}/{name}": digest for name, digest in Cache.of(self.root).entries(record).items()}
+        found = {
+            name.removeprefix(path).removeprefix("/"): Recorded(name, digest, legacy=record.legacy)
+            for name, digest in entries.items()
+            if name == path or name.startswith(f"{path}/")
+        }
+        if not found:
+            raise self._no_model()
+        return found
+
+    def _no_model(self) -> LockgateError:
+        return LockgateError(
+            f"{self.tag}: dvc.lock records no model '{self.policy.model}'",
+            "Declare it under `artifacts:` of dvc.yaml, with the path of a stage's output or of something inside one; "
+            f"`model:` of {policy.FILE} names it.",
+        )
 
     @property
     def model_name(self) -> str:
         """The model's path in the build."""
-        return f"model{PurePosixPath(self.model.path).suffix}"
+        return f"model{PurePosixPath(self.artifact['path']).suffix}"
 
     def reads(self) -> list[Recorded]:
         """Return what of DVC's a release reads: the model, and what the policy names."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lockgate.errors import LockgateError, NotAskedError, nearest
-from lockgate.releasing.manifest import canonical, parse_canonical, sha256, spell
+from lockgate.releasing.manifest import canonical, parse_canonical, sha256, spell, tag_name
 from lockgate.releasing.registry import Actor, Build, Refused, Registry
 from lockgate.releasing.signing import Signer, check_signer
 from lockgate.releasing.trusted_keys import LAST, SigningError
@@ -472,7 +472,7 @@ def missing_tags(entries: Iterable[Entry], tags: Iterable[str], name: str, envir
     refused leaves its tag behind too.
     """
     known = {entry.tag for entry in entries}
-    form = re.compile(re.escape(f"{name}#{environment}") + r"!?#[0-9]+")
+    form = re.compile(re.escape(f"{tag_name(name)}#{environment}") + r"!?#[0-9]+")
     return sorted(tag for tag in tags if form.fullmatch(tag) and tag not in known)
 
 

@@ -23,7 +23,8 @@ SIGNATURE = "model.sig"
 OPAQUE = "opaque"  # the fact that the model may be a pickle, because nothing of Lockgate ever loads it
 PART_SIZE = 64 * 2**20  # bytes of one object; a longer file lies in the store as several
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
+_LAST = r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?"
+_NAME = re.compile(rf"([A-Za-z0-9_-][A-Za-z0-9._-]*=)*{_LAST}")  # folders of the dvc.yaml, then the artifact's name
 _VERSION = re.compile(
     r"v(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
 )
@@ -191,6 +192,17 @@ def check_release_name(name: str, version: str) -> None:
 def is_name(word: str) -> bool:
     """Say whether ``word`` has the form of a model's name."""
     return _NAME.fullmatch(word) is not None
+
+
+def release_name(artifact: str) -> str:
+    """Return the name under which a store keeps an artifact: ``a/b:model`` of DVC and GTO is ``a=b=model``."""
+    return artifact.replace(":", "=").replace("/", "=")
+
+
+def tag_name(name: str) -> str:
+    """Return how GTO's tags write the name of a release: ``a=b=model`` is ``a/b=model``."""
+    folder, mark, last = name.rpartition("=")
+    return f"{folder.replace('=', '/')}{mark}{last}"
 
 
 def is_version(word: str) -> bool:

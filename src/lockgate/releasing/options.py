@@ -17,7 +17,7 @@ from lockgate.errors import LockgateError, NotAskedError, UsageError
 from lockgate.formatting import size
 from lockgate.releasing.environments import Entry, Environment
 from lockgate.releasing.identities import Identity, parse_identity
-from lockgate.releasing.manifest import is_version
+from lockgate.releasing.manifest import is_version, release_name
 from lockgate.releasing.registry import Build, Registry, Step
 from lockgate.releasing.signing import (
     IdentityVerifier,
@@ -52,11 +52,11 @@ def parse_ref(text: str) -> Ref:
     if "@" in text:
         name, _, version = text.partition("@")
         if name and is_version(version):
-            return Ref(name, version, None)
+            return Ref(release_name(name), version, None)
     elif "#" in text:
         name, _, environment = text.partition("#")
         if name and environment and "#" not in environment:
-            return Ref(name, None, environment)
+            return Ref(release_name(name), None, environment)
     elif is_version(text):
         return Ref(None, text, None)
     elif text:
@@ -73,7 +73,10 @@ def add_reader_options(parser: argparse.ArgumentParser) -> None:
         "--store", metavar="URL", help=f"a folder or s3://bucket/prefix (default: $LOCKGATE_STORE, else {STORE})"
     )
     parser.add_argument(
-        "--model", metavar="NAME", help="the model, where REF does not say it and the store has several"
+        "--model",
+        type=release_name,
+        metavar="NAME",
+        help="the model, where REF does not say it and the store has several",
     )
     parser.add_argument(
         "--public-key",

@@ -20,12 +20,13 @@ from typing import Any, Final
 
 from lockgate.dependencies.collect import collect
 from lockgate.dependencies.commit import Choice, locked_by
-from lockgate.dvc.objects import Cache, copy_objects, local_file, objects_of
+from lockgate.dvc.objects import Cache, DvcError, copy_objects, local_file, objects_of
 from lockgate.dvc.rebuild import Level, RanWith, Rebuild, rebuild
 from lockgate.errors import LockgateError, UsageError
 from lockgate.policy import FILE as POLICY
 from lockgate.releasing.build import REQUEST, SAMPLES, as_json, make_wheel, place_contract, place_model, write
 from lockgate.releasing.candidate import Candidate
+from lockgate.releasing.pickles import PickleFound, named_as_pickle, refuse_pickle
 
 SCHEMA: Final = "lockgate.prepared/1"
 PREPARED, OBJECTS, DEPENDENCIES = "prepared.json", "objects", "dependencies"
@@ -86,6 +87,7 @@ def prepare(
     files of the locked ones, too. Raises :class:`~lockgate.dvc.rebuild.LockStale`,
     :class:`~lockgate.dvc.rebuild.RebuildDiffers`, :class:`CodeFailed`, and whatever else ends a rebuild.
     """
+    refuse_model(candidate)
     objects = Cache(folder / OBJECTS)
 
     def take(copy: Path) -> None:
@@ -119,6 +121,24 @@ def prepare(
     told |= {"dependencies": kept} if kept is not None else {}
     write(folder / PREPARED, as_json(told))
     return Prepared(folder, candidate.commit, level, outputs, done.ran_with, serves, kept), done
+
+
+def refuse_model(candidate: Candidate) -> None:
+    """Refuse a model that no build may hold, before any stage is run: by its name, and by its content where the file
+    that the lock records can be had. Raises :class:`~lockgate.releasing.pickles.PickleFound` and the like."""
+    path = str(candidate.artifact["path"])
+    if candidate.policy.opaque:
+        return
+    if named_as_pickle(path):
+        raise PickleFound(path, "by its name")
+    try:
+        for one in candidate.model_objects().values():
+            file = local_file(candidate.root, candidate.state, one.path)
+            if file is not None:
+                with file.open("rb") as content:
+                    refuse_pickle(one.path, content)
+    except DvcError:  # it is neither here nor in the remote: the rebuild makes it, and the build is looked at again
+        return
 
 
 def read_prepared(candidate: Candidate, folder: Path) -> Prepared:

@@ -10,7 +10,7 @@ What the gates look at is in the release's signed manifest, as ``lockgate releas
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lockgate import policy
+from lockgate import git, policy
 from lockgate.envelope import envelope
 from lockgate.errors import LockgateError, UsageError, nearest
 from lockgate.releasing import tags
@@ -208,6 +208,31 @@ def asked_by_tag(root: Path, tag: str) -> Asked:
             f"Say which: `lockgate promote {wanted.name}@vX.Y.Z {wanted.environment} --tag '{tag}'`.",
         )
     return Asked(wanted.name, versions[0], wanted.environment, found.subject, tag, found.commit)
+
+
+def tag_of(registry: Registry, environment: str, version: str) -> tags.Follow | None:
+    """Return the tag that says in this repository that ``environment`` runs ``version``; ``None`` elsewhere."""
+    commit = registry.release(version).manifest.facts.get("commit")
+    return tags.follow(Path.cwd(), registry.name, environment, commit)
+
+
+def follow_up(entry: Entry, follow: tags.Follow | None, *, make: bool) -> str:
+    """Make the tag of an entry that no tag asked for, or say which one keeps ``gto show`` true.
+
+    Raises :class:`LockgateError` where git does not make it: the entry stands, and is named.
+    """
+    if follow is None:
+        return ""
+    if not make:
+        return f"no tag asked for this; to keep `gto show` true: {follow.command(entry.reason)}\n"
+    try:
+        follow.make(Path.cwd(), entry.reason)
+    except git.GitError as error:
+        raise LockgateError(
+            f"entry {entry.number} of '{entry.environment}' was written, but its tag was not made: {error}",
+            follow.command(entry.reason),
+        ) from error
+    return f"tag {follow.tag} made; `git push origin '{follow.tag}'` brings it to the others\n"
 
 
 def tell(entry: Entry | None, appended: bool, would: str, *, as_json_: bool) -> str:

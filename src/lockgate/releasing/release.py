@@ -24,7 +24,7 @@ from lockgate.releasing import tags
 from lockgate.releasing.build import make_build
 from lockgate.releasing.candidate import Candidate
 from lockgate.releasing.fetch import fetch
-from lockgate.releasing.manifest import Manifest, make_manifest
+from lockgate.releasing.manifest import Manifest, make_manifest, release_name, tag_name
 from lockgate.releasing.options import (
     STORE,
     StderrProgress,
@@ -57,7 +57,7 @@ class UnknownModel(LockgateError):  # noqa: N818
         hint = nearest(name, [known])
         super().__init__(
             f"the tag '{tag}' is for a model '{name}', lockgate.yaml knows '{known}'{'; ' + hint if hint else ''}",
-            f"Delete the tag and make {known}@{tag.partition('@')[2]}.",
+            f"Delete the tag and make {tag_name(release_name(known))}@{tag.partition('@')[2]}.",
         )
 
 
@@ -107,7 +107,7 @@ def wanted(root: Path, tag: str) -> Candidate:
     if git.merge_base(root, found.commit, branch) != found.commit:
         raise NotOnDefaultBranch(tag, found.commit, branch)
     candidate = Candidate(root, tag, asked.name, asked.version, found.commit)
-    if asked.name != candidate.policy.model:
+    if asked.name != release_name(candidate.policy.model):
         raise UnknownModel(tag, asked.name, candidate.policy.model)
     return candidate
 
@@ -134,6 +134,9 @@ def release(candidate: Candidate, arguments: argparse.Namespace) -> Outcome:
                 fetch(registry, build, arguments.output.absolute())
             return Outcome(candidate, build.manifest, "there", store, time.monotonic() - started)
         candidate = _after(registry, candidate, last)
+    versions = tags.versions_at(candidate.root, candidate.name, candidate.commit)
+    if len(versions) > 1:
+        raise tags.SeveralVersions(candidate.name, candidate.commit, versions)
     with _folder(arguments.output) as folder, _prepared(candidate, arguments) as prepared:
         facts = make_build(candidate, prepared, folder)
         manifest = make_manifest(folder, candidate.name, candidate.version, facts)

@@ -1,8 +1,10 @@
 """``lockgate rollback ENVIRONMENT``: return to the release that ran before, verified again, as a new entry."""
 
+from collections.abc import Callable
+
 from lockgate.errors import LockgateError
 from lockgate.releasing.environments import Entry, Environment, NeverPromoted, Retired, before, environments
-from lockgate.releasing.registry import Actor, Progress, Registry, silent
+from lockgate.releasing.registry import Actor, Build, Progress, Registry, silent
 from lockgate.releasing.signing import Signer
 from lockgate.releasing.withdrawal import ReleaseWithdrawn, withdrawal_of
 
@@ -34,11 +36,13 @@ def rollback(  # noqa: PLR0913 - what an entry says
     *,
     to: str | None = None,
     reason: str = "",
+    tag: Callable[[Build], str] = lambda _: "",
     dry_run: bool = False,
     progress: Progress = silent,
 ) -> tuple[Entry | None, bool, str]:
     """Append an entry that goes back to the release before the one that runs, or to the version ``to``.
 
+    ``tag`` is asked for the name of git's tag that will say the same, where one is to be made.
     Return the entry, whether it was appended, and the version. With ``to``, running it again does nothing; without,
     running it again goes back no further. Raises :class:`NothingBefore` where the environment never ran another
     release (or never ran ``to``), :class:`RolledBackAlready`, and :class:`LockgateError` if somebody else's entry came
@@ -65,7 +69,7 @@ def rollback(  # noqa: PLR0913 - what an entry says
             )
         return None
 
-    entry, appended = log.append(build, signer, actor, "rollback", reason=reason, done_already=as_seen)
+    entry, appended = log.append(build, signer, actor, "rollback", reason=reason, tag=tag(build), done_already=as_seen)
     return entry, appended, build.release.version
 
 

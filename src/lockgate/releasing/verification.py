@@ -6,6 +6,7 @@ from pathlib import Path
 from lockgate import git
 from lockgate.errors import LockgateError
 from lockgate.releasing.environments import Entry, missing_tags
+from lockgate.releasing.manifest import tag_name
 from lockgate.releasing.registry import Build
 
 
@@ -20,7 +21,7 @@ def check_tags(build: Build, entry: Entry | None, log: list[Entry], tags: Mappin
     the log does not know: entries taken off its end show nowhere else.
     """
     release = build.release
-    tag, commit = f"{release.name}@{release.version}", build.manifest.facts.get("commit")
+    tag, commit = f"{tag_name(release.name)}@{release.version}", build.manifest.facts.get("commit")
     if tag in tags and commit is not None and tags[tag] != commit:
         raise TagsDisagree(
             f"the tag {tag} is at {tags[tag][:12]}, the release was made of {str(commit)[:12]}",
