@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from lockgate.errors import UsageError
 from lockgate.releasing.options import (
@@ -16,7 +17,9 @@ from lockgate.releasing.options import (
 from lockgate.releasing.promotion import follow_up, tag_of, tell
 from lockgate.releasing.registry import Actor, Build
 from lockgate.releasing.rollback import rollback
-from lockgate.releasing.tags import Follow
+
+if TYPE_CHECKING:
+    from lockgate.releasing.tags import Follow
 
 EXAMPLES = """\
 examples:

@@ -164,8 +164,8 @@ def asked_for(tags: Iterable[Tag]) -> dict[str, Asked]:
     """Return what tags ask for, by the name of the model, as ``gto show`` does. Other tags are passed over.
 
     A version is what its last tag says: ``NAME@v1.2.0`` registers it, ``NAME@v1.2.0!`` withdraws it. An environment is
-    to run the version that was promoted to it last and not taken off (``NAME#ENVIRONMENT!#N``) since. Raises
-    :class:`SeveralVersions`.
+    to run the version that was promoted to it last and not taken off (``NAME#ENVIRONMENT!#N``) since. A promotion at
+    a commit of no version asks for nothing. Raises :class:`SeveralVersions` for a promotion at a commit of several.
     """
     events = sorted(_events(tags), key=lambda event: event[1].time)
     there: dict[tuple[str, str], dict[str, bool]] = {}  # model and commit → version → whether it stands
@@ -175,13 +175,15 @@ def asked_for(tags: Iterable[Tag]) -> dict[str, Asked]:
             there.setdefault((wanted.name, tag.commit), {})[wanted.version] = not wanted.cancels
         elif wanted.environment is not None:
             promoted[wanted.name, wanted.environment, tag.commit] = None if wanted.cancels else tag.time
-    for (name, commit), versions in there.items():
-        if len(versions) > 1:
+    for name, _, commit in promoted:
+        if len(versions := there.get((name, commit), {})) > 1:
             raise SeveralVersions(name, commit, versions)
     found: dict[str, Asked] = {name: Asked({}, {}) for name, _ in there}
-    standing = {at: next(iter(versions)) for at, versions in there.items() if all(versions.values())}
-    for (name, commit), version in standing.items():
-        found[name].versions[version] = commit
+    standing: dict[tuple[str, str], str] = {}
+    for (name, commit), versions in there.items():
+        for version in (version for version, stands in versions.items() if stands):
+            found[name].versions[version] = commit
+            standing[name, commit] = version
     in_order = sorted((since, key) for key, since in promoted.items() if since is not None)
     for _, (name, environment, commit) in in_order:
         if (name, commit) in standing:

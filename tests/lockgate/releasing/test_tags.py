@@ -1,11 +1,27 @@
 import string
+import subprocess
 
 import pytest
-from hypothesis import given
+from gto.api import show
+from gto.constants import name_to_tag, tag_to_name
+from gto.exceptions import GTOException
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.lockgate.factory import Project
 
-from lockgate.releasing.tags import Lightweight, Malformed, NoSuchTag, Wanted, annotated, parse, versions_at
+from lockgate.releasing.manifest import tag_name
+from lockgate.releasing.tags import (
+    Lightweight,
+    Malformed,
+    NoSuchTag,
+    SeveralVersions,
+    Wanted,
+    annotated,
+    asked_for,
+    listed,
+    parse,
+    versions_at,
+)
 
 NAMES = st.from_regex(r"[a-z]([a-z0-9_-]{0,8}[a-z0-9])?", fullmatch=True)
 NUMBERS = st.integers(0, 10**6)
@@ -52,7 +68,9 @@ MALFORMED = {
     "end of an environment without its number": "flight-delay#production!",
     "mark at the number": "flight-delay#production#2!",
     "number with a zero before it": "flight-delay#production#01",
-    "folder": "models=flight-delay@v1.2.0",
+    "folder of GTO's names": "models:flight-delay@v1.2.0",
+    "no folder": "=flight-delay@v1.2.0",
+    "way up": "../models=flight-delay@v1.2.0",
     "slash": "models/flight-delay@v1.2.0",
     "no name": "@v1.2.0",
     "line end": "flight-delay@v1.2.0\n",
@@ -122,3 +140,80 @@ def test_the_versions_of_a_commit_are_those_of_annotated_tags_of_that_model(proj
         project.git("tag", "-a", tag, "-m", "x")
     project.git("tag", "m@v2.0.0")
     assert versions_at(project.root, "m", commit) == ["v1.0.0", "v1.0.1"]
+
+
+@pytest.mark.parametrize("tag", ["models=flight-delay@v1.2.0", "a/b=flight-delay#staging#3"])
+def test_a_folder_stands_before_the_name_as_in_gtos_tags(tag: str) -> None:
+    folder = tag.partition("=")[0].replace("/", "=")
+    assert parse(tag).name == f"{folder}=flight-delay"
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["m", "a/b=m"]),
+        st.sampled_from(["version", "version", "withdrawal", "promotion", "promotion", "end"]),
+        st.integers(0, 2),
+        st.sampled_from(["staging", "production"]),
+    ),
+    max_size=9,
+)
+
+
+def drawn_tags(events: list[tuple[str, str, int, str]], commits: list[str], *, crowded: bool) -> str:
+    """Return the tags of some events for ``git fast-import``, a second apart; two versions meet at one commit only
+    where it is ``crowded``."""
+    tags: dict[str, str] = {}
+    registered = set()
+    for moment, (name, kind, place, environment) in enumerate(events):
+        last = moment if crowded else 0
+        tag = {
+            "version": f"{name}@v1.{place}.{last}",
+            "withdrawal": f"{name}@v1.{place}.0!",
+            "promotion": f"{name}#{environment}#{moment + 1}",
+            "end": f"{name}#{environment}!#{moment + 1}",
+        }[kind]
+        # GTO makes up a version where none is tagged; Lockgate refuses such promotions
+        known = kind == "version" or ((name, place) in registered and not (crowded and kind == "withdrawal"))
+        if known and tag not in tags:
+            registered.add((name, place))
+            tagger = f"tagger a <a@b.c> {1767225600 + moment} +0000"
+            tags[tag] = f"tag {tag}\nfrom {commits[place]}\n{tagger}\ndata 1\nx\n"
+    return "".join(tags.values())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(EVENTS, st.booleans())
+def test_tags_ask_for_what_gto_shows_or_both_refuse(
+    history: Project,
+    events: list[tuple[str, str, int, str]],
+    crowded: bool,
+) -> None:
+    commits = history.git("rev-list", "HEAD").split()
+    for old in history.git("tag").split():
+        history.git("tag", "-d", old)
+    feed = ["git", "fast-import", "--quiet"]
+    subprocess.run(feed, input=drawn_tags(events, commits, crowded=crowded), text=True, cwd=history.root, check=True)
+    try:
+        theirs = show(str(history.root))
+    except GTOException:
+        with pytest.raises(SeveralVersions):
+            asked_for(listed(history.root))
+        return
+
+    ours = asked_for(listed(history.root))
+
+    assert {tag_name(name): dict(asked.environments) for name, asked in ours.items()} == {
+        name_to_tag(name): {stage: version for stage, version in found["stage"].items() if version}
+        for name, found in theirs.items()
+    }
+    for name, asked in ours.items():
+        versions = show(str(history.root), name=tag_to_name(tag_name(name)))
+        assert set(asked.versions) == {one["version"] for one in versions if one["version"].startswith("v")}
+
+
+@pytest.fixture
+def history(project: Project) -> Project:
+    """Three commits."""
+    for number in range(3):
+        project.commit(str(number))
+    return project
