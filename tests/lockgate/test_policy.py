@@ -216,7 +216,11 @@ def test_a_statistic_can_be_switched_off() -> None:
         ("environments:", "stages: {pass: [A, HOME]}\nenvironments:", "stages.pass[1]: is never passed to a stage"),
         ("environments:", "stages: {pass: [AWS_PROFILE]}\nenvironments:", "stages.pass[0]: is never passed to a stage"),
         ("environments:", "dependencies: {python: '3.11'}\nenvironments:", "dependencies.lock: is missing"),
-        ("  staging: {}", "  'a b': {}", "environments.a b: an environment's name has letters"),
+        ("  staging: {}", "  prod.eu: {}", "environments.prod.eu: GTO cannot tag this name"),
+        ("model: flight-delay", "model: my model", "model: GTO cannot tag this name"),
+        ("model: flight-delay", "model: a:b:c", "model: GTO cannot tag this name"),
+        ("model: flight-delay", "model: delay-", "model: GTO cannot tag this name"),
+        ("  staging: {}", "  'a b': {}", "environments.a b: GTO cannot tag this name"),
         ("  staging: {}", "  1: {}", "environments: its keys must be text (it is '1')"),
     ],
 )

@@ -34,7 +34,7 @@ from lockgate.releasing.signing import KeysDoNotFit
 pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")
 
 POLICY = """\
-model: model.skops
+model: model
 metrics:
   roc_auc: {file: metrics.json, key: roc_auc, better: higher}
 environments:
