@@ -321,10 +321,10 @@ def _function(place: str, value: Any) -> str:
 
 def _artifact_name(place: str, value: Any) -> str:
     """Return the name of an artifact, which GTO's tags have to be able to write: ``model`` or ``folder:model``."""
-    if not isinstance(value, str) or not re.fullmatch(rf"([A-Za-z0-9_-][A-Za-z0-9._/-]*:)?{_TAGGED}", value):
+    if not re.fullmatch(rf"([A-Za-z0-9_-][A-Za-z0-9._/-]*:)?{_TAGGED}", _text(place, value)):
         rule = "letters, digits, '_' and '-', with a letter or digit at both ends; its folder may come before a ':'"
         raise PolicyError(place, f"GTO cannot tag this name: it must have {rule}", value)
-    return value
+    return str(value)
 
 
 def _python_version(place: str, value: Any) -> str:
