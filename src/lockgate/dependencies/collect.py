@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import tarfile
-import tempfile
 import tomllib
 import urllib.error
 import urllib.parse
@@ -28,6 +27,7 @@ from lockgate.dependencies.commit import Locked
 from lockgate.dependencies.install import Installed, install_without_index
 from lockgate.dependencies.lock import Lock, Pin, requirement_name
 from lockgate.dependencies.uv import FileDiffers, InstallFailed, run_uv
+from lockgate.temporary import temporary_folder
 
 _SECONDS = 60.0  # that a server may be silent
 
@@ -89,14 +89,14 @@ def _chosen(place: str, pins: Iterable[Pin], installed: Installed, tags: Mapping
 
 
 def _offered(place: str, pins: Iterable[Pin], installed: Installed) -> list[_File]:
-    with tempfile.TemporaryDirectory(prefix="lockgate-") as scratch:
+    with temporary_folder("dependencies") as scratch:
         requirements = Path(scratch, "requirements.txt")
         requirements.write_text("".join(f"{pin.name}=={pin.version}\n" for pin in pins), encoding="utf-8")
         text = run_uv(
             ["pip", "compile", "--quiet", "--format", "pylock.toml", "--no-deps", "--no-header", "--python",
              installed.executable, requirements],
             place,
-            folder=Path(scratch),
+            folder=scratch,
         )  # fmt: skip
     found = []
     for package in tomllib.loads(text).get("packages", []):

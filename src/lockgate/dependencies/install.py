@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from lockgate.dependencies.lock import Lock
 from lockgate.dependencies.uv import InstallFailed, run_uv
 from lockgate.errors import LockgateError
 from lockgate.files import locked
+from lockgate.temporary import temporary_folder
 
 SCHEMA: Final = "lockgate.dependencies/1"
 PROOF: Final = "dependencies.json"
@@ -174,7 +174,7 @@ def install_without_index(lock: Lock, python: str, files: Path, *, build: Lock |
 
     Raises :class:`~lockgate.dependencies.uv.InstallFailed`.
     """
-    with tempfile.TemporaryDirectory(prefix="lockgate-") as scratch:
+    with temporary_folder("dependencies") as scratch:
         part = Path(scratch, "environment")
         _begin(
             part, lock.place, python, lock.requirements(), (build.requirements() if build else "") + lock.requirements()

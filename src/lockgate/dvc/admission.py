@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
 from lockgate.dvc.checkout import fetch_sources, temporary_clone
@@ -33,6 +32,7 @@ from lockgate.git import Commit, resolve
 from lockgate.policy import FILE as POLICY
 from lockgate.policy import Stages, read_policy
 from lockgate.result import Isolation
+from lockgate.temporary import temporary_folder
 
 LIST_LIMIT = 1 << 30
 """Bytes of the list of a folder's files; a million files need about 0.1 GB."""
@@ -120,8 +120,8 @@ def admit(
     rebuild(root, commit, "none")  # which only asks whether the lock belongs to the code
     with Commit(root, revision, commit) as snapshot, open_remotes(root, trusted, quarantine) as (safe, unsafe):
         state = read_state(snapshot)
-        with TemporaryDirectory(prefix="lockgate-admit-") as folder:
-            admitter = _Admitter(safe, Path(folder), dry_run=dry_run)
+        with temporary_folder("admit") as folder:
+            admitter = _Admitter(safe, folder, dry_run=dry_run)
             source = Source(quarantine, remote=unsafe)
             rows = [admitter.admit(stage, record, source) for stage, record in named(state)]
             absent = {row.stage for row in rows if row.status in ABSENT}
@@ -131,7 +131,7 @@ def admit(
             elif stages and may_rebuild and not dry_run and None not in absent:
                 rows, _ = _rebuilt(root, commit, state, stages, admitter, rows)
             if not dry_run:
-                _write_run_cache(state, safe, rows, Path(folder))
+                _write_run_cache(state, safe, rows, folder)
     return tuple(rows)
 
 
@@ -149,15 +149,15 @@ def prepare(
     rebuild(root, commit, "none")
     with Commit(root, revision, commit) as snapshot, open_remotes(root, trusted, quarantine) as (safe, unsafe):
         state = read_state(snapshot)
-        with TemporaryDirectory(prefix="lockgate-admit-") as place:
-            good = Cache(Path(place) / "good")  # what is whole in the quarantine: a stage may read it
-            looker = _Admitter(safe, Path(place), dry_run=True, keep=good)
+        with temporary_folder("admit") as place:
+            good = Cache(place / "good")  # what is whole in the quarantine: a stage may read it
+            looker = _Admitter(safe, place, dry_run=True, keep=good)
             rows = [looker.admit(stage, record, Source(quarantine, remote=unsafe)) for stage, record in named(state)]
             absent = {row.stage for row in rows if row.status in ABSENT}
             stages = tuple(stage for stage in state.pipeline.stages if stage.name in absent)
             isolation: Isolation | None = None
             if stages and None not in absent:
-                keeper = _Admitter(safe, Path(place), dry_run=True, keep=Cache(folder / OBJECTS))
+                keeper = _Admitter(safe, place, dry_run=True, keep=Cache(folder / OBJECTS))
                 rows, isolation = _rebuilt(root, commit, state, stages, keeper, rows, good)
     folder.mkdir(parents=True, exist_ok=True)
     names = [stage.name for stage in stages]

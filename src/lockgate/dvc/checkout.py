@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import mkdtemp
 
 from lockgate import git
 from lockgate.dvc.objects import (
@@ -19,6 +18,7 @@ from lockgate.dvc.objects import (
 )
 from lockgate.dvc.pipeline import Recorded, Stage, State
 from lockgate.dvc.reach import reaching
+from lockgate.temporary import temporary_folder
 
 
 class SourceAltered(DvcError):  # noqa: N818
@@ -38,20 +38,18 @@ class SourceAltered(DvcError):  # noqa: N818
 @contextmanager
 def temporary_clone(root: Path, commit: str, *, keep: bool, tell: Callable[[str], None]) -> Iterator[Path]:
     """Give the project's folder in a clone of ``commit``; the clone is removed at the end, unless ``keep``."""
-    place = Path(mkdtemp(prefix="lockgate-rebuild-"))
-    try:
+    with temporary_folder("rebuild", keep=keep) as place:
         top = Path(git.git(root, "rev-parse", "--show-toplevel").rstrip("\n"))
         clone = place / "clone"
         git.git(place, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(clone))
         git.git(clone, "checkout", "--quiet", "--detach", commit)
         copy = clone / root.resolve().relative_to(top)
         _configure(root, copy)
-        yield copy
-    finally:
-        if keep:
-            tell(f"The clone is kept at {place}")
-        else:
-            shutil.rmtree(place, ignore_errors=True)
+        try:
+            yield copy
+        finally:
+            if keep:
+                tell(f"The clone is kept at {place}")
 
 
 def _configure(root: Path, copy: Path) -> None:

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import IO, Any, Literal, Self
 
@@ -30,6 +29,7 @@ from lockgate.dvc.reach import OutOfReach, out_of_reach, reaching
 from lockgate.errors import LockgateError, NotAskedError
 from lockgate.policy import Stages
 from lockgate.result import Isolation
+from lockgate.temporary import temporary_folder
 
 NAME = "lockgate run"
 """What DVC notes down, in place of a command line, for the files that a run of ours has in use."""
@@ -233,11 +233,11 @@ def run_stages(  # noqa: PLR0913 - the one way in, for all that callers want of 
     options: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": not complete, "pull": True}
     if stages is not None:
         options = {"targets": list(stages), "single_item": True, "force": True}
-    with TemporaryDirectory(prefix="lockgate-stages-") as scratch, ExitStack() as stack:
+    with temporary_folder("stages") as scratch, ExitStack() as stack:
         variables = sandbox.variables()
         places = sandbox.options(checkout, variables)
         started = process or stack.enter_context(DvcProcess(checkout))
-        code = started.reproduce(options, [variables, places, scratch], beside, follow, on_output)
+        code = started.reproduce(options, [variables, places, str(scratch)], beside, follow, on_output)
     openly = [step for step in isolated if step.isolation == "none"]
     if openly and sandbox.required:
         raise NotIsolated(openly[0].stage, openly[0].error)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from lockgate import git
 from lockgate.dvc.objects import Cache
@@ -22,6 +21,7 @@ from lockgate.evaluation.metric_files import Unreadable
 from lockgate.git import Snapshot, Workspace
 from lockgate.policy import FILE, Policy
 from lockgate.result import SeedSpread
+from lockgate.temporary import temporary_folder
 
 PARAMS = "params.yaml"  # where DVC looks for a parameter that names no file
 
@@ -73,8 +73,8 @@ def _seed(policy: Policy, head: Snapshot) -> tuple[str, str, int]:
 @contextmanager
 def _copy(root: Path, head: Snapshot) -> Iterator[Path]:
     """Give a folder with the files of ``head``, in a clone of its own that uses this project's cache and remotes."""
-    with TemporaryDirectory(prefix="lockgate-seeds-") as folder:
-        top, clone = Path(git.git(root, "rev-parse", "--show-toplevel").rstrip("\n")), Path(folder) / "clone"
+    with temporary_folder("seeds") as folder:
+        top, clone = Path(git.git(root, "rev-parse", "--show-toplevel").rstrip("\n")), folder / "clone"
         git.git(root, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(clone))
         commit = head.commit or git.head(root)
         if commit is not None:

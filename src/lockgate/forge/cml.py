@@ -7,10 +7,10 @@ configuration of git). No other variable of the job reaches it.
 
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 
 from lockgate.errors import LockgateError
+from lockgate.temporary import temporary_folder
 
 TIMEOUT = 120
 """Seconds."""
@@ -36,12 +36,12 @@ def update_comment(repository: str, token: str, number: int, body: str, *, title
 
     Raises :class:`CmlFailed` if CML is not installed, fails, or does not end in time.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder("comment") as folder:
         file, configuration = Path(folder, "comment.md"), Path(folder, "gitconfig")
         file.write_text(body, encoding="utf-8")
         configuration.touch()
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {
-            "HOME": folder,
+            "HOME": str(folder),
             "GIT_CONFIG_GLOBAL": str(configuration),
             "GIT_CONFIG_NOSYSTEM": "1",
             "REPO_TOKEN": token,

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from lockgate.releasing.model_card import About, card
 from lockgate.releasing.provenance import Source, components, statement
 from lockgate.rendering.render import render
 from lockgate.result import GateOutcome, LockStatus, Result
+from lockgate.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from lockgate.releasing.prepare import Prepared
@@ -103,8 +103,8 @@ def place_model(candidate: Candidate, folder: Path) -> None:
     objects = candidate.model_objects()
     for one in objects.values():
         local_file(candidate.root, candidate.state, one.path)  # fetched from the remote if need be
-    with tempfile.TemporaryDirectory() as place:
-        checked = Cache(Path(place))
+    with temporary_folder("build") as place:
+        checked = Cache(place)
         copy_objects(Cache.of(candidate.root), checked, objects.values())
         for path, one in objects.items():
             write(folder / candidate.model_name / path, checked.path(one.digest, legacy=one.legacy))
@@ -118,7 +118,7 @@ def make_wheel(candidate: Candidate, folder: Path) -> str:
     serving = candidate.policy.serving
     assert serving is not None  # noqa: S101 - asked for by the caller
     code = serving.code
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_folder("build") as place:
         project = Path(place, "project")
         for path in candidate.snapshot.list():
             if path.startswith(f"{code}/"):

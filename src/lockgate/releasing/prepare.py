@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -27,6 +26,7 @@ from lockgate.policy import FILE as POLICY
 from lockgate.releasing.build import REQUEST, SAMPLES, as_json, make_wheel, place_contract, place_model, write
 from lockgate.releasing.candidate import Candidate
 from lockgate.releasing.pickles import PickleFound, named_as_pickle, refuse_pickle
+from lockgate.temporary import temporary_folder
 
 SCHEMA: Final = "lockgate.prepared/1"
 PREPARED, OBJECTS, DEPENDENCIES = "prepared.json", "objects", "dependencies"
@@ -196,7 +196,7 @@ def _sample(candidate: Candidate, folder: Path, python: Path) -> None:
 
     serving = candidate.policy.serving
     assert serving is not None  # noqa: S101 - asked for by the caller
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_folder("prepare") as place:
         build = Path(place, "build")
         place_model(candidate, build)
         wheel = make_wheel(candidate, build)
@@ -227,13 +227,13 @@ def _sample(candidate: Candidate, folder: Path, python: Path) -> None:
 
 def _schema(function: str, wheel: Path, python: Path) -> Any:
     """Return what the function of the wheel says a request looks like."""
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_folder("prepare") as place:
         shutil.unpack_archive(wheel, place, "zip")
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
         done = subprocess.run(
             [python, "-P", "-s", "-c", _ASK, function],
             cwd=place,
-            env={**kept, "PYTHONPATH": place, "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**kept, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             check=False,

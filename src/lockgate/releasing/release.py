@@ -7,7 +7,6 @@ makes it: after a crash at any point the same command goes on where it was.
 
 import argparse
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from lockgate.releasing.options import (
 from lockgate.releasing.prepare import DEPENDENCIES, NotPrepared, Prepared, prepare, read_prepared
 from lockgate.releasing.registry import Actor, Registry
 from lockgate.releasing.signing import check_signer
+from lockgate.temporary import temporary_folder
 
 
 class NotOnDefaultBranch(LockgateError):  # noqa: N818 - named for what the user reads
@@ -202,12 +202,12 @@ def _prepared(candidate: Candidate, arguments: argparse.Namespace) -> Iterator[P
             )
         yield prepared if arguments.keep_dependencies else replace(prepared, kept=None)
         return
-    with tempfile.TemporaryDirectory(prefix="lockgate-release-") as place:
+    with temporary_folder("release") as place:
         with stoppable(interrupted()):
             prepared, _ = prepare(
                 candidate,
                 arguments.rebuild or "full",
-                Path(place),
+                place,
                 progress,
                 dependencies=arguments.dependencies,
                 keep=arguments.keep_dependencies,
@@ -222,8 +222,8 @@ def _folder(output: Path | None) -> Iterator[Path]:
         empty(output)
         yield output.absolute()
         return
-    with tempfile.TemporaryDirectory(prefix="lockgate-release-") as place:
-        yield Path(place)
+    with temporary_folder("release") as place:
+        yield place
 
 
 def empty(folder: Path) -> None:
