@@ -46,6 +46,10 @@ bench: $(VENV)/dev  ## speed and cost, as ratios measured side by side in one ru
 	  echo "== $$name"; python -m "benchmarks.bench_$$name" || failed="$$failed $$name"; done; \
 	  [ -z "$$failed" ] || { echo "error: a benchmark failed, or missed its bound:$$failed" >&2; exit 1; }
 
+.PHONY: study
+study: $(VENV)/dev  ## campaigns with fixed seeds (an hour or more): simulations, fuzzing; their figures go to docs/studies
+	@for study in benchmarks/study_*.py; do echo "== $$study"; PYTHONPATH=src:. python $$study || exit 1; done
+
 .PHONY: rebuild
 rebuild: $(VENV)/run  ## run the whole pipeline again in a temporary clone and compare every hash with dvc.lock
 	@lockgate rebuild

@@ -3,7 +3,7 @@
 Trains the committed model on ``data/prepared/`` in child processes that see less of this processor (or another BLAS, or
 more threads), and compares what comes out, bit by bit, with an undisturbed one. Quantities that are never written to a
 file are looked at as well: they say how near a change is. Takes three to five minutes:
-``python benchmarks/processor_study.py`` (``--only PATTERN`` for some of the conditions).
+``python benchmarks/study_processors.py`` (``--only PATTERN`` for some of the conditions).
 """
 
 import argparse

@@ -1,0 +1,127 @@
+"""What the intervals are worth on the flights: rows of one day go together, and another seed is another model.
+
+    python benchmarks/study_flights.py [--seeds 8] [--output docs/studies/flights.json]
+
+Trains the committed pipeline's model under several seeds, and once with another learning rate, on ``data/prepared/``
+(run ``make run`` first). Then, with days as clusters and without: the standard errors of a change; how often two models
+that differ in their seed alone are called better or worse; how often two halves of the test days, drawn at random or
+the first half against the second, contradict each other beyond 1.96 standard errors; and the correlation of one day's
+sum with the next day's.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flight_delay.evaluate import score
+from flight_delay.params import load_params
+from flight_delay.train import train
+from lockgate.evaluation.statistics import Undefined, compare, judge
+
+METRICS = ("roc_auc", "average_precision", "log_loss", "brier", "calibration_error")
+PREPARED = Path("data/prepared")
+
+
+def halves(days: np.ndarray, repeats: int) -> list[np.ndarray]:
+    """Return which days are in the first half: drawn at random, and last the first of them in time."""
+    generator = np.random.default_rng(3)
+    count = int(days.max()) + 1
+    drawn = [generator.permutation(count) < count // 2 for _ in range(repeats)]
+    return [*drawn, np.arange(count) < count // 2]
+
+
+def contradicts(
+    metric: str, rows: tuple[np.ndarray, ...], days: np.ndarray, half: np.ndarray, *, clusters: bool
+) -> bool:
+    found = []
+    for chosen in (half[days], ~half[days]):
+        label, base, head = (column[chosen] for column in rows)
+        found.append(compare(metric, label, base, head, days[chosen] if clusters else None))
+    apart = abs(found[0].change - found[1].change)
+    return bool(apart > 1.96 * np.hypot(found[0].error, found[1].error))
+
+
+def lag_one(values: np.ndarray, days: np.ndarray) -> float:
+    sums = np.bincount(days, values - values.mean())
+    return float(np.corrcoef(sums[:-1], sums[1:])[0, 1])
+
+
+def log_loss(label: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return -np.log(np.where(label, scores, 1 - scores))
+
+
+def study(seeds: int, repeats: int) -> dict[str, Any]:
+    params = load_params().train
+    rows, test = pd.read_parquet(PREPARED / "train.parquet"), pd.read_parquet(PREPARED / "test.parquet")
+    models = []
+    for seed in range(seeds):
+        print(f"seed {seed} of {seeds}", file=sys.stderr, flush=True)
+        models.append(score(train(rows, params.model_copy(update={"seed": seed})), test))
+    other = score(train(rows, params.model_copy(update={"learning_rate": 0.1})), test)
+    label = test["late"].to_numpy().astype(bool)
+    days = pd.factorize(test["scheduled_departure"].dt.date, sort=True)[0]
+    changed = (label, models[0], other)
+    errors, called, contradicted = {}, {}, {}
+    pairs = list(itertools.combinations(range(seeds), 2))
+    disjoint = [(2 * n, 2 * n + 1) for n in range(seeds // 2)]
+    for metric in METRICS:
+        together, alone = compare(metric, *changed, days), compare(metric, *changed)
+        errors[metric] = round(together.error / alone.error, 2)
+        for name, clusters in (("days", days), ("rows", None)):
+            judged = {}
+            for one, two in pairs:
+                try:
+                    found = compare(metric, label, models[one], models[two], clusters)
+                    judged[one, two] = judge(found.low, found.high, "higher") != "noise"
+                except Undefined:
+                    judged[one, two] = False
+            called.setdefault(name, {})[metric] = f"{sum(judged.values())} of {len(pairs)}"
+            called.setdefault(f"{name}, disjoint pairs", {})[metric] = (
+                f"{sum(judged[pair] for pair in disjoint)} of {len(disjoint)}"
+            )
+            *drawn, in_time = [
+                contradicts(metric, changed, days, half, clusters=clusters is not None)
+                for half in halves(days, repeats)
+            ]
+            contradicted.setdefault(name, {})[metric] = {
+                "random halves": f"{sum(drawn)} of {len(drawn)}",
+                "first against second half": in_time,
+            }
+    level = log_loss(label, models[0])
+    return {
+        "rows": len(label),
+        "days": int(days.max()) + 1,
+        "standard error by days over that by rows": errors,
+        "seed alone is called better or worse": called,
+        "two halves of the days contradict each other": contradicted,
+        "correlation of a day's sum with the next": {
+            "log loss": round(lag_one(level, days), 2),
+            "change of log loss": round(lag_one(log_loss(label, other) - level, days), 2),
+        },
+        "range of ROC AUC over seeds": round(
+            float(np.ptp([compare("roc_auc", label, models[0], one).head for one in models])), 4
+        ),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    text = json.dumps(study(arguments.seeds, arguments.repeats), indent=1) + "\n"
+    if arguments.output:
+        arguments.output.write_text(text)
+    else:
+        print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
