@@ -116,7 +116,9 @@ def _tags(installed: Installed) -> dict[str, int]:
         "from packaging.tags import sys_tags; print(json.dumps([str(tag) for tag in sys_tags()]))"
     )
     home = str(Path(packaging.__file__).parents[1])
-    done = subprocess.run([installed.executable, "-I", "-c", code, home], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [installed.executable, "-I", "-S", "-c", code, home], capture_output=True, text=True, check=True
+    )
     return {tag: rank for rank, tag in enumerate(json.loads(done.stdout))}
 
 
