@@ -427,5 +427,5 @@ def test_a_cluster_gives_the_same_bytes_though_a_worker_is_killed(words: list[st
 @pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_said_so(words: list[str], tmp_path: Path) -> None:
     pq.write_table(rows(10), tmp_path / "in.parquet")
-    said = run(words, tmp_path / "in.parquet", tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9", code=1)
+    said = run(words, tmp_path / "in.parquet", tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9", code=3)
     assert "no scheduler answers at tcp://127.0.0.1:9" in said
