@@ -48,7 +48,10 @@ GROUPS: dict[str, Commands] = {
         "rollback": ("lockgate.commands.rollback", "return an environment to the release it ran before"),
         "withdraw": ("lockgate.commands.withdraw", "withdraw a release: it is never promoted again"),
         "retire": ("lockgate.commands.retire", "retire an environment: nothing runs there any more"),
-        "repair": ("lockgate.commands.repair", "pass over entries of a log that nobody believes"),
+        "repair": (
+            "lockgate.commands.repair",
+            "repair an environment's log by passing over entries that fail verification",
+        ),
         "releases": ("lockgate.commands.releases", "list the releases, and where each runs"),
         "history": ("lockgate.commands.history", "list promotions: what ran where, since when, by whom and why"),
         "show": ("lockgate.commands.show", "show one release: files, metrics, gates, rebuild, where it runs"),

@@ -338,7 +338,7 @@ class Blobs:
         stdin.flush()
         header = stdout.readline().split()
         if len(header) != 3:
-            raise GitError(f"git has no object {oid}", "`git fsck` tells what is missing in this clone.")
+            raise GitError(f"git has no object {oid}", "`git fsck` shows what is missing in this clone.")
         return stdout.read(int(header[2]) + 1)[:-1]
 
     def content(self, oid: str, path: str) -> bytes:
@@ -644,9 +644,9 @@ def authorization(server: str, token: str) -> dict[str, str]:
     }
 
 
-def fetch(root: Path, commit: str, access: Mapping[str, str]) -> None:
+def fetch(root: Path, commit: str, credentials: Mapping[str, str]) -> None:
     """Have a commit of ``origin`` and its history here, as data: no branch, tag or file of this clone changes."""
-    git(root, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "origin", commit, environment=access)
+    git(root, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "origin", commit, environment=credentials)
 
 
 def commit_on(root: Path, parent: str, files: Mapping[str, bytes], message: str, author: tuple[str, str]) -> str:
@@ -667,7 +667,7 @@ def commit_on(root: Path, parent: str, files: Mapping[str, bytes], message: str,
         for path, content in files.items():
             there = git(top, "ls-tree", parent, "--", f":(top,literal){prefix}{path}")
             if there and not there.startswith("100644 blob "):
-                raise GitError(f"'{path}' is no plain file in {parent[:10]}, so it is not replaced")
+                raise GitError(f"'{path}' is not a plain file in {parent[:10]}, so it is not replaced")
             blob = git(top, "hash-object", "-w", "--stdin", input=content).strip()
             git(top, "update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{path}", environment=index)
         tree = git(top, "write-tree", environment=index).strip()
@@ -685,7 +685,7 @@ def changed_files(root: Path, before: str, after: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in names.split("\0") if name))
 
 
-def push(root: Path, commit: str, branch: str, expected: str, access: Mapping[str, str]) -> bool:
+def push(root: Path, commit: str, branch: str, expected: str, credentials: Mapping[str, str]) -> bool:
     """Have ``branch`` of ``origin`` point at ``commit`` if it stands at ``expected``; return whether it now does.
 
     Raises :class:`GitError` if the push failed although the branch stands where it should.
@@ -693,9 +693,9 @@ def push(root: Path, commit: str, branch: str, expected: str, access: Mapping[st
     ref = f"refs/heads/{branch}"
     lease = f"--force-with-lease={ref}:{expected}"
     try:
-        git(root, "push", "--quiet", "--no-verify", lease, "origin", f"{commit}:{ref}", environment=access)
+        git(root, "push", "--quiet", "--no-verify", lease, "origin", f"{commit}:{ref}", environment=credentials)
     except GitError:
-        now = git(root, "ls-remote", "origin", ref, environment=access).partition("\t")[0]
+        now = git(root, "ls-remote", "origin", ref, environment=credentials).partition("\t")[0]
         if now == expected:
             raise
         return now == commit

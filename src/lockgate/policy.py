@@ -168,7 +168,7 @@ class NoPolicy(NotAskedError):  # noqa: N818 - named for what the user reads
     def __init__(self) -> None:
         """Say what is to be written."""
         super().__init__(
-            f"there is no {FILE}: nothing says what to judge by",
+            f"there is no {FILE}, so there are no rules to judge by",
             "Write one: the model's name, its metrics and the gates they have to pass.",
         )
 
@@ -504,11 +504,13 @@ def _check(policy: Policy) -> None:
         place = f"environments.{environment.name}"
         if environment.after is not None and environment.after not in before:
             hint = nearest(environment.after, before)
-            raise PolicyError(f"{place}.after", "must name an environment that stands before", environment.after, hint)
+            raise PolicyError(
+                f"{place}.after", "must name an environment that is listed before this one", environment.after, hint
+            )
         before.append(environment.name)
         _check_gates(policy, f"{place}.gates", environment.gates)
     if len({(metric.file, metric.key) for metric in policy.metrics}) < len(names):
-        raise PolicyError("metrics", "two metrics stand at the same key of the same file")
+        raise PolicyError("metrics", "two metrics have the same key of the same file")
 
 
 def _check_gates(policy: Policy, place: str, gates: tuple[Gate, ...]) -> None:
@@ -520,7 +522,7 @@ def _check_gates(policy: Policy, place: str, gates: tuple[Gate, ...]) -> None:
             shown = sliced or isinstance(gate, NoRegression | Improves)  # only an interval shows it
             _check_metric(policy, f"{here}.metric", metric, statistic=shown)
         if isinstance(gate, DataChecksPass) and policy.validation is None:
-            raise PolicyError(here, "data checks need `validation:`, the file they stand in")
+            raise PolicyError(here, "data checks need `validation:`, the file that holds them")
         if sliced and not columns:
             raise PolicyError(here, "slices need `predictions:` with `slices:`, the columns to slice by")
         for key in ("columns", "slices"):

@@ -211,7 +211,7 @@ class LockStatus:
 
     ``local``: a report on recorded revisions, nothing was re-run for it. ``reproduced``: this run came to the lock the
     author committed. ``written``: the author brought none that fits, this run wrote it. ``differs``: the author's lock
-    claims other hashes for ``stages``. ``claimed``: policy says not to re-run; the author's word.
+    claims other hashes for ``stages``. ``claimed``: policy says not to re-run; what the author committed, unchecked.
     """
 
     status: Literal["local", "reproduced", "written", "differs", "claimed"]

@@ -309,7 +309,9 @@ class Store:
         elif _found(r"(/latest/(?:api|meta-data))", text):  # the last place where the library looks for some
             fault = StoreError(f"{self.url}: there are no credentials", _CREDENTIALS)
         elif status in {"401", "403"}:
-            fault = StoreError(f"{self.url} refused these credentials, or lets them not do this ({said})", _CREDENTIALS)
+            fault = StoreError(
+                f"{self.url} refused these credentials, or does not let them do this ({said})", _CREDENTIALS
+            )
         else:
             passing = status is None or status[0] == "5" or status in {"408", "409", "429"}
             said = f"the store answered {said}" if status else "the store does not answer"
@@ -331,8 +333,8 @@ _CREDENTIALS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION
 # what the service says → what it means here, and what to do
 _KNOWN = {
     "NoSuchBucket": ("there is no such bucket", "Make the bucket, or correct the URL."),
-    "RequestTimeTooSkewed": ("this machine's clock is off, says the store", "Set the clock."),
-    "RequestExpired": ("this machine's clock is off, says the store", "Set the clock."),
+    "RequestTimeTooSkewed": ("the store says that this machine's clock is wrong", "Set the clock."),
+    "RequestExpired": ("the store says that this machine's clock is wrong", "Set the clock."),
     **dict.fromkeys(
         ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"),
         ("the session token has expired or is no longer valid", "Get new credentials (AWS_SESSION_TOKEN)."),
@@ -359,7 +361,7 @@ def open_store(url: str, *, create: bool = False, patience: Patience | None = No
         return Store(str(root), backend, backend, root, patience)
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
-        raise UsageError(f"'{url}' is no store", "A store is a folder, or s3://bucket/prefix.")
+        raise UsageError(f"'{url}' is not a store", "A store is a folder, or s3://bucket/prefix.")
     for name in [name for name, value in os.environ.items() if name.startswith("AWS_") and not value]:
         del os.environ[name]  # a workflow's way to say that nobody set it; the library would take it for an address
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

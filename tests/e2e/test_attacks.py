@@ -26,7 +26,7 @@ from lockgate.result import Verdict, read_result
 pytestmark = pytest.mark.slow
 
 LESS_NOISE = ("params.yaml", "noise: 1.0", "noise: 0.5")
-MISFIT = "### ⚠️ What this run left does not fit, so nothing of it is shown"
+MISFIT = "### ⚠️ The artifact of this run failed validation, so nothing is shown"
 
 
 @pytest.fixture

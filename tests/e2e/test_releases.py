@@ -177,7 +177,7 @@ def test_the_role_of_another_environment_promotes_nothing_and_the_workflow_run_a
 ) -> None:
     refused, run = shipped.runs["as another"], shipped.runs["tiny#production#2"]
     assert refused.code == 1, refused.log
-    assert f"{STORE} refused these credentials, or lets them not do this (403 AccessDenied)" in refused.log
+    assert f"{STORE} refused these credentials, or does not let them do this (403 AccessDenied)" in refused.log
     assert seaweed.secret("promote-staging") not in refused.log
     assert shipped.held["as another"] == shipped.held["tiny#staging#1"]
     assert run.code == 0, run.log

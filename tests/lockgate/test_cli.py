@@ -227,7 +227,7 @@ SITUATIONS: dict[str, tuple[list[str], int]] = {
     "a release that is not there": (["show", "v1.0.0", "--store", "nowhere", "--public-key", "lockgate.pub"], 3),
     "an unknown revision": (["report", "--base", "nowhere"], 3),
     "a file that cannot be read": (["render", "nowhere.json"], 3),
-    "a file that is no result": (["render", "dvc.yaml"], 1),
+    "a file that is not a result": (["render", "dvc.yaml"], 1),
     "a policy without a model": (["check"], 1),
     "a remote that is not declared": (["ci", "quarantine", "--remote", "nowhere"], 3),
     "an option that does not exist": (["plan", "--pull"], 2),

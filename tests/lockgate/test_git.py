@@ -16,7 +16,7 @@ def test_a_commit_is_read_as_it_was_and_the_workspace_as_it_is(project: Project)
     with git.snapshot(project.root, "HEAD") as commit:  # type: ignore[attr-defined]
         assert commit.read("a.txt") == b"old"
         assert commit.read("absent") is None
-        assert commit.read("spec") is None, "a folder is no file"
+        assert commit.read("spec") is None, "a folder is not a file"
         assert commit.read("a.txt") == b"old", "the reader survives what it did not find"
         assert commit.commit == sha
     assert git.Workspace(project.root).read("a.txt") == b"new"

@@ -145,7 +145,7 @@ def test_a_statistic_can_be_switched_off() -> None:
         ("better: lower}", "better: down}", "metrics.log_loss.better: must be one of higher, lower (it is 'down')"),
         ("better: lower}", "better: higher}", "metrics.log_loss.better: log_loss is better lower (it is 'higher')"),
         ("statistic: roc_auc", "statistic: rocauc", "(it is 'rocauc'); did you mean 'roc_auc'?"),
-        ("key: log_loss.model", "key: roc_auc.model", "metrics: two metrics stand at the same key of the same file"),
+        ("key: log_loss.model", "key: roc_auc.model", "metrics: two metrics have the same key of the same file"),
         (
             "file: reports/predictions.parquet",
             "file: /etc/passwd",
@@ -183,12 +183,12 @@ def test_a_statistic_can_be_switched_off() -> None:
         (
             "after: staging",
             "after: stagin",
-            "must name an environment that stands before (it is 'stagin'); did you mean",
+            "must name an environment that is listed before this one (it is 'stagin'); did you mean",
         ),
         (
             "after: staging",
             "after: production",
-            "environments.production.after: must name an environment that stands before",
+            "environments.production.after: must name an environment that is listed before this one",
         ),
         ("rebuilt: full", "rebuilt: half", "environments.production.rebuilt: must be one of full, none (it is 'half')"),
         (

@@ -123,7 +123,7 @@ def test_a_store_that_is_not_there_is_not_made_by_reading(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("url", ["ftp://host/folder", "s3://", "gs://bucket"])
 def test_an_unknown_kind_of_store_is_wrong_usage(url: str) -> None:
-    with pytest.raises(UsageError, match="is no store"):
+    with pytest.raises(UsageError, match="is not a store"):
         open_store(url)
 
 

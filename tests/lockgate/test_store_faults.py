@@ -188,7 +188,7 @@ def test_a_reader_cannot_write_and_is_told_so_after_one_try(
 ) -> None:
     for variable, value in seaweed.environment("reader", proxy.endpoint).items():
         monkeypatch.setenv(variable, value)
-    with pytest.raises(StoreError, match=r"or lets them not do this \(403 AccessDenied\)"):
+    with pytest.raises(StoreError, match=r"or does not let them do this \(403 AccessDenied\)"):
         open_store(prefix).create("a", b"1")
     assert len(proxy.requests) == 1
 

@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Show which entries are refused, or pass over them."""
     ref = parse_ref(arguments.environment)
     if ref.environment is None:
-        raise UsageError(f"'{arguments.environment}' is no environment", "Write production or NAME#production.")
+        raise UsageError(f"'{arguments.environment}' is not an environment", "Write production or NAME#production.")
     log = Environment(registry_of(arguments, ref.name), ref.environment)
     refusals = log.refusals()
     if not refusals:

@@ -37,7 +37,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Retire an environment, or say that it is retired already."""
     ref = parse_ref(arguments.environment)
     if ref.environment is None:
-        raise UsageError(f"'{arguments.environment}' is no environment", "A release is withdrawn: `lockgate withdraw`.")
+        raise UsageError(
+            f"'{arguments.environment}' is not an environment", "A release is withdrawn: `lockgate withdraw`."
+        )
     entry, appended = retire(
         registry_of(arguments, ref.name),
         ref.environment,

@@ -95,7 +95,7 @@ def _without_password(place: str) -> str:
 
 
 def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Count":
-    from lockgate.serving.batch import Errand, Trust, score_here, score_there
+    from lockgate.serving.batch import ClusterJob, Trust, score_here, score_there
     from lockgate.serving.inputs import File, inputs_of
     from lockgate.serving.outputs import Job, ParquetOutput, output_of
     from lockgate.serving.process import unpack
@@ -129,10 +129,10 @@ def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Coun
         )
     output.prepare(job)
     version, trust = found.build.release.version, Trust.of(source.verifier)
-    errand = Errand(
+    cluster_job = ClusterJob(
         source.url, source.name, version, trust, str(source.cache), job, output, when, arguments.dependencies
     )
-    return score_there(arguments.scheduler, files, errand, shown)
+    return score_there(arguments.scheduler, files, cluster_job, shown)
 
 
 class _Progress:

@@ -128,7 +128,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(arguments: argparse.Namespace, source: Source) -> None:
-    from lockgate.serving.app import Front, make_app
+    from lockgate.serving.app import CurrentApplication, make_app
     from lockgate.serving.server import serve
     from lockgate.serving.service import Limits, Service
 
@@ -138,7 +138,7 @@ async def _serve(arguments: argparse.Namespace, source: Source) -> None:
     try:
         await service.begin()
         watching = asyncio.create_task(service.watch(arguments.poll))
-        await serve(Front(service), arguments.host, arguments.port, arguments.max_connections)
+        await serve(CurrentApplication(service), arguments.host, arguments.port, arguments.max_connections)
         watching.cancel()
     finally:
         await service.close()

@@ -78,7 +78,7 @@ def _asked(arguments: argparse.Namespace) -> tuple[str | None, str, str]:
         return wanted.name, str(wanted.version), arguments.reason or found.subject
     ref = parse_ref(arguments.release)
     if ref.version is None:
-        raise UsageError(f"'{arguments.release}' is no version", "An environment is retired: `lockgate retire`.")
+        raise UsageError(f"'{arguments.release}' is not a version", "An environment is retired: `lockgate retire`.")
     if wanted is not None and wanted.version != ref.version:
         raise UsageError(f"the tag '{arguments.tag}' does not ask for {ref.version}", tags.GRAMMAR)
     return ref.name, ref.version, arguments.reason

@@ -61,7 +61,7 @@ class NotPrepared(NotAskedError):  # noqa: N818 - named for what the user reads
 class Admission:
     """What became of one output, or of source data (``stage`` is ``None``).
 
-    ``missing`` ones are neither trusted nor whole in the quarantine, and not rebuilt (yet). ``objects`` were copied, of
+    ``missing`` ones are neither trusted nor complete in quarantine, and not rebuilt (yet). ``objects`` were copied, of
     a folder several. ``found`` is a digest met in the place of ``expected`` (of a folder, in that of one of its files),
     ``where`` it was met.
     """
@@ -107,7 +107,7 @@ def admit(
 ) -> tuple[Admission, ...]:
     """Admit what the lock of ``revision`` names; return what became of each output, source data first.
 
-    With ``prepared`` no stage runs: what is neither trusted nor whole in the quarantine comes from that folder, which
+    With ``prepared`` no stage runs: what is neither trusted nor complete in quarantine comes from that folder, which
     :func:`prepare` filled. Raises :class:`NotPrepared` if it was filled for another commit.
 
     Raises :class:`lockgate.dvc.rebuild.LockStale` naming the stage if the lock does not belong to the code,
@@ -150,7 +150,7 @@ def prepare(
     with Commit(root, revision, commit) as snapshot, open_remotes(root, trusted, quarantine) as (safe, unsafe):
         state = read_state(snapshot)
         with temporary_folder("admit") as place:
-            good = Cache(place / "good")  # what is whole in the quarantine: a stage may read it
+            good = Cache(place / "good")  # what is complete in the quarantine: a stage may read it
             looker = _Admitter(safe, place, dry_run=True, keep=good)
             rows = [looker.admit(stage, record, Source(quarantine, remote=unsafe)) for stage, record in named(state)]
             absent = {row.stage for row in rows if row.status in ABSENT}
@@ -173,7 +173,7 @@ def _check_prepared(folder: Path, commit: str) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         schema, found = None, None
     if schema != SCHEMA:
-        raise NotPrepared(folder, "is no prepared admission")
+        raise NotPrepared(folder, "is not a prepared admission")
     if found != commit:
         raise NotPrepared(folder, f"was prepared for {str(found)[:12]}, not for {commit[:12]}")
 
@@ -275,7 +275,7 @@ def _members(text: bytes, item: Object, source: Source) -> set[Object]:
         found = {posixpath.normpath(entry["relpath"]): Object(entry["md5"], item.legacy) for entry in json.loads(text)}
         wrong = [path for path, member in found.items() if path.split("/")[0] in ("", ".", "..") or not member.is_valid]
     except (ValueError, KeyError, TypeError) as error:
-        raise _Altered(item.digest, "something that is no list of files", source.name) from error
+        raise _Altered(item.digest, "something that is not a list of files", source.name) from error
     if wrong:
         raise _Altered(item.digest, f"a list of files with '{wrong[0]}' in it", source.name)
     return set(found.values())
@@ -327,7 +327,9 @@ def _rebuilt(
 def _run(copy: Path, state: State, stages: tuple[Stage, ...]) -> Isolation | None:
     def follow(step: Progress) -> None:
         if step.event == "began":
-            progress(f"{step.stage}: rebuilt, for it is neither in the trusted remote nor whole in the quarantine")
+            progress(
+                f"{step.stage}: rebuilt, because it is neither in the trusted remote nor complete in the quarantine"
+            )
 
     text = state.snapshot.read(POLICY)
     allowed = read_policy(text).stages if text is not None else Stages()
@@ -338,7 +340,7 @@ def _run(copy: Path, state: State, stages: tuple[Stage, ...]) -> Isolation | Non
         name, why = (done.failed or unsaid).stage, (done.failed or unsaid).error
         raise AdmitError(
             f"stage '{name}' had to be rebuilt, for its outputs are in no remote, and failed: {why}",
-            "Bring the outputs there (`lockgate quarantine`), or correct the stage.",
+            "Push the outputs there (`lockgate ci quarantine`), or correct the stage.",
         )
     if done.isolation == "none":
         progress(f"The stages were not isolated, as the policy allows ({done.reason}).")

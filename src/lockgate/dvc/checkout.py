@@ -29,7 +29,7 @@ class SourceAltered(DvcError):  # noqa: N818
     def __init__(self, record: Recorded, found: str | None) -> None:
         """Name the path and both digests."""
         super().__init__(
-            f"'{record.path}' is needed to start from, but its hash is {found}, recorded is {record.digest}",
+            f"'{record.path}' is an input of the rebuild, but its hash is {found}; dvc.lock records {record.digest}",
             "The cache or the remote was damaged or tampered with: `dvc fetch` it anew, or `dvc push` a good copy. "
             "What lies outside the repository has to be as it was when dvc.lock was written.",
         )

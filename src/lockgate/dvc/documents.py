@@ -67,7 +67,7 @@ def join(folder: str, path: str) -> str:
 
 
 def is_address(path: str) -> bool:
-    """Say whether ``path`` is no path at all but an address: a remote file or a dataset."""
+    """Say whether ``path`` is not a path at all but an address: a remote file or a dataset."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path) is not None
 
 

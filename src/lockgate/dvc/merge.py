@@ -35,7 +35,7 @@ class LockUnmergeable(LockgateError):  # noqa: N818 - named for what the user re
         """Name the lock and say why it cannot be merged."""
         super().__init__(
             f"{path} is left in conflict: {problem}",
-            f"Take one that is whole (`git checkout --theirs {path}`, or --ours), `git add` it, then `lockgate run`.",
+            f"Take a complete version (`git checkout --theirs {path}`, or --ours), `git add` it, then `lockgate run`.",
         )
 
 

@@ -80,7 +80,7 @@ class BrokenLock(PipelineError):  # noqa: N818
         where = f" (stage '{stage}')" if stage else ""
         super().__init__(
             f"{path}{where}: {problem}",
-            f"Take a whole lock (`git checkout HEAD -- {path}`), or delete the stage's entry: lockgate then runs it.",
+            f"Restore a complete lock (`git checkout HEAD -- {path}`), or delete the stage's entry, so that it runs.",
         )
 
 

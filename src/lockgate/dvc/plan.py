@@ -66,7 +66,9 @@ def needed_pipeline(current: Snapshot) -> Pipeline:
     """Return the pipeline. Raises :class:`PipelineError` if no ``dvc.yaml`` declares anything."""
     pipeline = read_pipeline(current)
     if not (pipeline.stages or pipeline.artifacts or pipeline.metrics or pipeline.plots):
-        raise PipelineError("there is no stage here: no dvc.yaml declares one", "`dvc stage add --help` begins one.")
+        raise PipelineError(
+            "there is no stage here: no dvc.yaml declares one", "`dvc stage add --help` shows how to add one."
+        )
     return pipeline
 
 

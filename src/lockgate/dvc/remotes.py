@@ -47,7 +47,7 @@ class ObjectDiffers(RemoteError):  # noqa: N818 - named for what the user reads
     def __init__(self, remote: str, digest: str, found: str) -> None:
         """Name the remote, the object and what it hashes to."""
         super().__init__(
-            f"the remote '{remote}' holds other bytes than its name says under {digest}: their hash is {found}",
+            f"the object {digest} in the remote '{remote}' is corrupt: its content hashes to {found}",
             "Find out who wrote it, remove it by hand, and run this again. Nothing was overwritten.",
         )
 
@@ -181,7 +181,7 @@ def open_remotes(root: Path, trusted: str | None, quarantine: str) -> Iterator[t
         known = repo.config["remote"]
         if name not in known:
             missing = f"there is no remote '{name}'" if name else "there is no default remote"
-            raise RemoteError(f"{missing}: nothing to trust", "`dvc remote add --default NAME URL` declares it.")
+            raise RemoteError(f"{missing}", "`dvc remote add --default NAME URL` declares it.")
         try:
             found = []
             for each in (name, quarantine):
@@ -194,8 +194,8 @@ def open_remotes(root: Path, trusted: str | None, quarantine: str) -> Iterator[t
             ) from error
         if len(found) == 2 and _is_inside(*found):
             raise RemoteError(
-                f"'{name}' ({found[0].address}) and '{quarantine}' ({found[1].address}) are not apart",
-                "Who may write to one must not be able to write to the other: give each a prefix of its own.",
+                f"'{name}' ({found[0].address}) and '{quarantine}' ({found[1].address}) are not separate",
+                "Give each its own prefix: whoever may write to one must not be able to write to the other.",
             )
         yield found[0], found[1] if len(found) == 2 else None
 

@@ -80,7 +80,7 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
     )
     if counts.incomplete:
         warning = f"{counts.incomplete[0].upper()}{counts.incomplete[1:]}, so the two are not compared. "
-        warning += "If that is meant, allow the share with `predictions.missing` in the policy."
+        warning += "If this is intended, allow the share with `predictions.missing` in the policy."
         unjudged = tuple(
             one if policy.metric(one.name).statistic is None else replace(one, change=None, note=counts.incomplete)
             for one in nothing.metrics

@@ -16,14 +16,14 @@ from lockgate.errors import LockgateError
 from lockgate.evaluation import compare, gates
 from lockgate.evaluation.compare import Judged, Side
 from lockgate.evaluation.metric_files import Unreadable, document
-from lockgate.gates import Evidence, Gate
+from lockgate.gates import Gate, GateInputs
 from lockgate.policy import Policy
 from lockgate.result import CheckFailure, DataChecks, FileChange, GateOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyOfBoth:
-    """The policy that judges, which is base's wherever base has one; what head changes about it, and the doubts.
+    """The policy that judges, which is base's wherever base has one; what head changes about it, and the warnings.
 
     ``broken`` is why head's own policy cannot be used, which no head may pass with.
     """
@@ -31,7 +31,7 @@ class PolicyOfBoth:
     policy: Policy
     change: FileChange | None
     notes: tuple[str, ...]
-    doubts: tuple[str, ...]
+    warnings: tuple[str, ...]
     broken: str
 
 
@@ -64,7 +64,7 @@ def find(
     judged = compare.compare(judging, sides[0], sides[1], intervals=intervals)
     checks = data_checks(root, head, judging.validation, missed) if judging.validation else None
     model_bytes, no_model = model_size(root, head, judging.model, missed)
-    evidence = Evidence(
+    inputs = GateInputs(
         has_base=base is not None,
         metrics=judged.metrics,
         slices=judged.slices,
@@ -75,7 +75,7 @@ def find(
         base_model_bytes=model_size(root, base, judging.model, [])[0] if base else None,
         unsliced="base has no predictions to compare with" if sides[0] and sides[0].absent else "",
     )
-    return Findings(policies, judged, checks, gates.evaluate(judging, evidence), tuple(missed))
+    return Findings(policies, judged, checks, gates.evaluate(judging, inputs), tuple(missed))
 
 
 def read_policies(base: State | None, head: State) -> PolicyOfBoth:
@@ -97,15 +97,15 @@ def read_policies(base: State | None, head: State) -> PolicyOfBoth:
             _no_policy(texts[1])
         raise LockgateError(problems[0] or problems[1], f"Correct {policy.FILE} in base and head.")
     change = _file_change(texts[0], texts[1])
-    doubts = [f"{problems[0]}: head's own policy judges."] if problems[0] else []
+    warnings = [f"{problems[0]}: head's own policy judges."] if problems[0] else []
     if before is None or after is None:
         if base is not None and texts[0] is None:
-            doubts.append("Base has no policy: head's own judges it.")
+            warnings.append("Base has no policy: head's own judges it.")
         if texts[1] is None:
-            doubts.append("Head removes the policy.")
+            warnings.append("Head removes the policy.")
         only = before or after
         assert only is not None  # noqa: S101  one of them was read
-        return PolicyOfBoth(only, change, (), tuple(doubts), problems[1])
+        return PolicyOfBoth(only, change, (), tuple(warnings), problems[1])
     notes = gates.policy_changes(before, after)
     weaker = ("The policy changes; base's policy judges.",) if notes else ()
     return PolicyOfBoth(_widened(before, after), change, notes, weaker, "")
@@ -156,7 +156,7 @@ def _is_cached(stage: Stage, path: str) -> bool:
 
 
 def data_checks(root: Path, state: State, path: str, missed: list[DvcError]) -> DataChecks:
-    """Sum up the validation file of ``state``; a file that is not there or not of the agreed form gives a note."""
+    """Sum up the validation file of ``state``; an absent file, or one of another form, gives a note."""
     data = _or_reason(root, state, path, missed)
     try:
         if isinstance(data, Unreadable):
@@ -247,7 +247,7 @@ def _tables(value: Any, path: str) -> list[tuple[int, list[CheckFailure]]]:
         count = take(table, "expectations", int)
         results = [_result(take, name, result) for result in take(table, "results", list)]
         if count < len(results):
-            raise Unreadable(f"{path} is not of the agreed form: '{name}' has more results than expectations")
+            raise Unreadable(f"{path} does not have the expected form: '{name}' has more results than expectations")
         found.append((count, [failure for failure in results if failure is not None]))
     return found
 
@@ -255,7 +255,7 @@ def _tables(value: Any, path: str) -> list[tuple[int, list[CheckFailure]]]:
 def _result(take: "_Taker", table: str, result: Any) -> CheckFailure | None:
     severity = take(result, "severity", str)
     if severity not in ("critical", "warning"):
-        raise Unreadable(f"{take.path} is not of the agreed form: severity '{severity}'")
+        raise Unreadable(f"{take.path} does not have the expected form: severity '{severity}'")
     examples = tuple(str(example) for example in take(result, "examples", list))
     failure = CheckFailure(
         table,
@@ -278,5 +278,5 @@ class _Taker:
         if key == "column" and found is None and isinstance(value, dict):
             return ""  # an expectation on a whole table
         if type(found) is not kind:
-            raise Unreadable(f"{self.path} is not of the agreed form: '{key}' is missing or no {kind.__name__}")
+            raise Unreadable(f"{self.path} does not have the expected form: '{key}' is missing or no {kind.__name__}")
         return found

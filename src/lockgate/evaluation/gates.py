@@ -6,14 +6,14 @@ What each kind of gate asks is in :mod:`lockgate.gates`.
 from collections.abc import Iterator
 from dataclasses import fields
 
-from lockgate.gates import Evidence, Gate
+from lockgate.gates import Gate, GateInputs
 from lockgate.policy import Environment, Metric, Policy
 from lockgate.result import GateOutcome
 
 
-def evaluate(policy: Policy, evidence: Evidence) -> tuple[GateOutcome, ...]:
+def evaluate(policy: Policy, inputs: GateInputs) -> tuple[GateOutcome, ...]:
     """Return one outcome for each gate of the policy, in its order."""
-    return tuple(gate.evaluate(policy, evidence) for gate in policy.gates)
+    return tuple(gate.evaluate(policy, inputs) for gate in policy.gates)
 
 
 # --- a change of the policy itself

@@ -145,7 +145,7 @@ def read_scored(what: Predictions, file: File) -> Scored:
         labels = label.cast(pa.float64() if not pa.types.is_boolean(label.type) else pa.int8()).to_numpy()
         scores = np.asarray(score.cast(pa.float64()).to_numpy(), dtype=np.float64)
     except pa.ArrowException as error:
-        raise Refused(f"'{what.label}' or '{what.score}' of {file} holds what is no number") from error
+        raise Refused(f"'{what.label}' or '{what.score}' of {file} holds values that are not numbers") from error
     if not np.isin(labels, (0, 1)).all():
         raise Refused(f"'{what.label}' of {file} has values other than 0 and 1")
     wrong = int((~np.isfinite(scores)).sum())
@@ -210,14 +210,14 @@ def _cluster(what: Predictions, base: File, rows: "Indices") -> "Indices":
 
 
 def _period(name: str, column: Any, period: str) -> Any:
-    """Return the week (from Monday) or month of each date, as a number. Raises :class:`Refused` for what is no date."""
+    """Return the week (from Monday) or month of each date, as a number. Raises :class:`Refused` for other text."""
     import pyarrow as pa
     from pyarrow import compute
 
     try:
         days = _plain(column).cast(pa.date32())
     except pa.ArrowException as error:
-        raise Refused(f"'{name}' holds what is no date, so there is no {period} of it") from error
+        raise Refused(f"'{name}' holds values that are not dates, so there is no {period} of it") from error
     if period == "month":
         return compute.add(compute.multiply(compute.year(days), 12), compute.month(days))
     return compute.floor_temporal(days, unit="week").cast(pa.date32()).cast(pa.int32())

@@ -71,7 +71,7 @@ def build(
     pipeline or both policies cannot be read; a broken base is told in the notes.
     """
     after = read_state(head)
-    before, doubts = base_state(base)
+    before, warnings = base_state(base)
     findings = find(root, before, after, intervals=intervals)
     files_before = files_of(root, base) if base else None
     files_after = files_of(root, head)
@@ -82,14 +82,14 @@ def build(
         files = (findings.policies.change, *(one for one in files if one.path != findings.policies.change.path))
     if isinstance(files_after, WorkspaceFiles):
         files_after.remember()
-    every_doubt = (*doubts, *findings.policies.doubts)
+    every_warning = (*warnings, *findings.policies.warnings)
     judged = findings.judged
     return readable(
         Result(
             model=findings.policy.model,
             base=Revision(base.label, base.commit) if base else None,
             head=Revision(head.label, head.commit),
-            verdict=verdict(findings, stages, every_doubt, first=base is None),
+            verdict=verdict(findings, stages, every_warning, first=base is None),
             lock=lock or LockStatus("local"),
             comparison=judged.comparison,
             metrics=judged.metrics,
@@ -100,7 +100,7 @@ def build(
             checks=findings.checks,
             slices=judged.slices,
             curves=tuple(_curve(root, plot, before, after) for plot in findings.policy.plots),
-            notes=_notes(findings, every_doubt),
+            notes=_notes(findings, every_warning),
             execution=execution,
         )
     )
@@ -152,10 +152,10 @@ def _curve(root: Path, plot: Plot, base: State | None, head: State) -> Curve:
     return replace(drawn, note="; ".join(missing)) if missing else drawn
 
 
-def _notes(findings: Findings, doubts: tuple[str, ...]) -> tuple[str, ...]:
+def _notes(findings: Findings, warnings: tuple[str, ...]) -> tuple[str, ...]:
     judged = findings.judged
     gone = [f"Metric {one.name} is gone: {one.note}." for one in judged.metrics if one.judgement == "removed"]
     broken = (findings.policies.broken,) if findings.policies.broken else ()
     opaque = (OPAQUE_MODEL,) if findings.policy.opaque else ()
-    told = (*broken, *opaque, *doubts, *findings.policies.notes, *judged.warnings, *judged.notes, *gone)
+    told = (*broken, *opaque, *warnings, *findings.policies.notes, *judged.warnings, *judged.notes, *gone)
     return tuple(dict.fromkeys(told))

@@ -41,7 +41,7 @@ class StageFailed(LockgateError):  # noqa: N818 - named for what the user reads
         quoted = "".join(f"\n  | {line}" for line in execution.log.splitlines())
         super().__init__(
             f"stage '{execution.failed_stage}' failed; the end of its log:{quoted}",
-            "Correct it and run `lockgate run` again: the stages before it are not run twice.",
+            "Correct it and run `lockgate run` again: the stages before it do not run twice.",
         )
 
 
@@ -52,7 +52,7 @@ class Interrupted(NotAskedError):  # noqa: N818
         """Name the stage that was at work, if one was, and show the end of what it said."""
         quoted = "".join(f"\n  | {line}" for line in log.splitlines())
         place = f" in stage '{stage}'; the end of its log:{quoted}" if stage else ""
-        super().__init__(f"interrupted{place}", "`lockgate run` continues: what is done is not done twice.")
+        super().__init__(f"interrupted{place}", "`lockgate run` continues: stages that are done do not run twice.")
 
 
 def run(root: Path, base: str | None, dvc: DvcProcess, *, complete: bool = False) -> tuple[Result | None, Execution]:

@@ -10,11 +10,11 @@ from lockgate.policy import Policy
 from lockgate.result import GateOutcome, MetricChange, SliceChange, StageChange, Verdict
 
 
-def verdict(findings: Findings, stages: tuple[StageChange, ...], doubts: Iterable[str], *, first: bool) -> Verdict:
+def verdict(findings: Findings, stages: tuple[StageChange, ...], warnings: Iterable[str], *, first: bool) -> Verdict:
     """Return the outcome and its reason.
 
     ``failed``: a gate does not hold, or head's policy is broken. ``attention``: every gate holds, but figures may not
-    mean what they seem (``doubts``), something got worse that no gate tolerates, or stages have yet to run. ``first``
+    mean what they seem (``warnings``), something got worse that no gate tolerates, or stages have yet to run. ``first``
     says that there is no base.
     """
     if findings.policies.broken:
@@ -27,7 +27,7 @@ def verdict(findings: Findings, stages: tuple[StageChange, ...], doubts: Iterabl
     unshown = [gate for gate in gates if gate.look]
     if unshown:
         return Verdict("attention", f"{_failure(unshown[0])}; {hold}")
-    for worry in _worries(findings.policy, findings.judged, stages, doubts):
+    for worry in _worries(findings.policy, findings.judged, stages, warnings):
         return Verdict("attention", f"{worry.removesuffix('.')}; {hold}")
     return Verdict("passed", f"{_headline(findings.judged.metrics, first=first)}; {hold}")
 
@@ -37,7 +37,7 @@ def _failure(gate: GateOutcome) -> str:
     return f"{gate.rule} ({said})" if said else gate.rule
 
 
-def _worries(policy: Policy, judged: Judged, stages: tuple[StageChange, ...], doubts: Iterable[str]) -> Iterable[str]:
+def _worries(policy: Policy, judged: Judged, stages: tuple[StageChange, ...], warnings: Iterable[str]) -> Iterable[str]:
     if judged.comparison.refused:
         yield f"base and head could not be compared row by row: {judged.comparison.refused}"
     slices = [one for one in judged.slices if one.judgement == "worse" and not _tolerated(policy, one)]
@@ -48,7 +48,7 @@ def _worries(policy: Policy, judged: Judged, stages: tuple[StageChange, ...], do
     if worse:
         yield f"worse: {worse[0].name} {change_in_words(worse[0])}"
     yield from judged.warnings
-    yield from doubts
+    yield from warnings
     pending = [stage.name for stage in stages if stage.status == "pending"]
     if pending:
         named = ", ".join(pending[:3]) + (" …" if len(pending) > 3 else "")

@@ -136,7 +136,7 @@ class GitHub:
         try:
             return json.loads(body)
         except ValueError as error:
-            raise GitHubError(method, path, f"the answer is no JSON: {error}") from error
+            raise GitHubError(method, path, f"the answer is not JSON: {error}") from error
 
     def _send(
         self,

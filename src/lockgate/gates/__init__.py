@@ -2,7 +2,7 @@
 reviewer reads, and what it makes of what was measured."""
 
 from lockgate.gates.files import DataChecksPass, MetricsComplete, MetricsPresent, ModelGrowth, ModelSize
-from lockgate.gates.gate import Evidence, Gate
+from lockgate.gates.gate import Gate, GateInputs
 from lockgate.gates.limits import Ceiling, Floor, Gap, Max, Min
 from lockgate.gates.regression import Improves, NoRegression, NoWorse, SlicesNoWorse, SuspiciousImprovement
 
@@ -31,10 +31,10 @@ __all__ = [
     "KINDS",
     "Ceiling",
     "DataChecksPass",
-    "Evidence",
     "Floor",
     "Gap",
     "Gate",
+    "GateInputs",
     "Improves",
     "Max",
     "MetricsComplete",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockgate.formatting import count, size
-from lockgate.gates.gate import NO_BASE, Evidence, Gate, key, plain
+from lockgate.gates.gate import NO_BASE, Gate, GateInputs, key, plain
 from lockgate.result import GateOutcome
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ class DataChecksPass(Gate):
         """Return the rule in words."""
         return "data checks pass"
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Count what failed."""
-        checks = evidence.checks
+        checks = inputs.checks
         if checks is None or checks.note:
             return self.not_evaluated(policy, checks.note if checks else "there is no validation file")
         if not checks.expectations:
@@ -51,14 +51,14 @@ class ModelSize(Gate):
         """Return the rule in words."""
         return f"model at most {size(self.at_most)}"
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Compare the size that the lock records."""
-        if evidence.model_bytes is None:
-            return self.not_evaluated(policy, evidence.no_model or "the size of the model is not known")
-        told = size(evidence.model_bytes)
-        if evidence.model_bytes != self.at_most and told == size(self.at_most):
-            told = count(evidence.model_bytes, "byte")
-        return self.outcome(policy, told, evidence.model_bytes <= self.at_most)
+        if inputs.model_bytes is None:
+            return self.not_evaluated(policy, inputs.no_model or "the size of the model is not known")
+        told = size(inputs.model_bytes)
+        if inputs.model_bytes != self.at_most and told == size(self.at_most):
+            told = count(inputs.model_bytes, "byte")
+        return self.outcome(policy, told, inputs.model_bytes <= self.at_most)
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,15 @@ class ModelGrowth(Gate):
         """Return the rule in words."""
         return f"model at most {plain(self.at_most)} times as large as base's"
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Compare the sizes that the two locks record."""
-        if evidence.model_bytes is None:
-            return self.not_evaluated(policy, evidence.no_model or "the size of the model is not known")
-        if not evidence.has_base or not evidence.base_model_bytes:
-            reason = "base has no model of a known size" if evidence.has_base else NO_BASE
-            return self.outcome(policy, size(evidence.model_bytes), passed=True, reason=reason)
-        ratio = evidence.model_bytes / evidence.base_model_bytes
-        told = f"{ratio:.3g} times as large: {size(evidence.model_bytes)}, base has {size(evidence.base_model_bytes)}"
+        if inputs.model_bytes is None:
+            return self.not_evaluated(policy, inputs.no_model or "the size of the model is not known")
+        if not inputs.has_base or not inputs.base_model_bytes:
+            reason = "base has no model of a known size" if inputs.has_base else NO_BASE
+            return self.outcome(policy, size(inputs.model_bytes), passed=True, reason=reason)
+        ratio = inputs.model_bytes / inputs.base_model_bytes
+        told = f"{ratio:.3g} times as large: {size(inputs.model_bytes)}, base has {size(inputs.base_model_bytes)}"
         return self.outcome(policy, told, ratio <= self.at_most)
 
 
@@ -100,9 +100,9 @@ class MetricsPresent(Gate):
         """Return the rule in words."""
         return "every metric of the policy is there"
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Count the metrics without a value."""
-        metrics = evidence.metrics
+        metrics = inputs.metrics
         missing = [change for change in metrics if change.head is None]
         told = f"{len(metrics) - len(missing)} of {len(metrics)}"
         reasons = dict.fromkeys(change.note or f"{change.name} has no value" for change in missing)

@@ -19,7 +19,7 @@ Kind = Literal["metric", "number", "amount", "share", "count", "bytes", "columns
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class GateInputs:
     """What the gates are asked of. ``model_bytes`` is ``None`` with a reason in ``no_model``; ``base_model_bytes`` is
     what base's model has; ``unsliced`` says why base and head have no slices although there is a base."""
 
@@ -64,7 +64,7 @@ class Gate:
         """Return the rule as a reviewer reads it."""
         raise NotImplementedError
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Return whether the rule holds, what was measured, and why."""
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lockgate.formatting import count
-from lockgate.gates.gate import Evidence, Gate, figure, key, plain
+from lockgate.gates.gate import Gate, GateInputs, figure, key, plain
 from lockgate.result import GateOutcome, SliceChange
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class _Limit(Gate):
     def holds(self, value: float) -> bool:
         return value <= self.value if self.upper else value >= self.value
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
-        change = evidence.change(self.metric)
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
+        change = inputs.change(self.metric)
         if change.head is None:
             return self.not_evaluated(policy, change.note or "head has no value")
         return self.outcome(policy, measured(change.head, self.value), self.holds(change.head))
@@ -69,13 +69,13 @@ class _SlicedLimit(_Limit):
     def sliced_metric(self) -> str | None:
         return self.metric if self.slices else None
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         if not self.slices:
-            return super().evaluate(policy, evidence)
-        found = sliced(evidence, self.metric, self.slices, self.rows)
+            return super().evaluate(policy, inputs)
+        found = sliced(inputs, self.metric, self.slices, self.rows)
         values = [(one.head, one) for one in found if one.head is not None]
         if not values:
-            return self.not_evaluated(policy, evidence.comparison.refused or evidence.unsliced or no_slice(self.rows))
+            return self.not_evaluated(policy, inputs.comparison.refused or inputs.unsliced or no_slice(self.rows))
         value, at = sorted(values, key=lambda one: (one[0] if not self.upper else -one[0], one[1].value))[0]
         failing = sum(not self.holds(one) for one, _ in values)
         reason = f"{failing:,} slices are on the wrong side" if failing > 1 else ""
@@ -124,27 +124,27 @@ class Gap(Gate):
         """Return the metric it compares."""
         return self.metric
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Measure the widest gap of the columns."""
         gaps = []
         for column in self.slices:
-            found = [one for one in sliced(evidence, self.metric, (column,), self.rows) if one.head is not None]
+            found = [one for one in sliced(inputs, self.metric, (column,), self.rows) if one.head is not None]
             if len(found) > 1:
                 low, *_, high = sorted(found, key=lambda one: (one.head or 0.0, one.value))
                 gaps.append(((high.head or 0.0) - (low.head or 0.0), low, high))
         if not gaps:
-            reason = evidence.comparison.refused or evidence.unsliced
+            reason = inputs.comparison.refused or inputs.unsliced
             return self.not_evaluated(policy, reason or f"no column has two slices of {count(self.rows, 'row')}")
         gap, low, high = max(gaps, key=lambda one: one[0])
         told = f"{figure(gap)} between {low.column} {low.value} and {high.value}"
         return self.outcome(policy, told, gap <= self.at_most)
 
 
-def sliced(evidence: Evidence, metric: str, columns: tuple[str, ...], rows: int) -> list[SliceChange]:
+def sliced(inputs: GateInputs, metric: str, columns: tuple[str, ...], rows: int) -> list[SliceChange]:
     """Return the slices of these columns (none named: of every column) that have at least so many rows."""
     return [
         one
-        for one in evidence.slices
+        for one in inputs.slices
         if one.metric == metric and one.rows >= rows and (not columns or one.column in columns)
     ]
 

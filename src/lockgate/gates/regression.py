@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from lockgate.formatting import count
 from lockgate.gates.gate import (
     NO_BASE,
-    Evidence,
     Gate,
+    GateInputs,
     change_in_words,
     figure,
     harm,
@@ -59,10 +59,10 @@ class NoWorse(Gate):
             and harm(metric, change.change or 0.0) <= self.tolerance
         )
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Ask the interval whether it is worse, and the change whether it is too much."""
-        metric, change = policy.metric(self.metric), evidence.change(self.metric)
-        if (early := _early(self, policy, change, evidence)) is not None:
+        metric, change = policy.metric(self.metric), inputs.change(self.metric)
+        if (early := _early(self, policy, change, inputs)) is not None:
             return early
         tolerable = harm(metric, change.change or 0.0) <= self.tolerance
         told = in_words(change)
@@ -110,16 +110,16 @@ class NoRegression(Gate):
             mine = change.metric == self.metric and change.column in self.slices
         return mine and change.low is not None and worst(metric, change) <= self._margin(change)
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Hold the bad end of the interval against the margin."""
-        metric, change = policy.metric(self.metric), evidence.change(self.metric)
-        if (early := _early(self, policy, change, evidence)) is not None:
+        metric, change = policy.metric(self.metric), inputs.change(self.metric)
+        if (early := _early(self, policy, change, inputs)) is not None:
             return early
         if not self.slices:
             return self._outcome(policy, metric, change, "")
-        found = [one for one in sliced(evidence, self.metric, self.slices, self.rows) if one.low is not None]
+        found = [one for one in sliced(inputs, self.metric, self.slices, self.rows) if one.low is not None]
         if not found:
-            return self.not_evaluated(policy, evidence.unsliced or no_slice(self.rows))
+            return self.not_evaluated(policy, inputs.unsliced or no_slice(self.rows))
         worst_of_all = max(found, key=lambda one: (worst(metric, one) - self._margin(one), one.value))
         return self._outcome(policy, metric, worst_of_all, f"{worst_of_all.column} {worst_of_all.value} ")
 
@@ -156,10 +156,10 @@ class Improves(Gate):
         _, good = moves(policy.metric(self.metric))
         return f"{self.metric} is shown to {good}" + (f" by more than {plain(self.by)}" if self.by else "")
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Hold the bad end of the interval against the gain that is asked."""
-        metric, change = policy.metric(self.metric), evidence.change(self.metric)
-        if (early := _early(self, policy, change, evidence)) is not None:
+        metric, change = policy.metric(self.metric), inputs.change(self.metric)
+        if (early := _early(self, policy, change, inputs)) is not None:
             return early
         return self.outcome(policy, in_words(change), -worst(metric, change) > self.by)
 
@@ -181,10 +181,10 @@ class SuspiciousImprovement(Gate):
         _, good = moves(policy.metric(self.metric))
         return f"{self.metric} may {good} by at most {plain(self.by)} without a closer look"
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Look at the gain itself, shown or not."""
-        metric, change = policy.metric(self.metric), evidence.change(self.metric)
-        if (early := _early(self, policy, change, evidence)) is not None:
+        metric, change = policy.metric(self.metric), inputs.change(self.metric)
+        if (early := _early(self, policy, change, inputs)) is not None:
             return early
         return self.outcome(policy, in_words(change), -harm(metric, change.change or 0.0) <= self.by)
 
@@ -223,18 +223,16 @@ class SlicesNoWorse(Gate):
             and harm(metric, change.change or 0.0) <= self.tolerance
         )
 
-    def evaluate(self, policy: "Policy", evidence: Evidence) -> GateOutcome:
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Ask each slice that is large enough."""
         metric = policy.metric(self.metric)
-        if not evidence.has_base:
+        if not inputs.has_base:
             return self.outcome(policy, "", passed=True, reason=NO_BASE)
-        if reason := evidence.comparison.refused or evidence.comparison.incomplete:
+        if reason := inputs.comparison.refused or inputs.comparison.incomplete:
             return self.not_evaluated(policy, reason)
-        if evidence.change(self.metric).judgement == "new" or evidence.unsliced:
-            return self.outcome(
-                policy, "", passed=True, reason=evidence.unsliced or "base has no value to compare with"
-            )
-        asked = sliced(evidence, self.metric, self.columns, self.rows)
+        if inputs.change(self.metric).judgement == "new" or inputs.unsliced:
+            return self.outcome(policy, "", passed=True, reason=inputs.unsliced or "base has no value to compare with")
+        asked = sliced(inputs, self.metric, self.columns, self.rows)
         large = [one for one in asked if one.change is not None and one.low is not None]
         if not large:
             reason = f"no slice has {count(self.rows, 'shared row')} on which {self.metric} is defined"
@@ -258,16 +256,16 @@ def in_words(change: MetricChange | SliceChange) -> str:
     return f"{'rose' if change.change > 0 else 'fell'} by {amount}"
 
 
-def _early(gate: Gate, policy: "Policy", change: MetricChange, evidence: Evidence) -> GateOutcome | None:
+def _early(gate: Gate, policy: "Policy", change: MetricChange, inputs: GateInputs) -> GateOutcome | None:
     """Return the outcome of a comparison that cannot be made; ``None`` where it can."""
     if change.head is None:
         return gate.not_evaluated(policy, change.note or "head has no value")
-    if not evidence.has_base or change.judgement == "new":
-        reason = "base has no value to compare with" if evidence.has_base else NO_BASE
+    if not inputs.has_base or change.judgement == "new":
+        reason = "base has no value to compare with" if inputs.has_base else NO_BASE
         return gate.outcome(policy, figure(change.head), passed=True, reason=reason)
     if change.base is None:
         return gate.not_evaluated(policy, change.note or "base has no value")
-    if reason := incomparable(policy.metric(change.name), change, evidence.comparison):
+    if reason := incomparable(policy.metric(change.name), change, inputs.comparison):
         return gate.not_evaluated(policy, reason)
     if not isinstance(gate, NoWorse | SuspiciousImprovement) and change.low is None:
         return gate.not_evaluated(policy, change.note or "there is no interval")

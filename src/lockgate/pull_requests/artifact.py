@@ -110,7 +110,7 @@ def _files(archive: bytes) -> dict[str, bytes]:
 def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     mode = entry.external_attr >> 16
     if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
-        raise Unfit(f"'{entry.filename}' is no file but a link or something else")
+        raise Unfit(f"'{entry.filename}' is not a file but a link or something else")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unfit(f"'{entry.filename}' is packed in a way that no runner packs")
     limit = FILES[entry.filename]

@@ -38,7 +38,7 @@ def check(result: Result, base: Snapshot, head: Snapshot) -> None:
     policy = read_policies(before, after).policy
     made = {readable(path) for state in (before, after) if state for path in state.pipeline.producers}
     if before and _kept(param_changes(before, after), made) != _kept(result.params, made):
-        raise Unfit("it tells of other parameters than this pull request changes")
+        raise Unfit("it reports other parameters than this pull request changes")
     _check_judgement(result, policy)
     failed = result.execution is not None and result.execution.failed_stage is not None
     told = {one.name: one for one in result.metrics}

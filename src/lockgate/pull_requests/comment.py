@@ -88,17 +88,17 @@ def _body(told: Told, limit: int) -> str:
     if told.failure:
         return f"### ⚠️ This run could not be judged, so nothing of it is shown\n\n{escape.text(told.failure)}\n"
     if told.misfit:
-        return f"### ⚠️ What this run left does not fit, so nothing of it is shown\n\n{escape.text(told.misfit)}\n"
+        return f"### ⚠️ The artifact of this run failed validation, so nothing is shown\n\n{escape.text(told.misfit)}\n"
     if told.error:
         return f"### ❌ The run stopped before it had a result\n\n{escape.block(told.error, 40)}\n"
-    return "### ❌ The run left nothing to show\n"
+    return "### ❌ The run left no result\n"
 
 
 def _tail(told: Told, written: Written) -> str:
     parts = []
     if written.commit:
         parts.append(
-            f"**Lock:** what this run came to is on this branch as {written.commit[:10]}. Pull before you push."
+            f"**Lock:** the lock of this run is on this branch as {written.commit[:10]}. Pull before you push."
         )
     if told.withheld:
         named = ", ".join(escape.code(name) for name in told.withheld[:5])
@@ -111,7 +111,7 @@ def _tail(told: Told, written: Written) -> str:
         parts.append(UNSHOWN)
     elif written.patch:
         parts.append(
-            "<details>\n<summary><b>The lock this run came to</b>: take it with <code>git apply</code></summary>\n\n"
+            "<details>\n<summary><b>The lock of this run</b>: take it with <code>git apply</code></summary>\n\n"
             f"{escape.block(written.patch, PATCH_LINES)}\n\n</details>"
         )
     parts.append(f'<sub>Computed for {told.head[:10]}. <a href="{escape.escaped(told.url)}">Log</a></sub>')

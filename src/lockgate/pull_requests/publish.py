@@ -53,8 +53,8 @@ class NotAnEvent(NotAskedError):  # noqa: N818 - named for what the user reads
     def __init__(self, problem: str) -> None:
         """Say what is wrong with it."""
         super().__init__(
-            f"this is no event of a finished workflow run: {problem}",
-            "`lockgate publish` belongs into a workflow with `on: workflow_run`.",
+            f"this is not an event of a finished workflow run: {problem}",
+            "`lockgate ci publish` runs in a workflow with `on: workflow_run`.",
         )
 
 
@@ -149,7 +149,7 @@ def find_targets(github: GitHub, run: Run) -> tuple[Target, ...] | str:
     if run.event == "merge_group":
         named = QUEUE.fullmatch(run.head_branch)
         if named is None or run.head_repository != github.repository:
-            return f"'{run.head_branch}' is no branch of a merge queue"
+            return f"'{run.head_branch}' is not a branch of a merge queue"
         return (Target(None, named["base"], named["commit"], run.head_sha, own=True),)
     pulls = github.open_pull_requests(run.head_repository, run.head_branch) if run.head_repository else ()
     if not pulls:
@@ -252,8 +252,8 @@ class Publisher:
 
     def _answer(self, target: Target) -> Answer:
         """Judge what the run left, and bring the lock to the branch. Raises whatever hostile input makes it raise."""
-        access = git.authorization(self.server, os.environ.get(PUSH_TOKEN) or self.github.token)
-        git.fetch(self.root, self.run.head_sha, access)
+        credentials = git.authorization(self.server, os.environ.get(PUSH_TOKEN) or self.github.token)
+        git.fetch(self.root, self.run.head_sha, credentials)
         head = Commit(self.root, self.run.head_branch, self.run.head_sha, lfs=False)
         fork = git.merge_base(self.root, target.start, self.run.head_sha)
         base = Commit(self.root, target.base_branch, fork, lfs=False)
@@ -274,7 +274,7 @@ class Publisher:
             commit
             and commit != target.tip
             and not self.dry_run
-            and not git.push(self.root, commit, self.run.head_branch, self.run.head_sha, access)
+            and not git.push(self.root, commit, self.run.head_branch, self.run.head_sha, credentials)
         ):
             raise Stale("the branch has moved on")
         patch = "" if target.own or not made else git.difference(self.root, self.run.head_sha, made)
@@ -310,7 +310,7 @@ class Publisher:
         if told.result is None:
             if told.failure:
                 return "error", "the run could not be judged"
-            return "error", "what the run left does not fit" if told.misfit else "the run left no result"
+            return "error", "the artifact failed validation" if told.misfit else "the run left no result"
         return _status_of(told.result)
 
 

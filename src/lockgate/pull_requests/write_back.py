@@ -131,7 +131,7 @@ def _content(path: str, text: bytes) -> dict[str, Any]:
     except PipelineError as error:
         raise Unfit(str(error)) from error
     if not isinstance(content, dict) or not content.keys() <= {"schema", "stages"}:
-        raise Unfit(f"{path} has something beside its schema and stages")
+        raise Unfit(f"{path} has entries other than its schema and stages")
     return {"schema": "2.0", "stages": {}, **content}
 
 
@@ -145,16 +145,16 @@ def _dumped(content: dict[str, Any]) -> bytes:
 def _check_entry(name: str, entry: Any) -> None:
     place = f"{LOCK}: stage '{name}'"
     if not isinstance(entry, dict) or not entry.keys() <= ENTRY:
-        raise Unfit(f"{place} has something beside {', '.join(sorted(ENTRY))}")
+        raise Unfit(f"{place} has entries other than {', '.join(sorted(ENTRY))}")
     for kind in ("deps", "outs"):
         for item in entry.get(kind, ()):
             path = item.get("path")
             if not item.keys() <= ITEM:
-                raise Unfit(f"{place}: '{path}' has something beside hashes and sizes")
+                raise Unfit(f"{place}: '{path}' has entries other than hashes and sizes")
             if not is_address(str(path)) and not DIGEST.fullmatch(str(item.get("md5"))):
                 raise Unfit(f"{place}: '{path}' has no hash")
             if not all(type(item.get(number, 0)) is int for number in ("size", "nfiles")):
-                raise Unfit(f"{place}: '{path}' has a size that is none")
+                raise Unfit(f"{place}: '{path}' has a size that is not a number")
 
 
 def _check_paths(stage: Stage, entry: LockedStage) -> None:
@@ -172,9 +172,9 @@ def _check_output(path: str, pipeline: Pipeline) -> None:
     whole = PurePosixPath(path)
     kept = {out.path for stage in pipeline.stages for out in stage.outs if not out.cached}
     if not kept & {path, *(str(folder) for folder in whole.parents)}:
-        raise Unfit(f"'{path}' is no output that dvc.yaml leaves to git")
+        raise Unfit(f"'{path}' is not an output that dvc.yaml leaves to git")
     if whole.is_absolute() or str(whole) != path:
-        raise Unfit(f"'{path}' is no clean path")
+        raise Unfit(f"'{path}' is not a clean path")
 
 
 def _is_unwritable(path: str) -> bool:

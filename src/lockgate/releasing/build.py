@@ -55,7 +55,7 @@ class WheelFailed(LockgateError):  # noqa: N818
 
     def __init__(self, code: str, finding: str) -> None:
         """Name the project's folder and what its build backend said."""
-        super().__init__(f"no wheel could be made of {code}: {finding}", f"Correct {code}/pyproject.toml.")
+        super().__init__(f"no wheel could be built from {code}: {finding}", f"Correct {code}/pyproject.toml.")
 
 
 def make_build(candidate: Candidate, prepared: "Prepared", folder: Path) -> dict[str, Any]:

@@ -130,7 +130,9 @@ class Environment:
     def __post_init__(self) -> None:
         """Refuse a name that could leave the environment's folder."""
         if not _ENVIRONMENT.fullmatch(self.name):
-            raise LockgateError(f"'{self.name}' is no environment's name", "It has letters, digits, '.', '_' and '-'.")
+            raise LockgateError(
+                f"'{self.name}' is not a valid environment name", "Use letters, digits, '.', '_' and '-'."
+            )
 
     def head(self) -> Entry | None:
         """Return the newest entry, its signature verified; ``None`` if there is none.
@@ -312,7 +314,7 @@ class Environment:
             raise Refused(self._place(self._path(1)), "is missing from the log")
         file = path.removeprefix(f"{self._root}/")
         if not _FILE.fullmatch(file):
-            raise Refused(self._place(path), "is no entry of a log")
+            raise Refused(self._place(path), "is not an entry of a log")
         return LAST - int(file.removesuffix(".json"))
 
     def _survey(self) -> tuple[dict[int, Entry | None], dict[int, EntryRefused], dict[int, bytes]]:
@@ -341,7 +343,7 @@ class Environment:
             if number in refused:
                 continue
             if entry is None:
-                raise EntryRefused(self._place(self._path(number)), "it is no entry", self.name, number)
+                raise EntryRefused(self._place(self._path(number)), "it is not an entry", self.name, number)
             before = number - 1
             while before in dict(entry.refused):
                 before -= 1
@@ -386,7 +388,7 @@ class Environment:
             if not isinstance(payloads, list) or len(payloads) != PAGE:
                 payloads = [None] * PAGE
             if not all(good(number, payload) for number, payload in enumerate(payloads, (page - 1) * PAGE + 1)):
-                raise Refused(self._place(path), "is no true copy of the entries it stands for")
+                raise Refused(self._place(path), "is not a copy of the entries it stands for")
 
     def _from_pages(self, count: int) -> dict[int, Entry | None]:
         """Return the entries of the first ``count`` pages by number, as far as there are such pages."""

@@ -91,7 +91,7 @@ class Identity:
     def _check_ref(self, found: str) -> None:
         if self.ref == "tags":
             if not found.startswith("refs/tags/"):
-                raise NotThisIdentity(f"its source is {found or 'not said'}, which is no tag")
+                raise NotThisIdentity(f"its source is {found or 'not said'}, which is not a tag")
         else:
             _same("source", f"refs/{self.ref}", found)
 

@@ -41,7 +41,7 @@ class NotCanonical(BuildError):  # noqa: N818 - named for what the user reads
 
     def __init__(self, place: str) -> None:
         """Name the document."""
-        super().__init__(f"{place} was altered: it is no canonical JSON document of Lockgate")
+        super().__init__(f"{place} was altered: it is not a canonical JSON document of Lockgate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +184,11 @@ def read_manifest(data: bytes, place: str) -> Manifest:
 def check_release_name(name: str, version: str) -> None:
     """Raise :class:`BuildError` unless ``name`` is a model's name and ``version`` reads vX.Y.Z, as GTO's tags have."""
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise BuildError(f"'{name}' is no model's name", "It has letters, digits, '-' and '_', such as flight-delay.")
+        raise BuildError(
+            f"'{name}' is not a valid model name", "Use letters, digits, '-' and '_', such as flight-delay."
+        )
     if not (isinstance(version, str) and _VERSION.fullmatch(version)):
-        raise BuildError(f"'{version}' is no version", "A version reads vX.Y.Z, such as v1.2.0.")
+        raise BuildError(f"'{version}' is not a version", "A version reads vX.Y.Z, such as v1.2.0.")
 
 
 def is_name(word: str) -> bool:

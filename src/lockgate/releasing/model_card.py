@@ -63,7 +63,7 @@ def card(about: About, result: Result, slices: Sequence[SliceChange]) -> str:
 _LEVELS = {
     "full": "Every stage ran again from its source in a temporary clone; every output had its hash of dvc.lock.",
     "train": "The model's stage and what follows ran in a temporary clone; every output had its hash of dvc.lock.",
-    "none": "Nothing ran again for this release: that dvc.lock came from this code is its author's word.",
+    "none": "Nothing ran again for this release: that dvc.lock came from this code is what its author says, unchecked.",
 }
 
 
@@ -114,7 +114,7 @@ def _slices(result: Result, slices: Sequence[SliceChange]) -> str:
     worst = sorted(asked, key=lambda one: (sign * (one.head or 0.0), one.column, one.value))
     rows = [(code(one.column), code(one.value), f"{one.rows:,}", _figure(one.head)) for one in worst[:SLICES]]
     more = f", the {SLICES} worst of {len(worst)}" if len(worst) > SLICES else ""
-    lead = f"## For whom it is worse\n\n{code(metric)} on slices of {ENOUGH} test rows or more{more}.\n\n"
+    lead = f"## Where it is worse\n\n{code(metric)} on slices of {ENOUGH} test rows or more{more}.\n\n"
     return lead + "\n".join(_table(("column", "value", "rows", text(metric)), rows, "ll"))
 
 
@@ -125,7 +125,7 @@ def _gates(result: Result) -> str:
         (text(gate.rule), text(gate.measured or gate.reason), "holds" if gate.passed else "FAILS")
         for gate in result.gates
     ]
-    return "## What had to hold\n\n" + "\n".join(_table(("rule", "measured", ""), rows, "lll"))
+    return "## Gates\n\n" + "\n".join(_table(("rule", "measured", ""), rows, "lll"))
 
 
 def _checks(result: Result) -> str:

@@ -177,7 +177,7 @@ def trusted_file(arguments: argparse.Namespace) -> Path:
     """Return the file of trusted keys, which a command is to read or write. Raises :class:`UsageError`."""
     key = arguments.public_key[0] if arguments.public_key else _key(None, "LOCKGATE_PUBLIC_KEY", PUBLIC_KEY)
     if not isinstance(key, Path) or not key.is_file():
-        raise UsageError(f"{key or PUBLIC_KEY} is no file here", "Name the file of trusted keys with --public-key.")
+        raise UsageError(f"{key or PUBLIC_KEY} is not a file here", "Name the file of trusted keys with --public-key.")
     return key
 
 

@@ -154,7 +154,7 @@ def read_prepared(candidate: Candidate, folder: Path) -> Prepared:
     except (OSError, ValueError, KeyError, TypeError):
         good = False
     if not good:
-        raise NotPrepared(folder, "is no prepared release")
+        raise NotPrepared(folder, "is not a prepared release")
     if found.commit != candidate.commit:
         raise NotPrepared(folder, f"was prepared for {str(found.commit)[:12]}, not for {candidate.commit[:12]}")
     _check_kept(candidate, found)
@@ -215,7 +215,7 @@ def _sample(candidate: Candidate, folder: Path, python: Path) -> None:
             finally:
                 model.close()
         except ValidationError as error:
-            raise CodeFailed(serving.samples, f"a row is no request: {first_of(error)}") from None
+            raise CodeFailed(serving.samples, f"a row is not a request: {first_of(error)}") from None
         except (ModelFailed, OSError) as error:
             raise CodeFailed(serving.entry, str(error)) from None
         finally:
@@ -271,7 +271,7 @@ def _rows(candidate: Candidate, path: str, columns: list[str]) -> list[dict[str,
         reader = pa.BufferReader(content)
         table = pa.csv.read_csv(reader) if path.endswith(".csv") else pq.read_table(reader)
     except pa.ArrowInvalid as error:
-        raise CodeFailed(path, f"it is no table: {error}") from None
+        raise CodeFailed(path, f"it is not a table: {error}") from None
     table = table.select([name for name in columns if name in table.column_names])
     if not table.num_rows:
         raise CodeFailed(path, "it has no rows")

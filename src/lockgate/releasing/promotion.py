@@ -28,7 +28,7 @@ class GateClosed(LockgateError):  # noqa: N818 - named for what the user reads
 
     def __init__(self, release: str, environment: str, why: str, advice: str) -> None:
         """Name the release, the environment, which gate and what would open it."""
-        super().__init__(f"{release} may not enter {environment}: {why}", advice)
+        super().__init__(f"{release} may not be promoted to {environment}: {why}", advice)
 
 
 def check_gates(
@@ -48,7 +48,7 @@ def check_gates(
     rebuild = facts.get("rebuild")
     level = str(rebuild.get("level", "none")) if isinstance(rebuild, dict) else "none"
     if level not in _LEVELS or _LEVELS.index(level) < _LEVELS.index(rules.rebuilt):
-        why = f"its rebuild level is '{level}', '{rules.rebuilt}' is asked"
+        why = f"its rebuild level is '{level}', '{rules.rebuilt}' is required"
         raise GateClosed(release, rules.name, why, "Release the next version after a rebuild of that level.")
     current = isinstance(rebuild, dict) and rebuild.get("dependencies") == "current"
     if rules.rebuilt == "full" and current and whole is not None and whole.dependencies is not None:

@@ -75,7 +75,7 @@ class ReleaseTaken(LockgateError):  # noqa: N818
         """Name the release and the digests of both builds."""
         super().__init__(
             f"{name}@{version} was released before as build {there[:12]}; this is build {here[:12]}",
-            "A release stays what it is, for ever. Tag the next version.",
+            "A release never changes. Tag the next version.",
         )
 
 
@@ -338,7 +338,7 @@ class Registry:
             self.store.create(path, RELEASE)
         except ObjectDiffers:
             raise LockgateError(
-                f"build {digest[:12]} was given up and is collected: {self.store.place(path)}",
+                f"build {digest[:12]} was given up and is being removed: {self.store.place(path)}",
                 "Tag the next version; its build has another digest.",
             ) from None
 

@@ -76,7 +76,7 @@ class TagMoved(LockgateError):  # noqa: N818
         """Name the tag and both commits."""
         super().__init__(
             f"the tag '{tag}' is at {now[:12]}, but {released[:12]} was released under it: the tag was moved",
-            f"A release stays what it is. Put the tag back (`git tag -a -f '{tag}' {released[:12]}`); tag a new one.",
+            f"A release never changes. Move the tag back (`git tag -a -f '{tag}' {released[:12]}`); tag a new one.",
         )
 
 

@@ -89,7 +89,7 @@ class KeySigner:
         try:
             signer = sign_ec_key.Signer(key)
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise SigningError(f"{self.private_key} is no usable private key: {_first(error)}", _KEYS) from None
+            raise SigningError(f"{self.private_key} is not an usable private key: {_first(error)}", _KEYS) from None
         return _bytes(signer.sign(_payload(digests)))
 
 

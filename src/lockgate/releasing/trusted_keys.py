@@ -42,7 +42,7 @@ class NotTrustedKeys(SigningError):  # noqa: N818 - named for what the user read
     def __init__(self, place: str, finding: str) -> None:
         """Name the file and what is wrong with it."""
         super().__init__(
-            f"{place} is no usable public key: {finding}",
+            f"{place} is not an usable public key: {finding}",
             "A pair is made by `lockgate keys`, or by `openssl ecparam -name prime256v1 -genkey -noout -out "
             "lockgate.key` and `openssl ec -in lockgate.key -pubout -out lockgate.pub`.",
         )

@@ -90,14 +90,19 @@ def _lock(lock: LockStatus, *, recorded: bool) -> Line:
     if lock.status == "local":
         return ("Nothing was run for this report: it rests on what git and DVC recorded.",) if recorded else ()
     if lock.status == "reproduced":
-        return (Strong("Reproduced:"), " a run here came to the very hashes that the author committed.")
+        return (Strong("Reproduced:"), " a run here gave exactly the hashes that the author committed.")
     if lock.status == "written":
         return (
             "The lock was ",
             Strong("written by this run."),
         )
     if lock.status == "claimed":
-        return (Mark("attention"), " ", Strong("Claimed, not reproduced:"), " the figures are the author's word.")
+        return (
+            Mark("attention"),
+            " ",
+            Strong("Claimed, not reproduced:"),
+            " the figures are what the author committed, unchecked.",
+        )
     stages = listed(lock.stages)
     where: Line = (" for ", *stages) if stages else ()
     return (

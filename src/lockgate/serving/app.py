@@ -59,7 +59,7 @@ class Readiness(BaseModel):
     release: str
     build: str
     entry: int | None
-    troubles: dict[str, dict[str, Any]]
+    problems: dict[str, dict[str, Any]]
 
 
 class Refused(Exception):  # noqa: N818 - becomes a Refusal
@@ -111,7 +111,7 @@ def make_app(  # noqa: C901 - a list of handlers
             try:
                 await service.recorder.add(answer, many.dump_json(rows))
             except RecordFull as error:
-                raise Refused(503, f"{error}: no score is given that is not on record") from None
+                raise Refused(503, f"{error}: a score that cannot be recorded is not given") from None
         service.metrics.rows.inc(len(rows))
         service.metrics.seconds.observe(time.perf_counter() - begin)
         return Response(json.dumps(answer), media_type="application/json")
@@ -148,12 +148,12 @@ def make_app(  # noqa: C901 - a list of handlers
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return _refusal(400, Refusal(error="the caller went away"))
+        return _refusal(400, Refusal(error="the caller closed the connection"))
 
     return app
 
 
-class Front:
+class CurrentApplication:
     """The ASGI application before those of the releases: it picks the current one, once for each request."""
 
     def __init__(self, service: Service) -> None:
@@ -258,17 +258,17 @@ def _model(serving: Serving, card: str) -> dict[str, Any]:
 
 def _ready(service: Service) -> dict[str, Any]:
     found = service.current.found
-    troubles: dict[str, Any] = {what: dict(said) for what, said in service.troubles.items()}
-    if service.recorder is not None and service.recorder.trouble:
+    problems: dict[str, Any] = {what: dict(said) for what, said in service.problems.items()}
+    if service.recorder is not None and service.recorder.problem:
         waiting = service.recorder.size
-        troubles["record"] = {"what": f"scores cannot be delivered: {service.recorder.trouble}", "bytes": waiting}
+        problems["record"] = {"what": f"scores cannot be delivered: {service.recorder.problem}", "bytes": waiting}
     return {
         "ready": service.current.engine.alive,
-        "degraded": bool(troubles),
+        "degraded": bool(problems),
         "release": found.release,
         "build": found.digest,
         "entry": found.number or None,
-        "troubles": troubles,
+        "problems": problems,
     }
 
 

@@ -133,7 +133,7 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ClusterJob:
     """What a worker of a cluster is sent: everything, and no secret. It verifies the release for itself."""
 
     store: str
@@ -147,7 +147,7 @@ class Errand:
     dependencies: Choice | None = None
 
 
-def score_there(address: str, inputs: Sequence[File], errand: Errand, progress: Progress) -> Count:
+def score_there(address: str, inputs: Sequence[File], cluster_job: ClusterJob, progress: Progress) -> Count:
     """Score on the workers of the Dask cluster at ``address``, a file a task. A file whose worker dies is given to
     another one. Raises :class:`LockgateError` if the cluster is not there, or if a task fails."""
     import distributed
@@ -162,20 +162,22 @@ def score_there(address: str, inputs: Sequence[File], errand: Errand, progress: 
         ) from None
     total = Count()
     with client:
-        tasks = [client.submit(score_file, file, errand, pure=False) for file in inputs]
+        tasks = [client.submit(score_file, file, cluster_job, pure=False) for file in inputs]
         for task in completed(tasks, loop=client.loop):
             total += task.result()
             progress(total)
     return total
 
 
-def score_file(file: File, errand: Errand) -> Count:
+def score_file(file: File, cluster_job: ClusterJob) -> Count:
     """Score one file, on a worker of a cluster. Its model is loaded once for each worker process."""
     total = Count()
     with _LOADING:
-        loadable, model = _loaded(errand)
-        for piece in file.pieces(columns_of(loadable, errand.job), loadable.contract.request, errand.job.rows):
-            total += score_piece(piece, model.predict, loadable, errand.job, errand.output, errand.when)
+        loadable, model = _loaded(cluster_job)
+        for piece in file.pieces(
+            columns_of(loadable, cluster_job.job), loadable.contract.request, cluster_job.job.rows
+        ):
+            total += score_piece(piece, model.predict, loadable, cluster_job.job, cluster_job.output, cluster_job.when)
     return total
 
 
@@ -183,24 +185,30 @@ _LOADING = threading.Lock()
 _LOADED: dict[tuple[str, str, str], tuple[Loadable, ModelProcess]] = {}
 
 
-def _loaded(errand: Errand) -> tuple[Loadable, ModelProcess]:
-    known = _LOADED.get((errand.store, errand.name, errand.version))
+def _loaded(cluster_job: ClusterJob) -> tuple[Loadable, ModelProcess]:
+    known = _LOADED.get((cluster_job.store, cluster_job.name, cluster_job.version))
     if known is not None and known[1].process.poll() is None:
         return known
-    cache = Path(errand.cache)
+    cache = Path(cluster_job.cache)
     source = Source(
-        errand.store, Ref(errand.name, errand.version, None), errand.name, errand.trust.verifier(cache), cache
+        cluster_job.store,
+        Ref(cluster_job.name, cluster_job.version, None),
+        cluster_job.name,
+        cluster_job.trust.verifier(cache),
+        cache,
     )
     found = source.newest()
-    if found.digest != errand.job.build:
+    if found.digest != cluster_job.job.build:
         raise LockgateError(f"{found.release} is another build here than where the job began")
     folder = source.bring(found)
-    interpreters = Interpreters(errand.dependencies, cache.parent, lambda: open_store(errand.store, patience=PATIENCE))
+    interpreters = Interpreters(
+        cluster_job.dependencies, cache.parent, lambda: open_store(cluster_job.store, patience=PATIENCE)
+    )
     own = interpreters.of(found.build, folder)
     loadable = unpack(found.release, folder, own.executable if own is not None else None)
     atexit.register(loadable.discard)
     loaded = loadable, start(loadable)
-    _LOADED[(errand.store, errand.name, errand.version)] = loaded
+    _LOADED[(cluster_job.store, cluster_job.name, cluster_job.version)] = loaded
     return loaded
 
 

@@ -144,7 +144,7 @@ _CONVERTERS = {
 
 
 def _float(found: Any, reading: Reading) -> Any:
-    """Return numbers as float64, NaN as missing. Refuses what is no number, and infinity."""
+    """Return numbers as float64, NaN as missing. Refuses what is not a number, and infinity."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

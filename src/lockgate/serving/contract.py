@@ -165,9 +165,9 @@ def _request(place: Path) -> RequestSchema:
         request = RequestSchema(columns, said["example"])
         request.one.validate_json(json.dumps(request.example))
     except ValidationError as error:
-        raise ContractError(str(place), f"is no schema of a request: {first_of(error)}") from None
+        raise ContractError(str(place), f"is not a schema of a request: {first_of(error)}") from None
     except (KeyError, TypeError) as error:
-        raise ContractError(str(place), f"is no schema of a request: {error!r}") from None
+        raise ContractError(str(place), f"is not a schema of a request: {error!r}") from None
     if not columns or len({column.name for column in columns}) != len(columns):
         raise ContractError(str(place), "names no column, or one twice")
     return request

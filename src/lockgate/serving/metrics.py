@@ -45,11 +45,11 @@ class _Gauges:
         info.add_metric([found.release, found.digest], 1)
         yield info
         yield GaugeMetricFamily("lockgate_entry", "Entry of the environment's log that answers", value=found.number)
-        trouble = GaugeMetricFamily("lockgate_trouble", "1: the store, or the newest release, is not as it should be")
-        trouble = GaugeMetricFamily("lockgate_trouble", trouble.documentation, labels=["with"])
+        problem = GaugeMetricFamily("lockgate_problem", "1: the store, or the newest release, is not as it should be")
+        problem = GaugeMetricFamily("lockgate_problem", problem.documentation, labels=["with"])
         for what in ("store", "release"):
-            trouble.add_metric([what], float(what in service.troubles))
-        yield trouble
+            problem.add_metric([what], float(what in service.problems))
+        yield problem
         yield GaugeMetricFamily("lockgate_held_bytes", "Bodies being read or answered", value=service.held)
         restarts = service.current.engine.restarts
         yield CounterMetricFamily("lockgate_model_restarts", "Deaths of the model's process", value=restarts)

@@ -109,7 +109,7 @@ class Recorder:
         """
         self.size = 0
         self.refused = 0
-        self.trouble = ""
+        self.problem = ""
         self._sink, self._folder, self._limit, self._policy, self._every = sink, journals, limit, policy, every
         journals.mkdir(parents=True, exist_ok=True)
         self._held = ExitStack()
@@ -186,11 +186,11 @@ class Recorder:
                     self._sink.deliver(path.stem, rows)
             except Exception as error:  # noqa: BLE001 - a database may raise anything; the journal stays
                 said = type(error).__name__  # its text may hold the address and the password
-                if said != self.trouble:
+                if said != self.problem:
                     LOG.error("scores cannot be delivered: %s", said)
-                self.trouble = said
+                self.problem = said
                 return
-            self.trouble = ""
+            self.problem = ""
             with self._turn:
                 self.size -= path.stat().st_size
             path.unlink()

@@ -28,7 +28,7 @@ LOG = logging.getLogger("lockgate.serve")
 DRAINING = 30.0  # seconds that requests may still take which began before a swap
 LONGEST_PAUSE = 300.0  # seconds between two tries of a release that could not be loaded
 
-Trouble = Literal["store", "release"]
+Problem = Literal["store", "release"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Service:
         self.recorder = recorder
         self.metrics = Metrics(self)
         self.held = 0
-        self.troubles: dict[Trouble, Mapping[str, Any]] = {}
+        self.problems: dict[Problem, Mapping[str, Any]] = {}
         self._make_app = make_app
         self._interpreters = interpreters
         self._current: Serving | None = None
@@ -197,15 +197,15 @@ class Service:
         serving.app = self._make_app(self, serving)
         return serving
 
-    def _tell(self, what: Trouble, error: LockgateError, **more: Any) -> None:
+    def _tell(self, what: Problem, error: LockgateError, **more: Any) -> None:
         said = {"what": str(error), **more}
-        known = self.troubles.get(what, {})
+        known = self.problems.get(what, {})
         if {key: value for key, value in known.items() if key != "since"} != said:
             LOG.error("%s", error)
-            self.troubles[what] = {**said, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+            self.problems[what] = {**said, "since": datetime.now(UTC).isoformat(timespec="seconds")}
 
-    def _untell(self, what: Trouble) -> None:
-        if self.troubles.pop(what, None):
+    def _untell(self, what: Problem) -> None:
+        if self.problems.pop(what, None):
             LOG.info("%s: all is well again", what)
 
 

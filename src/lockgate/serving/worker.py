@@ -60,7 +60,7 @@ def predict(model: Any, schema: Any, frame: bytes) -> bytes:
     if len(answer) != batch.num_rows:
         raise ValueError(f"the model gave {len(answer)} values for {batch.num_rows} requests")
     if not all(0.0 <= value <= 1.0 for value in answer):  # NaN is neither
-        raise ValueError("the model gave something that is no probability")
+        raise ValueError("the model gave something that is not a probability")
     return answer.tobytes()
 
 

@@ -346,7 +346,7 @@ def test_what_cannot_be_served_says_why_and_nothing_listens(registry: Registry, 
     fails(6, "its process ended before it answered", loading="os._exit(3)")
     fails(7, "ZeroDivisionError", loading="1 / 0")
     fails(8, "names as model no file of the build", model="../../store")
-    fails(9, "is no schema of a request", request={**TOY, "columns": [{"name": "x", "type": "complex"}]})
+    fails(9, "is not a schema of a request", request={**TOY, "columns": [{"name": "x", "type": "complex"}]})
 
 
 def test_without_the_packages_of_the_service_the_command_says_what_to_install(tmp_path: Path) -> None:

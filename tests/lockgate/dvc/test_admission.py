@@ -549,7 +549,7 @@ def test_remotes_that_are_not_apart_are_refused(merged: Project, lockgate: Lockg
     for command in (["admit"], ["quarantine"]):
         code, _, err = lockgate(*command)
         assert code == 3
-        assert "are not apart" in err
+        assert "are not separate" in err
 
 
 def test_without_a_default_remote_there_is_nothing_to_trust(merged: Project, lockgate: Lockgate) -> None:

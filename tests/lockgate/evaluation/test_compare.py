@@ -162,7 +162,7 @@ def test_weeks_of_a_date_column_are_clusters_and_too_few_of_them_have_no_interva
     assert (found.comparison.clusters, found.comparison.cluster) == (5, "date by week")
     assert one(found).note == "no interval: 5 clusters of rows: too few for an interval (it takes 10)"
     refused = judged(scored(date=["soon"] * ROWS), scored(date=["soon"] * ROWS), weekly).comparison.refused
-    assert refused == "'date' holds what is no date, so there is no week of it"
+    assert refused == "'date' holds values that are not dates, so there is no week of it"
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_many_key_columns_do_not_run_together() -> None:
         ({"late": 1 - FLIGHTS % 2}, "'late' differs between base and head on"),
         ({"late": FLIGHTS % 3}, "'late' of reports/predictions.parquet of head has values other than 0 and 1"),
         ({"late": pa.array([None, *[True] * (ROWS - 1)])}, "has values other than 0 and 1"),
-        ({"late": ["yes"] * ROWS}, "holds what is no number"),
+        ({"late": ["yes"] * ROWS}, "holds values that are not numbers"),
         (
             {"probability": [float("nan")] + [0.5] * (ROWS - 1)},
             "1 of 400 scores of reports/predictions.parquet of head are",

@@ -4,7 +4,7 @@ import pytest
 from tests.lockgate import modelled
 
 from lockgate.evaluation.gates import evaluate, policy_changes
-from lockgate.gates import DataChecksPass, Evidence, Gate, MetricsComplete, ModelSize, NoWorse, SlicesNoWorse
+from lockgate.gates import DataChecksPass, Gate, GateInputs, MetricsComplete, ModelSize, NoWorse, SlicesNoWorse
 from lockgate.policy import read_policy
 from lockgate.result import CheckFailure, Comparison, DataChecks, GateOutcome, Judgement, MetricChange, SliceChange
 
@@ -26,8 +26,8 @@ def slice_of(value: str, delta: float | None, rows: int, judgement: Judgement, c
     return SliceChange(column, value, "roc_auc", rows, 0.7, 0.7, delta, low, high, 0.01, judgement)
 
 
-def evidence(**parts: object) -> Evidence:
-    whole = Evidence(
+def inputs(**parts: object) -> GateInputs:
+    whole = GateInputs(
         has_base=True,
         metrics=(change(), MetricChange("log_loss", "lower", 0.5, 0.5, 0.0, None, None, "unjudged")),
         slices=(),
@@ -38,7 +38,7 @@ def evidence(**parts: object) -> Evidence:
     return replace(whole, **parts)  # type: ignore[arg-type]
 
 
-def ask(gate: str | Gate, given: Evidence) -> GateOutcome:
+def ask(gate: str | Gate, given: GateInputs) -> GateOutcome:
     policy = modelled.policy()
     if isinstance(gate, str):
         text = modelled.POLICY.split("gates:")[0] + f"gates: [{gate}]\n"
@@ -61,15 +61,15 @@ def ask(gate: str | Gate, given: Evidence) -> GateOutcome:
 def test_a_floor_is_a_limit_and_a_value_below_it_never_reads_like_it(
     value: str, head: float, passed: bool, measured: str
 ) -> None:
-    outcome = ask(f"{{kind: floor, metric: roc_auc, value: {value}}}", evidence(metrics=(change(head=head),)))
+    outcome = ask(f"{{kind: floor, metric: roc_auc, value: {value}}}", inputs(metrics=(change(head=head),)))
 
     assert (outcome.passed, float(outcome.measured)) == (passed, float(measured))
     assert outcome.rule == f"roc_auc at least {value}"
 
 
 def test_a_ceiling_holds_at_its_value_and_fails_above() -> None:
-    at = ask("{kind: ceiling, metric: roc_auc, value: 0.7}", evidence())
-    above = ask("{kind: ceiling, metric: roc_auc, value: 0.7}", evidence(metrics=(change(head=0.7000001),)))
+    at = ask("{kind: ceiling, metric: roc_auc, value: 0.7}", inputs())
+    above = ask("{kind: ceiling, metric: roc_auc, value: 0.7}", inputs(metrics=(change(head=0.7000001),)))
 
     assert (at.passed, above.passed) == (True, False)
 
@@ -78,7 +78,7 @@ def test_a_ceiling_holds_at_its_value_and_fails_above() -> None:
 def test_a_metric_without_a_value_fails_its_gate_with_the_reason(kind: str) -> None:
     gone = change("removed", head=None, note="head: 'roc_auc' in m.json is NaN")
 
-    outcome = ask(f"{{kind: {kind}, metric: roc_auc}}", evidence(metrics=(gone,)))
+    outcome = ask(f"{{kind: {kind}, metric: roc_auc}}", inputs(metrics=(gone,)))
 
     assert not outcome.passed
     assert outcome.reason == "cannot be evaluated: head: 'roc_auc' in m.json is NaN"
@@ -97,7 +97,7 @@ def test_a_metric_without_a_value_fails_its_gate_with_the_reason(kind: str) -> N
 def test_no_worse_fails_only_what_is_worse_by_more_than_the_tolerance(
     judgement: Judgement, delta: float, passed: bool
 ) -> None:
-    outcome = ask(NoWorse("roc_auc", 0.002), evidence(metrics=(change(judgement, delta=delta),)))
+    outcome = ask(NoWorse("roc_auc", 0.002), inputs(metrics=(change(judgement, delta=delta),)))
 
     assert outcome.passed is passed
 
@@ -105,11 +105,11 @@ def test_no_worse_fails_only_what_is_worse_by_more_than_the_tolerance(
 def test_no_worse_of_a_metric_that_should_be_low_looks_the_other_way() -> None:
     higher = MetricChange("log_loss", "lower", 0.5, 0.51, 0.01, 0.005, 0.015, "worse")
 
-    assert not ask(NoWorse("log_loss", 0.0), evidence(metrics=(change(), higher))).passed
+    assert not ask(NoWorse("log_loss", 0.0), inputs(metrics=(change(), higher))).passed
 
 
 def test_without_a_base_comparing_gates_hold_and_say_so() -> None:
-    first = evidence(has_base=False, metrics=(change("new"),))
+    first = inputs(has_base=False, metrics=(change("new"),))
 
     for gate in (NoWorse("roc_auc", 0.0), SlicesNoWorse("roc_auc", 0.0, 1, ())):
         outcome = ask(gate, first)
@@ -118,7 +118,7 @@ def test_without_a_base_comparing_gates_hold_and_say_so() -> None:
 
 
 def test_a_refused_comparison_fails_every_gate_that_needs_it() -> None:
-    refused = evidence(
+    refused = inputs(
         metrics=(change("unjudged"),), comparison=Comparison(10, 10, None, "'late' differs on 3 of 10 shared rows")
     )
 
@@ -131,11 +131,11 @@ def test_a_refused_comparison_fails_every_gate_that_needs_it() -> None:
 def test_identical_figures_are_called_no_change() -> None:
     same = MetricChange("roc_auc", "higher", 0.7, 0.7, 0.0, 0.0, 0.0, "noise")
 
-    assert ask(NoWorse("roc_auc", 0.0), evidence(metrics=(same,))).measured == "no change"
+    assert ask(NoWorse("roc_auc", 0.0), inputs(metrics=(same,))).measured == "no change"
 
 
 def test_a_new_metric_has_nothing_to_be_worse_than() -> None:
-    outcome = ask(NoWorse("roc_auc", 0.0), evidence(metrics=(change("new"),)))
+    outcome = ask(NoWorse("roc_auc", 0.0), inputs(metrics=(change("new"),)))
 
     assert outcome.passed
     assert outcome.reason == "base has no value to compare with"
@@ -149,8 +149,8 @@ def test_slices_fail_on_one_large_slice_that_is_worse_beyond_tolerance() -> None
         slice_of("UA", 0.02, 900, "better"),
     )
 
-    outcome = ask(SlicesNoWorse("roc_auc", 0.01, 100, ()), evidence(slices=slices))
-    tolerant = ask(SlicesNoWorse("roc_auc", 0.05, 100, ()), evidence(slices=slices))
+    outcome = ask(SlicesNoWorse("roc_auc", 0.01, 100, ()), inputs(slices=slices))
+    tolerant = ask(SlicesNoWorse("roc_auc", 0.05, 100, ()), inputs(slices=slices))
 
     assert not outcome.passed
     assert "carrier HA" in outcome.measured
@@ -161,13 +161,13 @@ def test_slices_fail_on_one_large_slice_that_is_worse_beyond_tolerance() -> None
 def test_slices_look_only_at_the_columns_they_name() -> None:
     slices = (slice_of("HA", -0.05, 500, "worse"), slice_of("10", 0.0, 500, "noise", column="month"))
 
-    assert ask(SlicesNoWorse("roc_auc", 0.01, 100, ("month",)), evidence(slices=slices)).passed
+    assert ask(SlicesNoWorse("roc_auc", 0.01, 100, ("month",)), inputs(slices=slices)).passed
 
 
 def test_slices_that_nothing_was_measured_on_do_not_pass() -> None:
     small = (slice_of("HA", 0.0, 99, "noise"), slice_of("AA", None, 500, "unjudged"))
 
-    outcome = ask(SlicesNoWorse("roc_auc", 0.01, 100, ()), evidence(slices=small))
+    outcome = ask(SlicesNoWorse("roc_auc", 0.01, 100, ()), inputs(slices=small))
 
     assert not outcome.passed
     assert outcome.reason == "cannot be evaluated: no slice has 100 shared rows on which roc_auc is defined"
@@ -187,21 +187,21 @@ def test_slices_that_nothing_was_measured_on_do_not_pass() -> None:
 def test_data_checks_fail_on_critical_ones_and_on_none_at_all(
     checks: DataChecks | None, passed: bool, said: str
 ) -> None:
-    outcome = ask(DataChecksPass(), evidence(checks=checks))
+    outcome = ask(DataChecksPass(), inputs(checks=checks))
 
     assert outcome.passed is passed
     assert said in outcome.reason
 
 
 def test_a_model_at_the_limit_passes_and_one_byte_more_does_not() -> None:
-    assert ask(ModelSize(1000), evidence(model_bytes=1000)).passed
-    over = ask(ModelSize(1000), evidence(model_bytes=1001))
+    assert ask(ModelSize(1000), inputs(model_bytes=1000)).passed
+    over = ask(ModelSize(1000), inputs(model_bytes=1001))
     assert not over.passed
     assert over.measured == "1,001 bytes"
 
 
 def test_a_model_of_unknown_size_does_not_pass() -> None:
-    outcome = ask(ModelSize(1000), evidence(model_bytes=None, no_model="there is no 'models/m'"))
+    outcome = ask(ModelSize(1000), inputs(model_bytes=None, no_model="there is no 'models/m'"))
 
     assert (outcome.passed, outcome.reason) == (False, "cannot be evaluated: there is no 'models/m'")
 
@@ -209,8 +209,8 @@ def test_a_model_of_unknown_size_does_not_pass() -> None:
 def test_metrics_are_complete_only_if_each_has_a_value() -> None:
     gone = change("removed", head=None, note="head: m.json has no 'roc_auc'")
 
-    assert ask(MetricsComplete(), evidence()).passed
-    outcome = ask(MetricsComplete(), evidence(metrics=(gone, change())))
+    assert ask(MetricsComplete(), inputs()).passed
+    outcome = ask(MetricsComplete(), inputs(metrics=(gone, change())))
     assert (outcome.passed, outcome.measured, outcome.reason) == (False, "1 of 2", "head: m.json has no 'roc_auc'")
 
 

@@ -9,7 +9,7 @@ from tests.lockgate import modelled
 
 from lockgate.evaluation.gate_digests import gate_digest
 from lockgate.evaluation.gates import evaluate
-from lockgate.gates import KINDS, Evidence
+from lockgate.gates import KINDS, GateInputs
 from lockgate.gates.reference import reference
 from lockgate.policy import Policy, PolicyError, read_policy
 from lockgate.result import Comparison, DataChecks, GateOutcome, MetricChange, SliceChange
@@ -44,7 +44,7 @@ def ask(gate: str, *changes: MetricChange, **parts: Any) -> GateOutcome:
         one.name: one for one in (change(0.0), change(0.0, name="log_loss"), change(0.0, name="calibration_error"))
     }
     known |= {one.name: one for one in changes}
-    whole = Evidence(
+    whole = GateInputs(
         has_base=True,
         metrics=tuple(known.values()),
         slices=(),

@@ -145,7 +145,7 @@ def test_a_run_that_left_nothing_is_answered(scene: Scene) -> None:
     status, comment = scene.answer(None)
 
     assert status == "error"
-    assert comment.startswith("### ❌ The run left nothing to show")
+    assert comment.startswith("### ❌ The run left no result")
 
 
 def test_a_lock_of_aliases_that_multiply_is_answered_in_time(scene: Scene) -> None:

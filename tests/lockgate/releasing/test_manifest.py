@@ -119,13 +119,13 @@ def test_another_name_version_or_fact_is_another_build(change: dict[str, Any]) -
 
 @pytest.mark.parametrize("version", ["1.2.0", "v1.2", "v01.2.0", "v1.2.0/..", "v1.2.0\n", "latest", "v1.2.0+build", ""])
 def test_what_is_no_version_is_refused(version: str, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="is no version"):
+    with pytest.raises(BuildError, match="is not a version"):
         make_manifest(a_build(tmp_path), "flight-delay", version, {})
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", "-a", "a-", "a b", "a@b", "a#b", "é"])
 def test_what_is_no_model_name_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="is no model's name"):
+    with pytest.raises(BuildError, match="is not a valid model name"):
         make_manifest(a_build(tmp_path), name, "v1.0.0", {})
 
 

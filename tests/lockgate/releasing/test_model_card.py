@@ -80,20 +80,20 @@ def test_a_later_release_shows_what_changed_since_the_one_before() -> None:
 @pytest.mark.parametrize(("better", "first"), [("higher", "low"), ("lower", "high")])
 def test_the_slices_on_which_the_model_is_worst_come_first(better: Any, first: str) -> None:
     result = replace(RESULT, metrics=(replace(RESULT.metrics[0], better=better),))
-    shown = rows(card(ABOUT, result, [a_slice("high", 0.9), a_slice("low", 0.5)]), "## For whom it is worse")
+    shown = rows(card(ABOUT, result, [a_slice("high", 0.9), a_slice("low", 0.5)]), "## Where it is worse")
     assert shown[0] == ["carrier", first, "500", "0.5000" if first == "low" else "0.9000"]
 
 
 def test_small_slices_and_those_without_a_figure_are_left_out_and_the_rest_is_counted() -> None:
     many = [a_slice(f"s{number}", 0.5 + number / 100) for number in range(20)]
     text = card(ABOUT, RESULT, [*many, a_slice("small", 0.1, ENOUGH - 1), a_slice("none", None)])
-    assert [row[1] for row in rows(text, "## For whom it is worse")] == [f"s{number}" for number in range(SLICES)]
+    assert [row[1] for row in rows(text, "## Where it is worse")] == [f"s{number}" for number in range(SLICES)]
     assert "the 12 worst of 20" in text
 
 
 def test_the_rules_the_data_and_the_inputs_are_there() -> None:
     text = card(ABOUT, RESULT, [])
-    assert rows(text, "## What had to hold") == [["roc_auc` at least 0.6", "0.6934", "holds"]]
+    assert rows(text, "## Gates") == [["roc_auc` at least 0.6", "0.6934", "holds"]]
     assert "173 expectations on 5 tables, 1 not met." in text
     assert ["train.depth", "3"] in rows(text, "## How it was made")
     for word in (

@@ -339,7 +339,7 @@ REFUSED: dict[str, tuple[Callable[[Project], object], str, int, str]] = {
     "no policy": (without_policy, "delay@v1.1.0", 1, "has no lockgate.yaml"),
     "no build backend": (broken_wheel, "delay@v1.1.0", 1, "no wheel could be made of src/delay_model"),
     "model that fails": (broken_code, "delay@v1.1.0", 1, "delay_model:load: delay@v1.1.0: ValueError in __init__.py:"),
-    "sample out of bounds": (strange_sample, "delay@v1.1.0", 1, "a row is no request"),
+    "sample out of bounds": (strange_sample, "delay@v1.1.0", 1, "a row is not a request"),
     "lightweight": (lambda p: p.git("tag", "delay@v1.1.0"), "delay@v1.1.0", 1, "is lightweight"),
     "malformed": (lambda _: None, "delay@1.1.0", 1, "NAME@vX.Y.Z"),
     "no such tag": (lambda _: None, "delay@v7.0.0", 3, "git has no tag 'delay@v7.0.0'"),
@@ -436,9 +436,9 @@ def half_a_sample(folder: Path) -> None:
         (altered_object, "is corrupt: its content does not hash to"),
         (other_commit, "was prepared for ffffffffffff, not for"),
         (without_samples, "lacks samples.json"),
-        (strange_level, "is no prepared release"),
+        (strange_level, "is not a prepared release"),
         (half_a_sample, "does not have one probability for each request"),
-        (shutil.rmtree, "is no prepared release"),
+        (shutil.rmtree, "is not a prepared release"),
     ],
 )
 def test_what_was_prepared_is_believed_only_where_it_cannot_be_checked(

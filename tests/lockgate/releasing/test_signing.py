@@ -120,10 +120,10 @@ def test_a_file_that_is_no_key_is_named_and_the_way_to_a_key_shown(
 ) -> None:
     if content is not None:
         (tmp_path / "key.pem").write_bytes(content)
-    with pytest.raises(SigningError, match=r"key\.pem is no usable public key") as caught:
+    with pytest.raises(SigningError, match=r"key\.pem is not an usable public key") as caught:
         KeyVerifier(tmp_path / "key.pem").verify(keys.signer.sign(DIGESTS), "here")
     assert "openssl ecparam" in caught.value.advice
-    with pytest.raises(SigningError, match=r"key\.pem is no usable private key"):
+    with pytest.raises(SigningError, match=r"key\.pem is not an usable private key"):
         type(keys.signer)(tmp_path / "key.pem").sign(DIGESTS)
 
 
@@ -132,7 +132,7 @@ def test_a_key_out_of_a_variable_signs_and_verifies_and_is_never_shown(keys: Key
     signer, verifier = KeySigner(KeyText("PRIVATE", private)), KeyVerifier(KeyText("PUBLIC", public))
     assert verifier.verify(signer.sign(DIGESTS), "here") == DIGESTS
     assert private.splitlines()[1] not in repr(signer)
-    with pytest.raises(SigningError, match=r"^\$PRIVATE is no usable private key") as caught:
+    with pytest.raises(SigningError, match=r"^\$PRIVATE is not an usable private key") as caught:
         KeySigner(KeyText("PRIVATE", private[:60])).sign(DIGESTS)
     assert private.splitlines()[1][:20] not in str(caught.value)
 

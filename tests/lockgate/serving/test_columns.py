@@ -142,7 +142,7 @@ def test_csv_gives_what_the_service_gives(one: Drawn, quoting: Any, spaced: bool
                 file.write(f'{number},"{text}"\n' if quoted else f"{number},{text}\n")
         got = scored(File(0, str(path)), one.column)
 
-    if one.fits or expected != REFUSED:  # a file of text cannot say that 30 is no text, or that "30" is no number
+    if one.fits or expected != REFUSED:  # a file of text cannot say that 30 is no text, or that "30" is not a number
         assert got == expected
 
 

@@ -106,7 +106,7 @@ def test_the_service_swaps_into_the_packages_of_each_release_and_a_failed_instal
         releases.make(3, lock=f"tiny==9.0 --hash=sha256:{'0' * 64}\n{releases.pyarrow}")
         served.until(lambda: served.ready()["degraded"])
         assert served.predict()["probabilities"] == [0.002]
-        assert "the index no longer has tiny==9.0" in served.ready()["troubles"]["release"]["what"]
+        assert "the index no longer has tiny==9.0" in served.ready()["problems"]["release"]["what"]
     # the index is gone, and so is every cache: what was kept in the store is enough
     lock = releases.folder / "toy2/p.lock"
     files = {path.name: wheels.File(path, "", "").sha256 for path in releases.packages.glob("*.whl")}

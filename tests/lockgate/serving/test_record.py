@@ -102,8 +102,8 @@ def test_with_the_database_away_requests_are_shed_when_the_record_is_full_and_ta
         assert set(statuses) == {200, 503}
         assert "not on record" in answers[-1].json()["error"]
         assert answers[-1].headers["retry-after"]
-        trouble = served.until(lambda: served.ready()["troubles"].get("record"))
-        assert "cannot be delivered" in trouble["what"]
+        problem = served.until(lambda: served.ready()["problems"].get("record"))
+        assert "cannot be delivered" in problem["what"]
         assert served.metric("lockgate_record_refused_total") == statuses.count(503)
         assert "hidden-in-the-url" not in served.log.read_text() + served.http.get("/readyz").text
         (tmp_path / "absent").mkdir()

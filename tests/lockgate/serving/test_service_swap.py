@@ -91,11 +91,11 @@ def test_a_release_that_fails_leaves_the_old_one_serving_and_shows(
     with serving(command(registry, keys, tmp_path / "cache"), tmp_path / "log") as served:
         loaded = UnderLoad(served.port, connections=1)
         release(registry, keys, tmp_path, 2, **what)
-        trouble = served.until(lambda: served.ready()["troubles"].get("release"))
-        assert words in trouble["what"]
-        assert trouble["release"] == f"{NAME}@v2.0.0"
+        problem = served.until(lambda: served.ready()["problems"].get("release"))
+        assert words in problem["what"]
+        assert problem["release"] == f"{NAME}@v2.0.0"
         assert served.ready()["ready"] is True
-        assert served.metric('lockgate_trouble{with="release"}') == 1
+        assert served.metric('lockgate_problem{with="release"}') == 1
         assert served.metric('lockgate_swaps_total{outcome="failed"}') >= 1
         assert words in served.log.read_text()
         assert served.predict()["probabilities"] == [0.001]
@@ -137,7 +137,7 @@ def test_what_was_tampered_with_is_refused_and_the_old_model_keeps_serving(
     damage(tmp_path / "store", build.release.manifest)
     with serving(command(registry, keys, tmp_path / "cache"), tmp_path / "log") as served:
         Environment(registry, "staging").append(build, keys.signer, ACTOR, "promote")
-        assert served.until(lambda: served.ready()["troubles"])
+        assert served.until(lambda: served.ready()["problems"])
         assert served.predict()["probabilities"] == [0.001]
 
 
@@ -189,8 +189,8 @@ def test_a_log_that_lost_its_newest_entry_is_not_followed(registry: Registry, ke
     entry = tmp_path / "store" / NAME / "environments" / "staging" / f"{LAST - 2:08d}.json"
     with serving(words, log) as served:
         entry.unlink()
-        trouble = served.until(lambda: served.ready()["troubles"].get("store"))
-        assert "ends at entry 1, but entry 2 was there before" in trouble["what"]
+        problem = served.until(lambda: served.ready()["problems"].get("store"))
+        assert "ends at entry 1, but entry 2 was there before" in problem["what"]
         assert served.predict()["probabilities"] == [0.002]
     with serving(words, log) as served:  # it is remembered across a restart
         assert served.ready()["degraded"] is True
@@ -209,8 +209,8 @@ def test_with_the_store_down_the_service_starts_with_what_it_verified_last(
     with serving(words, log) as served:
         assert served.predict()["probabilities"] == [0.001]
         assert served.ready()["degraded"] is True
-        assert "there is no store" in served.ready()["troubles"]["store"]["what"]
-        assert served.metric('lockgate_trouble{with="store"}') == 1
+        assert "there is no store" in served.ready()["problems"]["store"]["what"]
+        assert served.metric('lockgate_problem{with="store"}') == 1
         (tmp_path / "gone").rename(store)
         served.until(lambda: not served.ready()["degraded"])
         release(registry, keys, tmp_path, 2)
@@ -248,7 +248,7 @@ def test_a_newest_release_that_cannot_be_loaded_at_the_start_gives_way_to_the_la
     release(registry, keys, tmp_path, 2, expected=0.5)
     with serving(words, log) as served:
         assert served.predict()["probabilities"] == [0.001]
-        assert "is expected" in served.ready()["troubles"]["release"]["what"]
+        assert "is expected" in served.ready()["problems"]["release"]["what"]
 
 
 @pytest.mark.slow
