@@ -35,12 +35,8 @@ def test_each_commit_is_rebuilt_to_its_own_bytes_from_the_checkout_of_the_other(
     shown = {}
     for here, asked in ((commits[1], commits[0]), (commits[0], commits[1])):
         project.git("checkout", "-q", here)
-        code, out, err = lockgate("rebuild", asked)
+        code, out, err = lockgate("rebuild", asked, "--json")
         assert code == 0, err
-        assert "2 of 2 outputs are the same, byte for byte" in out
-        assert "Dependencies: those of requirements/pipeline.lock, Python 3.11." in out
-        code, out, _ = lockgate("rebuild", asked, "--json")
-        assert code == 0
         shown[asked] = json.loads(out)
     ran = [shown[commit]["ran_with"] for commit in commits]
     assert [one["dependencies"] for one in ran] == ["locked", "locked"]
@@ -85,6 +81,7 @@ def test_a_stage_that_reaches_for_the_network_has_none_and_is_named(project: Pro
     done = rebuild(project.root, "HEAD", "full")
     assert done.ok
     assert done.ran_with is not None
+    assert "Dependencies: those of requirements/pipeline.lock, Python 3.11." in as_text(done)
     if done.ran_with.isolation == "none":
         pytest.skip("no namespaces here")
     assert not done.ran_with.network

@@ -82,9 +82,12 @@ def test_a_release_states_what_it_ran_with_and_is_rebuilt_and_scored_when_the_in
     assert "ModuleNotFoundError" in err
 
 
-def test_a_handed_over_file_of_a_package_that_the_lock_does_not_name_is_refused(
+def test_only_locked_files_can_be_kept_and_one_that_was_handed_over_has_to_be_named_by_the_lock(
     home: Project, lockgate: Run, tmp_path: Path
 ) -> None:
+    code, _, err = lockgate("release", "delay@v1.0.0", "--keep-dependencies", "--dependencies", "current")
+    assert code == 2
+    assert "no dependencies to keep" in err
     prepared = tmp_path / "prepared"
     code, _, err = lockgate(
         "release", "delay@v1.0.0", "--keep-dependencies", "--rebuild", "none", "--prepare", str(prepared)
@@ -102,9 +105,3 @@ def test_a_handed_over_file_of_a_package_that_the_lock_does_not_name_is_refused(
     assert code == 1
     assert evil.path.name in err
     assert not (tmp_path / "store/delay/dependencies").exists()
-
-
-def test_nothing_can_be_kept_where_nothing_is_locked(home: Project, lockgate: Run) -> None:
-    code, _, err = lockgate("release", "delay@v1.0.0", "--keep-dependencies", "--dependencies", "current")
-    assert code == 2
-    assert "no dependencies to keep" in err
