@@ -1,6 +1,6 @@
 """What it costs to serve a release in its own dependencies: making the environment, the swap, memory, latency.
 
-    python benchmarks/study_dependencies.py [--rounds 40] [--cache FOLDER]
+    python benchmarks/study_dependencies.py [--rounds 5000] [--cache FOLDER]
 
 The flight-delay model (``models/flight-delay.skops``, from ``make run``), once with the packages installed here
 (``current``), once with those of its lock (``locked``), which are the same versions: what differs is what is measured.
@@ -28,13 +28,12 @@ from lockgate.serving.process import ModelProcess, start, unpack
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ROOT / "requirements"
-ASKED = 50  # requests of one turn
 
 
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=5000)
     parser.add_argument("--cache", type=Path, help="where environments are kept (default: a new folder, so it is made)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -63,10 +62,9 @@ def measure(scratch: Path, rounds: int, cache: Path) -> int:
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(rounds):
         for name in sorted(models, reverse=bool(turn % 2)):
-            for _ in range(ASKED):
-                begin = time.perf_counter()
-                models[name].predict(batch)
-                seconds[name].append(time.perf_counter() - begin)
+            begin = time.perf_counter()
+            models[name].predict(batch)
+            seconds[name].append(time.perf_counter() - begin)
     medians = {name: statistics.median(each) for name, each in seconds.items()}
     for name, model in models.items():
         memory = psutil.Process(model.process.pid).memory_full_info()
