@@ -46,6 +46,7 @@ GROUPS: dict[str, Commands] = {
         "release": ("lockgate.commands.release", "rebuild a tagged commit, sign the build and upload it to the store"),
         "promote": ("lockgate.commands.promote", "promote a release to an environment"),
         "rollback": ("lockgate.commands.rollback", "return an environment to the release it ran before"),
+        "heartbeat": ("lockgate.commands.heartbeat", "state, signed, how long an environment's log is now"),
         "withdraw": ("lockgate.commands.withdraw", "withdraw a release: it is never promoted again"),
         "retire": ("lockgate.commands.retire", "retire an environment: nothing runs there any more"),
         "repair": (

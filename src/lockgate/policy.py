@@ -93,13 +93,15 @@ class Serving:
     """What a release carries so that it can be served: the wheel of the project in the folder ``code``.
 
     ``entry`` (``package.module:function``) loads the model file, ``request`` says what a request looks like; rows of
-    the table ``samples`` become the sample requests whose answers are recorded. See docs/serving.md.
+    the table ``samples`` become the sample requests whose answers are recorded. ``unknown_categories`` says what a
+    service does with a value that the model was not trained on. See docs/serving.md.
     """
 
     code: str
     entry: str
     request: str
     samples: str
+    unknown_categories: Literal["count", "refuse"] = "count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +391,7 @@ _PREDICTIONS = {
     "missing": _Key(_share, False),
 }
 _SERVING = {"code": _Key(_path), "entry": _Key(_function), "request": _Key(_function), "samples": _Key(_path)}
+_SERVING["unknown_categories"] = _Key(_one_of("count", "refuse"), False)
 _DEPENDENCIES = {"lock": _Key(_path), "python": _Key(_python_version), "build": _Key(_path, False)}
 _PLOT = {"file": _Key(_path), "title": _Key(_text), "x": _Key(_text), "y": _Key(_text)}
 _STAGES = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lockgate.envelope import envelope
 from lockgate.errors import NotAskedError, UsageError
 from lockgate.releasing.options import add_reader_options, parse_ref
+from lockgate.serving.one_file import pieces_of, write_file
 from lockgate.serving.options import (
     ServiceMissing,
     add_cache_option,
@@ -38,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("ref", metavar="REF", help="a version (v1.2.0, NAME@v1.2.0) or an environment (production)")
     parser.add_argument("input", metavar="INPUT", help="a .parquet or .csv file, a folder of them, or a database's URL")
-    parser.add_argument("output", metavar="OUTPUT", help="a folder, created if missing, or a database's URL")
+    parser.add_argument("output", metavar="OUTPUT", help="a folder, a .csv or .parquet file, or a database's URL")
     parser.add_argument(
         "--key",
         default="",
@@ -73,11 +74,15 @@ def main(arguments: argparse.Namespace) -> int:
         raise ServiceMissing(str(error.name)) from None
     source = source_of(arguments, parse_ref(arguments.ref))
     found = source.newest()
+    if found.withdrawal is not None:
+        sys.stderr.write(f"lockgate: warning: {found.withdrawal}\n")
     try:
         done = _score(arguments, source, found)
     except sqlalchemy.exc.SQLAlchemyError as error:
         said = str(getattr(error, "orig", error)).splitlines()[0]
         raise NotAskedError(f"the database refused: {said}", _DATABASE) from None
+    if pieces := pieces_of(arguments.output):
+        write_file(pieces, arguments.output)
     facts = {"release": found.release, "build": found.digest, "scored": done.scored, "there_before": done.there}
     where = _without_password(arguments.output)
     text = f"{done.scored:,} rows scored with {found.release}, {done.there:,} were scored before; all are in {where}\n"
@@ -102,7 +107,7 @@ def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Coun
 
     key = tuple(name for name in arguments.key.split(",") if name)
     inputs = inputs_of(arguments.input, arguments.query, key, arguments.null)
-    output = output_of(arguments.output, arguments.table)
+    output = output_of(pieces_of(arguments.output) or arguments.output, arguments.table)
     when = arguments.time or datetime.now(UTC).isoformat(timespec="seconds")
     job = Job(found.release, found.digest, key or ("file", "row"), arguments.rows)
     shown = _Progress()

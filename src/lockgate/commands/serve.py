@@ -2,12 +2,16 @@
 
 import argparse
 import asyncio
+import hashlib
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lockgate.errors import UsageError
+from lockgate.releasing.heartbeats import parse_age
 from lockgate.releasing.options import add_reader_options, parse_ref
 from lockgate.serving.source import Source
 
@@ -22,6 +26,7 @@ from lockgate.serving.options import (
     source_of,
 )
 
+SHORTEST_TOKEN = 16
 EXAMPLES = """\
 examples:
   lockgate serve production --public-key lockgate.pub            on http://127.0.0.1:8080; follows promotions
@@ -49,6 +54,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=5.0,
         metavar="SECONDS",
         help="how often to look for a promotion (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-age", type=parse_age, metavar="AGE", help="refuse a log without a heartbeat this young, such as 26h"
+    )
+    access = parser.add_argument_group("access, where nothing stands in front of the service")
+    access.add_argument("--tls-certificate", type=Path, metavar="PEM", help="answer over TLS with this certificate")
+    access.add_argument("--tls-key", type=Path, metavar="PEM", help="the private key of the certificate")
+    access.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="ask for a bearer token, one of the lines of FILE (/healthz and /readyz stay open)",
     )
     record = parser.add_argument_group("record of scores")
     record.add_argument(
@@ -121,13 +138,50 @@ def main(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise ServiceMissing(str(error.name)) from None
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    source = source_of(arguments, parse_ref(arguments.ref))
+    source = replace(source_of(arguments, parse_ref(arguments.ref)), max_age=arguments.max_age)
+    tokens, tls = _tokens(arguments.token_file), _tls(arguments.tls_certificate, arguments.tls_key)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(arguments, source))
+        runner.run(_serve(arguments, source, tokens, tls))
     return 0
 
 
-async def _serve(arguments: argparse.Namespace, source: Source) -> None:
+def _tokens(file: Path | None) -> list[bytes]:
+    """Return the SHA-256 of each token, a line of the file each. Raises :class:`UsageError` if there is none."""
+    if file is None:
+        return []
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}", "Name a file with a token on each line.") from None
+    tokens = [line.strip() for line in lines if line.strip()]
+    if not tokens or any(len(token) < SHORTEST_TOKEN for token in tokens):
+        raise UsageError(
+            f"{file} holds {'a token that is too short' if tokens else 'no token'}",
+            f"Write one of {SHORTEST_TOKEN} characters or more on a line: `openssl rand -hex 32 > {file}`.",
+        )
+    return [hashlib.sha256(token).digest() for token in tokens]
+
+
+def _tls(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UsageError("TLS needs both a certificate and its key", "Give --tls-certificate and --tls-key.")
+    import ssl
+
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise UsageError(
+            f"{certificate} and {key} are no certificate with its key: {said}", "Name PEM files."
+        ) from None
+    return certificate, key
+
+
+async def _serve(
+    arguments: argparse.Namespace, source: Source, tokens: list[bytes], tls: tuple[Path, Path] | None
+) -> None:
     from lockgate.serving.app import CurrentApplication, make_app
     from lockgate.serving.server import serve
     from lockgate.serving.service import Limits, Service
@@ -138,7 +192,7 @@ async def _serve(arguments: argparse.Namespace, source: Source) -> None:
     try:
         await service.begin()
         watching = asyncio.create_task(service.watch(arguments.poll))
-        await serve(CurrentApplication(service), arguments.host, arguments.port, arguments.max_connections)
+        await serve(CurrentApplication(service, tokens), arguments.host, arguments.port, arguments.max_connections, tls)
         watching.cancel()
     finally:
         await service.close()

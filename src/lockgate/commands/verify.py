@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 from lockgate.envelope import envelope
+from lockgate.errors import UsageError
 from lockgate.releasing.environments import Environment
+from lockgate.releasing.heartbeats import check_fresh, parse_age
 from lockgate.releasing.manifest import tag_name
 from lockgate.releasing.options import StderrProgress, add_reader_options, parse_ref, registry_of, resolve_to_use
 from lockgate.releasing.verification import check_tags, read_tags
@@ -23,6 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("ref", metavar="REF", help="a version (v1.2.0, NAME@v1.2.0) or an environment (production)")
     parser.add_argument("--no-git", action="store_true", help="do not compare with the tags of the repository here")
+    parser.add_argument(
+        "--max-age", type=parse_age, metavar="AGE", help="refuse a log without a heartbeat this young, such as 26h"
+    )
     add_reader_options(parser)
 
 
@@ -31,6 +36,10 @@ def main(arguments: argparse.Namespace) -> int:
     ref = parse_ref(arguments.ref)
     registry = registry_of(arguments, ref.name)
     log = Environment(registry, ref.environment).verify() if ref.environment else []
+    if arguments.max_age is not None:
+        if ref.environment is None:
+            raise UsageError(f"--max-age is of an environment's log, {arguments.ref} is a version", "Leave it out.")
+        check_fresh(registry, ref.environment, log[-1] if log else None, arguments.max_age)
     entry, build = resolve_to_use(registry, ref)
     tags = {} if arguments.no_git else read_tags(Path.cwd())
     check_tags(build, entry, log, tags)

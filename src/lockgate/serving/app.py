@@ -5,17 +5,24 @@ where it was a field, which one and why. Nothing of a request's content is ever 
 """
 
 import asyncio
+import hashlib
+import hmac
 import json
 import time
 import uuid
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from lockgate import policy
+from lockgate.errors import LockgateError
+from lockgate.serving.page import POLICY, describe
 from lockgate.serving.process import ModelFailed
 from lockgate.serving.record import RecordFull
 from lockgate.serving.service import LOG, Service, Serving
@@ -25,7 +32,11 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # findings listed in one refusal
 COUNTED = 1000  # with more than so many, none is listed: it would take longer than to answer
-PATHS = frozenset({"/v1/predict", "/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+METHODS = {
+    "/v1/predict": "POST",
+    **dict.fromkeys(("/v1/model", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/"), "GET"),
+}
+OPEN = frozenset({"/healthz", "/readyz"})  # what asks them has no token: load balancers, Kubernetes
 
 
 class Finding(BaseModel):
@@ -87,6 +98,8 @@ def make_app(  # noqa: C901 - a list of handlers
     )
     card = (serving.loadable.folder / contract.card).read_text(encoding="utf-8") if contract.card else ""
     names = {"release": found.release, "build": found.digest}
+    known = {column.name: frozenset(column.categories) for column in contract.request.columns if column.categories}
+    refuses = _refuses_unknown(serving)
 
     @app.post(
         "/v1/predict",
@@ -97,9 +110,12 @@ def make_app(  # noqa: C901 - a list of handlers
     )
     async def predict(request: Request) -> Response:
         begin = time.perf_counter()
+        if service.closed:
+            raise Refused(503, service.closed)
         body = await _body(request, service)
         try:
             rows = _parse(body, one, many)
+            _count_unknown(rows, known, service, refuse=refuses)
             probabilities = (await serving.engine.predict(rows)).tolist()
         except ModelFailed as error:
             LOG.error("%s", error)
@@ -115,6 +131,11 @@ def make_app(  # noqa: C901 - a list of handlers
         service.metrics.rows.inc(len(rows))
         service.metrics.seconds.observe(time.perf_counter() - begin)
         return Response(json.dumps(answer), media_type="application/json")
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/docs", include_in_schema=False)
+    async def page() -> Response:
+        return HTMLResponse(describe(serving, card), headers={"Content-Security-Policy": POLICY})
 
     @app.get("/v1/model", summary="What answers: release, digests, card")
     async def model() -> dict[str, Any]:
@@ -143,8 +164,8 @@ def make_app(  # noqa: C901 - a list of handlers
         return _refusal(error.status, error.refusal)
 
     @app.exception_handler(HTTPException)
-    async def http_error(_: Request, error: HTTPException) -> Response:
-        return _refusal(error.status_code, Refusal(error=str(error.detail)), error.headers)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        return _refusal(error.status_code, Refusal(error=_misdirected(request, error)), error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
@@ -154,18 +175,31 @@ def make_app(  # noqa: C901 - a list of handlers
 
 
 class CurrentApplication:
-    """The ASGI application before those of the releases: it picks the current one, once for each request."""
+    """The ASGI application before those of the releases: it picks the current one, once for each request.
 
-    def __init__(self, service: Service) -> None:
-        """Stand before ``service``."""
+    With ``tokens`` (SHA-256 of each), a request needs one of them as a bearer token.
+    """
+
+    def __init__(self, service: Service, tokens: Collection[bytes] = ()) -> None:
+        """Dispatch to what ``service`` runs."""
         self.service = service
+        self.tokens = tuple(tokens)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Have the current release answer."""
         if scope["type"] != "http":
             return
         serving = self.service.current
-        path, status = scope["path"] if scope["path"] in PATHS else "other", 500
+        path, status = scope["path"] if scope["path"] in METHODS else "other", 500
+        if self.tokens and path not in OPEN and not self._admits(scope):
+            answer = _refusal(
+                401,
+                Refusal(error="a bearer token is needed: Authorization: Bearer TOKEN"),
+                {"WWW-Authenticate": "Bearer"},
+            )
+            await answer(scope, receive, send)
+            self.service.metrics.requests.labels(path, "401").inc()
+            return
 
         async def watched(message: Any) -> None:
             nonlocal status
@@ -183,6 +217,15 @@ class CurrentApplication:
         finally:
             serving.end()
             self.service.metrics.requests.labels(path, str(status)).inc()
+
+    def _admits(self, scope: "Scope") -> bool:
+        """Say whether the request has one of the tokens. Takes as long whichever it is, and whether it is one."""
+        given = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization" and value[:7].lower() == b"bearer ":
+                given = value[7:].strip()
+        digest = hashlib.sha256(given).digest()
+        return any(hmac.compare_digest(digest, token) for token in self.tokens)
 
 
 async def _body(request: Request, service: Service) -> bytearray:
@@ -215,7 +258,11 @@ async def _body(request: Request, service: Service) -> bytearray:
 def _parse(body: bytearray, one: Any, many: Any) -> list[dict[str, Any]]:
     several = body.lstrip()[:1] == b"["
     try:
-        return many.validate_json(body) if several else [one.validate_json(body)]
+        rows: list[dict[str, Any]] = many.validate_json(body) if several else [one.validate_json(body)]
+        json.loads(body, object_pairs_hook=_without_duplicates)
+        return rows
+    except _Duplicate as error:
+        raise Refused(422, f"{error}: the field is there twice", [Finding(field=str(error), why="twice")]) from None
     except ValidationError as error:
         if error.error_count() > COUNTED:
             raise Refused(422, f"{error.error_count():,} fields are missing, unknown or wrong") from None
@@ -224,6 +271,63 @@ def _parse(body: bytearray, one: Any, many: Any) -> list[dict[str, Any]]:
             raise Refused(400, found[0]["msg"]) from None
         fields = [Finding(field=_field(item["loc"]), why=_why(item)) for item in found[:SHOWN]]
         raise Refused(422, f"{fields[0].field}: {fields[0].why}".removeprefix(": "), fields) from None
+
+
+class _Duplicate(Exception):  # noqa: N818 - becomes a Refusal
+    """A key of an object is there twice; which of the two is meant nobody can know."""
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> None:
+    if len(pairs) > 1 and len({key for key, _ in pairs}) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Duplicate(key[:200])
+            seen.add(key)
+
+
+def _refuses_unknown(serving: Serving) -> bool:
+    """Say whether the policy in the build refuses values that the model was not trained on."""
+    try:
+        told = policy.read_policy((serving.loadable.folder / policy.FILE).read_bytes()).serving
+    except (OSError, LockgateError):
+        return False
+    return told is not None and told.unknown_categories == "refuse"
+
+
+def _count_unknown(
+    rows: list[dict[str, Any]], known: Mapping[str, frozenset[str]], service: Service, *, refuse: bool
+) -> None:
+    """Count the values that the model was not trained on. Raises :class:`Refused` where they are to be refused."""
+    for column, categories in known.items():
+        unknown = 0
+        for number, row in enumerate(rows):
+            value = row.get(column)
+            if value is not None and value not in categories:
+                unknown += 1
+                if refuse:
+                    where = f"[{number}].{column}" if len(rows) > 1 else column
+                    why = f"is none of the {len(categories):,} values that the model was trained on"
+                    service.metrics.unknown.labels(column).inc()
+                    raise Refused(422, f"{where}: {why}", [Finding(field=where, why=why)])
+        if unknown:
+            service.metrics.unknown.labels(column).inc(unknown)
+
+
+def _misdirected(request: Request, error: HTTPException) -> str:
+    """Return what is wrong with the path or the method, and which would be right."""
+    path = request.url.path[:200]
+    if error.status_code == 405 and path in METHODS:
+        return f"{path} is asked with {METHODS[path]}, not with {request.method}"
+    if error.status_code == 404:
+        near = get_close_matches(path, METHODS, n=1, cutoff=0.5)
+        right = near[0] if near else "/v1/predict"
+        return (
+            f"there is no such path; {METHODS[right]} {right} is the nearest"
+            if near
+            else (f"there is no such path; requests are scored by {METHODS[right]} {right}, and / lists the others")
+        )
+    return str(error.detail)
 
 
 def _field(place: tuple[int | str, ...]) -> str:
@@ -263,7 +367,7 @@ def _ready(service: Service) -> dict[str, Any]:
         waiting = service.recorder.size
         problems["record"] = {"what": f"scores cannot be delivered: {service.recorder.problem}", "bytes": waiting}
     return {
-        "ready": service.current.engine.alive,
+        "ready": service.current.engine.alive and not service.closed,
         "degraded": bool(problems),
         "release": found.release,
         "build": found.digest,
@@ -274,13 +378,14 @@ def _ready(service: Service) -> dict[str, Any]:
 
 def _refusal(status: int, refusal: Refusal, headers: Any = None) -> JSONResponse:
     # what is left of the body is not read: the connection ends with the answer
-    close = {"Connection": "close"} if status in {408, 413, 415, 503} else {}
+    close = {"Connection": "close"} if status in {401, 408, 413, 415, 503} else {}
     again = {"Retry-After": "1"} if status == 503 else {}
     return JSONResponse(refusal.model_dump(), status, {**(headers or {}), **close, **again})
 
 
 _REFUSALS = {
     400: "Not JSON",
+    401: "No bearer token, where one is needed",
     408: "The body came too slowly",
     413: "Too many bytes",
     415: "Not application/json",

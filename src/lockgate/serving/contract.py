@@ -44,6 +44,8 @@ class Column:
     """One field of a request. An optional one may be left out or null: the model knows a missing value.
 
     A ``timestamp`` is ISO 8601 without an offset. Bounds are inclusive; an ``integer`` is one that JSON can carry.
+    ``categories`` are the values of a ``string`` that the model was trained on; others are counted, or refused where
+    the policy says so.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     max_length: int = 1000
+    categories: tuple[str, ...] = ()
 
     @property
     def whole_bounds(self) -> tuple[int, int]:

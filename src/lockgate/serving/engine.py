@@ -2,7 +2,8 @@
 
 A single request is sent at once. Those that come while the process is busy wait for it and make up the next batch, so
 that batches grow with the load and no request ever waits for others to come. A long request is asked in pieces, in turn
-with the others. A process that dies is started again; what it was asked is asked once more, each request by itself.
+with the others. A process that dies is started again, whether it was asked something or not; what it was asked is asked
+once more, each request by itself.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("lockgate.serve")
 BATCH_ROWS = 1024  # rows asked at once: some tens of milliseconds
+WATCHING, LONGEST = 0.5, 30.0  # seconds between two looks at an idle process, and between two starts that failed
 ANSWERING = 30.0  # seconds after which a silent process counts as dead
 
 
@@ -44,6 +46,7 @@ class Engine:
         self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run())
+        self._guard = asyncio.create_task(self._watch())
 
     @classmethod
     async def over(cls, process: ModelProcess) -> "Engine":
@@ -54,8 +57,8 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether there is a process to ask; where not, the next request starts it again."""
-        return self._line is not None
+        """Whether there is a process to ask; where not, it is being started again."""
+        return self._line is not None and self.process.process.poll() is None
 
     async def predict(self, rows: Sequence[Mapping[str, Any]]) -> "npt.NDArray[np.float64]":
         """Return one probability for each parsed request. Raises :class:`ModelFailed`."""
@@ -66,6 +69,7 @@ class Engine:
 
     async def close(self) -> None:
         """End the process. Nobody may be waiting."""
+        self._guard.cancel()
         self._task.cancel()
         if self._line is not None:
             self._line[1].close()
@@ -79,6 +83,9 @@ class Engine:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if not self.alive:
+                LOG.error("%s", self.process.failed("its process ended; it is started again"))
+                await self._restart()
             while self._waiting:
                 taken = self._take()
                 try:
@@ -94,6 +101,15 @@ class Engine:
                     self._again([one for one, _, _ in taken], self.process.failed(type(error).__name__), most=1)
                 else:
                     self._give(taken, answers)
+
+    async def _watch(self) -> None:
+        """Notice that the process died although nobody asks it anything; try again ever less often."""
+        pause = WATCHING
+        while True:
+            await asyncio.sleep(pause)
+            pause = WATCHING if self.alive else min(2 * pause, LONGEST)
+            if not self.alive:
+                self._wake.set()
 
     def _take(self) -> list[tuple[_Waiting, int, int]]:
         """Take from the front of the queue as much as makes one batch; what failed before goes alone."""

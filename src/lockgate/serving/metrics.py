@@ -23,6 +23,7 @@ class Metrics:
         self.seconds = Histogram("lockgate_predict_seconds", "Time to an answer", buckets=_SECONDS, **add)
         self.rows = Counter("lockgate_rows", "Requests scored", **add)
         self.swaps = Counter("lockgate_swaps", "Releases brought in", ["outcome"], **add)
+        self.unknown = Counter("lockgate_unknown_categories", "Values that the model never saw", ["column"], **add)
         self.registry.register(_Gauges(service))
 
     def text(self) -> bytes:
@@ -47,11 +48,11 @@ class _Gauges:
         yield GaugeMetricFamily("lockgate_entry", "Entry of the environment's log that answers", value=found.number)
         problem = GaugeMetricFamily("lockgate_problem", "1: the store, or the newest release, is not as it should be")
         problem = GaugeMetricFamily("lockgate_problem", problem.documentation, labels=["with"])
-        for what in ("store", "release"):
+        for what in ("store", "release", "withdrawn"):
             problem.add_metric([what], float(what in service.problems))
         yield problem
         yield GaugeMetricFamily("lockgate_held_bytes", "Bodies being read or answered", value=service.held)
-        restarts = service.current.engine.restarts
+        restarts = service.restarts
         yield CounterMetricFamily("lockgate_model_restarts", "Deaths of the model's process", value=restarts)
         if service.recorder is not None:
             yield GaugeMetricFamily("lockgate_record_bytes", "Scores not yet delivered", value=service.recorder.size)

@@ -6,6 +6,7 @@ import logging
 import resource
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -23,7 +24,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first head."""
         super().connection_made(transport)
-        self._head_bytes = 0
+        self._head_bytes = self._parsed = 0
         self._late: asyncio.TimerHandle | None = None
         self._expect_head()
 
@@ -35,13 +36,29 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Wait for the rest of a head."""
         super().on_message_begin()
+        self._parsed = 0
         self._have_head()
         self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        """Count the bytes of a head."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count the bytes of a head, which may come in one piece."""
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Wait no longer."""
         self._have_head()
         super().on_headers_complete()
+
+    def _count(self, size: int) -> None:
+        self._parsed += size
+        if self._parsed > HEAD_BYTES:  # the parser takes it for a bad request, and answers so
+            raise ValueError("the head of the request is too large")
 
     def data_received(self, data: bytes) -> None:
         """Count what came of a head that is not complete yet."""
@@ -70,8 +87,8 @@ class Server(uvicorn.Server):
         yield
 
 
-async def serve(app: Any, host: str, port: int, connections: int) -> None:
-    """Answer until SIGTERM or SIGINT, then finish what was begun."""
+async def serve(app: Any, host: str, port: int, connections: int, tls: tuple[Path, Path] | None = None) -> None:
+    """Answer until SIGTERM or SIGINT, then finish what was begun. ``tls`` are a certificate and its private key."""
     _allow_files(connections + 256)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     config = uvicorn.Config(
@@ -89,13 +106,15 @@ async def serve(app: Any, host: str, port: int, connections: int) -> None:
         timeout_graceful_shutdown=30,
         limit_concurrency=connections,
         backlog=2048,
+        ssl_certfile=str(tls[0]) if tls else None,
+        ssl_keyfile=str(tls[1]) if tls else None,
     )
     server = Server(config)
     sock = config.bind_socket()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.handle_exit, number, None)
-    LOG.info("listening on http://%s:%d", *sock.getsockname()[:2])
+    LOG.info("listening on %s://%s:%d", "https" if tls else "http", *sock.getsockname()[:2])
     await server.serve([sock])
 
 

@@ -15,20 +15,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lockgate.errors import LockgateError
+from lockgate.releasing.environments import Retired
+from lockgate.releasing.heartbeats import Stale
+from lockgate.releasing.withdrawal import ReleaseWithdrawn
 from lockgate.serving.contract import ContractError
 from lockgate.serving.engine import Engine
 from lockgate.serving.locked import Interpreters
 from lockgate.serving.metrics import Metrics
 from lockgate.serving.process import Loadable, ModelFailed, ModelProcess, differences, installed, start, unpack
 from lockgate.serving.record import Recorder
-from lockgate.serving.source import Found, Source
+from lockgate.serving.source import Found, OpaqueModel, Source
 from lockgate.store import StoreError
 
 LOG = logging.getLogger("lockgate.serve")
+FINAL = (ReleaseWithdrawn, Retired, Stale, OpaqueModel)  # what was verified before must not answer instead
 DRAINING = 30.0  # seconds that requests may still take which began before a swap
 LONGEST_PAUSE = 300.0  # seconds between two tries of a release that could not be loaded
 
-Problem = Literal["store", "release"]
+Problem = Literal["store", "release", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,12 @@ class Service:
         self.metrics = Metrics(self)
         self.held = 0
         self.problems: dict[Problem, Mapping[str, Any]] = {}
+        self.closed = ""  # why nothing may be answered, although a release is loaded
         self._make_app = make_app
         self._interpreters = interpreters
         self._current: Serving | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._restarts = 0
         self._failed: tuple[str, int, float] = ("", 0, 0.0)  # digest, failures in a row, when to try again
 
     @property
@@ -109,6 +115,11 @@ class Service:
             raise LockgateError("nothing is served yet")
         return self._current
 
+    @property
+    def restarts(self) -> int:
+        """How often a model's process was started again, in all releases since the service began."""
+        return self._restarts + self.current.engine.restarts
+
     async def begin(self) -> None:
         """Load what the store names; if that fails for any reason, what was verified last and is still here.
 
@@ -117,6 +128,9 @@ class Service:
         try:
             found = await asyncio.to_thread(self.source.newest)
             await self._swap(found, await asyncio.to_thread(self.source.bring, found))
+            self._note_withdrawal(found)
+        except FINAL:
+            raise
         except LockgateError as error:
             self._tell("store" if isinstance(error, StoreError) else "release", error)
             try:
@@ -136,10 +150,17 @@ class Service:
         """Compare with the store once, and swap if it names something else."""
         try:
             found = await asyncio.to_thread(self.source.newest, self.current.found)
+            self._note_withdrawal(found)
+        except (ReleaseWithdrawn, Retired) as error:
+            self.closed = str(error)
+            self._tell("withdrawn", error)
+            return
         except LockgateError as error:
             self._tell("store", error)
             return
         self._untell("store")
+        if found.digest == self.current.found.digest:
+            self.closed = ""
         if found == self.current.found:
             self._untell("release")  # what could not be loaded was rolled back, or is what runs
             return
@@ -150,6 +171,7 @@ class Service:
             folder = await asyncio.to_thread(self.source.bring, found)
             await self._swap(found, folder)
             self._untell("release")
+            self.closed = ""
         except StoreError as error:
             self._tell("store", error)
         except LockgateError as error:
@@ -184,6 +206,7 @@ class Service:
         self.metrics.swaps.labels("done").inc()
         LOG.info("%s answers (entry %d, loaded in %.1f s)", found.release, found.number, time.monotonic() - begin)
         if before is not None:
+            self._restarts += before.engine.restarts
             task = asyncio.create_task(before.retire())
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
@@ -196,6 +219,12 @@ class Service:
         serving = Serving(found, loadable, await Engine.over(process), differs, now)
         serving.app = self._make_app(self, serving)
         return serving
+
+    def _note_withdrawal(self, found: Found) -> None:
+        if found.withdrawal is not None:
+            self._tell("withdrawn", ReleaseWithdrawn(found.withdrawal))
+        else:
+            self._untell("withdrawn")
 
     def _tell(self, what: Problem, error: LockgateError, **more: Any) -> None:
         said = {"what": str(error), **more}

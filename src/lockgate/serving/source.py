@@ -8,18 +8,21 @@ beyond the store is how far the log had come: a log that ends earlier lost entri
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from lockgate.errors import LockgateError
 from lockgate.files import locked
 from lockgate.releasing.environments import Entry, Environment
 from lockgate.releasing.fetch import FolderTaken, check_folder, fetch
+from lockgate.releasing.heartbeats import check_fresh
 from lockgate.releasing.manifest import OPAQUE
 from lockgate.releasing.options import Ref, resolve
 from lockgate.releasing.registry import Build, Refused, Registry
 from lockgate.releasing.signing import Verifier
 from lockgate.releasing.trusted_keys import LAST
+from lockgate.releasing.withdrawal import Withdrawal, check_withdrawn
 from lockgate.store import ObjectDiffers, Patience, Store, open_store
 
 KEPT = 3  # builds that stay in the folder: what runs, what ran, what was tried
@@ -44,6 +47,7 @@ class Found:
 
     entry: Entry | None
     build: Build
+    withdrawal: Withdrawal | None = None
 
     @property
     def release(self) -> str:
@@ -70,16 +74,22 @@ class Source:
     name: str
     verifier: Verifier
     cache: Path
+    max_age: timedelta | None = None
 
     def newest(self, known: Found | None = None) -> Found:
         """Return what the store says now, verified; ``known`` if the newest entry is still that one's.
 
-        Raises :class:`~lockgate.store.StoreError`, and :class:`Refused` if the log lost entries that were seen before.
+        Raises :class:`~lockgate.store.StoreError`, and :class:`Refused` if the log lost entries that were seen before;
+        :class:`~lockgate.releasing.withdrawal.ReleaseWithdrawn`, :class:`~lockgate.releasing.environments.Retired`,
+        :class:`~lockgate.releasing.heartbeats.Stale`.
         """
         registry = self._registry()
         if known and known.entry and Environment(registry, known.entry.environment).head() == known.entry:
-            return known
-        found = Found(*resolve(registry, self.ref))
+            self._check_age(registry, known.entry)
+            return replace(known, withdrawal=check_withdrawn(registry, known.build))
+        entry, build = resolve(registry, self.ref)
+        self._check_age(registry, entry)
+        found = Found(entry, build, check_withdrawn(registry, build))
         if found.build.manifest.facts.get(OPAQUE) is True:
             raise OpaqueModel(found.release)
         before = self._last_seen()
@@ -87,6 +97,10 @@ class Source:
             place = f"the log of '{self.ref.environment}' in {self.url}"
             raise Refused(place, f"ends at entry {found.number}, but entry {before} was there before")
         return found
+
+    def _check_age(self, registry: Registry, entry: Entry | None) -> None:
+        if self.max_age is not None and entry is not None:
+            check_fresh(registry, entry.environment, entry, self.max_age)
 
     def remembered(self) -> Found:
         """Return what was verified last and is still here, every byte of it verified again. Raises
