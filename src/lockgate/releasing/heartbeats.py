@@ -54,7 +54,7 @@ def beat(registry: Registry, environment: str, signer: Signer, actor: Actor) -> 
 
     The whole log is verified first: what is stated is true. Raises as :meth:`Environment.verify`.
     """
-    check_signer(signer, registry.trusted)
+    check_signer(signer, registry.trusted, "heartbeats")
     entries = Environment(registry, environment).verify()
     if not entries:
         raise NeverPromoted(registry.name, environment, environments(registry))

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate.errors import UsageError, nearest
+from lockgate.releasing.trusted_keys import FOLDERS, signs_for
 
 GITHUB = "https://token.actions.githubusercontent.com"
-PARTS = ("repository", "repository-id", "workflow", "ref", "signer", "signer-commit", "issuer")
+PARTS = ("repository", "repository-id", "workflow", "ref", "signer", "signer-commit", "only", "issuer")
 FORM = (
     "Name its parts: --identity repository=https://github.com/OWNER/REPO,workflow=.github/workflows/release.yml,"
     "workflow=.github/workflows/promote.yml,ref=tags (and, better, repository-id=NUMBER)."
@@ -37,6 +38,7 @@ class Identity:
     ``repository`` its address, ``repository_id`` the forge's number of it, ``workflows`` the files that may run,
     ``ref`` either ``tags`` (any tag that asks for what was signed), ``tags/NAME`` or ``heads/NAME``; ``signer`` the
     address of a called workflow that signs (else the workflow itself has to), ``signer_commit`` the commit of it.
+    ``only`` is the one folder of a model that it signs for, such as ``heartbeats``.
     """
 
     issuer: str = GITHUB
@@ -47,6 +49,7 @@ class Identity:
     ref: str = ""
     signer: str = ""
     signer_commit: str = ""
+    only: str = ""
 
     def check(self, certificate: Any) -> None:
         """Raise :class:`NotThisIdentity`, with the part that differs, unless the certificate is of this identity."""
@@ -75,6 +78,8 @@ class Identity:
 
     def check_signed(self, certificate: Any, digests: Mapping[str, str]) -> None:
         """Raise :class:`NotThisIdentity` if a tag's workflow signed what its tag does not ask for."""
+        if not signs_for(self.only, digests):
+            raise NotThisIdentity(f"a workflow that signs {self.only} only signed {', '.join(digests)}")
         if self.name or self.ref != "tags" or len(digests) != 1:
             return
         tag = _extension(certificate, _REF).removeprefix("refs/tags/").rpartition("=")[2]
@@ -101,7 +106,12 @@ class Identity:
             return self.name
         words = [("repository", self.repository), ("repository-id", self.repository_id)]
         words += [("workflow", workflow) for workflow in self.workflows]
-        words += [("ref", self.ref), ("signer", self.signer), ("signer-commit", self.signer_commit)]
+        words += [
+            ("ref", self.ref),
+            ("signer", self.signer),
+            ("signer-commit", self.signer_commit),
+            ("only", self.only),
+        ]
         return ",".join(f"{part}={value}" for part, value in words if value)
 
 
@@ -126,6 +136,8 @@ def parse_identity(text: str, issuer: str = "") -> Identity:
     if ref != "tags" and not re.fullmatch(r"(tags|heads)/.+", ref):
         raise UsageError(f"the identity's ref '{ref}' is none of tags, tags/NAME and heads/NAME", FORM)
     one = {part: values[0] for part, values in parts.items()}
+    if one.get("only", FOLDERS[0]) not in FOLDERS:
+        raise UsageError(f"an identity signs only {one['only']}", f"It may be one of {', '.join(FOLDERS)}.")
     return Identity(
         issuer=one.get("issuer") or issuer or GITHUB,
         repository=one["repository"].rstrip("/"),
@@ -134,6 +146,7 @@ def parse_identity(text: str, issuer: str = "") -> Identity:
         ref=ref,
         signer=one.get("signer", ""),
         signer_commit=one.get("signer-commit", ""),
+        only=one.get("only", ""),
     )
 
 

@@ -122,7 +122,7 @@ def release(candidate: Candidate, arguments: argparse.Namespace) -> Outcome:
     started = time.monotonic()
     signer = None if arguments.dry_run else signer_of(arguments)
     if signer is not None:
-        check_signer(signer, verifier_of(arguments))  # before the long work begins
+        check_signer(signer, verifier_of(arguments), "releases")  # before the long work begins
     registry = _registry(arguments, candidate.name)
     store = registry.store.url if registry else str(arguments.store or os.environ.get("LOCKGATE_STORE") or STORE)
     if registry is not None:

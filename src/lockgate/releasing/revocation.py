@@ -63,7 +63,7 @@ def revoke(
     verifier = registry.verifier
     if not isinstance(verifier, KeyVerifier):
         raise UsageError("keys are revoked where keys are trusted", "Name the trusted keys with --public-key.")
-    trial = verifier.verify_by(signer.sign({"lockgate/trial": "0" * 64}), "a trial signature")
+    trial = verifier.verify_by(signer.sign({"lockgate/revocations/trial": "0" * 64}), "a trial signature")
     if trial[1] == key.fingerprint:
         who = signer.private_key if isinstance(signer, KeySigner) else "the signer"
         raise LockgateError(

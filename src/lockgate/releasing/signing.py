@@ -26,6 +26,7 @@ from lockgate.releasing.trusted_keys import (
     SigningError,
     TrustedKey,
     read_keys,
+    signs_for,
     with_revocation,
 )
 
@@ -144,6 +145,8 @@ class KeyVerifier:
             raise SignatureRefused(place, f"its signature is by the key {hint[:12]}, not by {who}")
         _check_signature(key.public_key, raw, payload, place)
         digests = _read_statement(payload, place)
+        if not signs_for(key.only, digests):
+            raise SignatureRefused(place, f"it was signed with the key {hint[:12]}, which signs {key.only} only")
         if key.revoked is not None and not key.revoked.believes(digests):
             raise SignatureRefused(
                 place, f"it was signed with the key {hint[:12]}, which was revoked: {key.revoked.reason}"
@@ -207,11 +210,14 @@ class _Policy:
         self.certificate = cert
 
 
-def check_signer(signer: Signer, verifier: Verifier) -> None:
-    """Try a private key before anything is done with it. Raises :class:`KeysDoNotFit` if its signatures would be
-    refused; an identity is known only when it signs, and is checked then."""
+def check_signer(signer: Signer, verifier: Verifier, folder: str = "environments") -> None:
+    """Try a private key before anything is done with it that is to stand in ``folder`` of a model.
+
+    Raises :class:`KeysDoNotFit` if its signatures would be refused; an identity is known only when it signs, and is
+    checked then.
+    """
     if isinstance(signer, KeySigner):
-        trial = {"lockgate/trial": "0" * 64}
+        trial = {f"lockgate/{folder}/trial": "0" * 64}
         try:
             verifier.verify(signer.sign(trial), "a trial signature")
         except SignatureRefused as error:

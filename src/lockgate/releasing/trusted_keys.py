@@ -4,16 +4,17 @@ The file (``lockgate.pub``, committed to git) holds one public key or several. L
 it::
 
     Key: the laptop of ana, 2026
+    Only: heartbeats
     Revoked: the laptop was stolen
     Believed: flight-delay#production 6
     Believed: flight-delay/releases/v1.0.0.json 3f11fb00057a957502047417a53888ef0bfa33d432bf764769c66f62dc1ae45c
     -----BEGIN PUBLIC KEY-----
     …
 
-Without ``Revoked:`` a key is trusted for everything. What a revoked key signed is refused, but for what ``Believed:``
-lists: the entries of an environment's log up to a number, and documents by their path and SHA-256. The same is said in
-the store by a signed document, ``NAME/revocations/<fingerprint>.json``, for readers whose file is older; git decides
-where the two disagree, because a stolen key can write to a store.
+Without ``Only:`` and ``Revoked:`` a key is trusted for everything. What a revoked key signed is refused, but for what
+``Believed:`` lists: the entries of an environment's log up to a number, and documents by their path and SHA-256. The
+same is said in the store by a signed document, ``NAME/revocations/<fingerprint>.json``, for readers whose file is
+older; git decides where the two disagree, because a stolen key can write to a store.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from typing import Any
 
 from lockgate.errors import NotAskedError
 
+FOLDERS = ("heartbeats", "environments", "releases", "withdrawals")  # of a model, for which a key may sign alone
 LAST = 10**8  # entry n of a log is named LAST - n
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----\n.*?-----END \1-----", re.DOTALL)
 _ENTRY = re.compile(r"([^/]+)/environments/([^/]+)/([0-9]{8})\.json")
@@ -76,11 +78,13 @@ class Revocation:
 
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
-    """One public key: its PEM, its name for people, and its revocation, if there is one."""
+    """One public key: its PEM, its name for people, its revocation, if there is one, and the one folder of a model
+    that it signs for, if it signs for ``only`` one."""
 
     pem: str
     name: str = ""
     revoked: Revocation | None = None
+    only: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -95,6 +99,7 @@ class TrustedKey:
     def block(self) -> str:
         """Return the lines of the file that stand for this key."""
         lines = [f"Key: {self.name}"] if self.name else []
+        lines += [f"Only: {self.only}"] if self.only else []
         if self.revoked is not None:
             lines.append(f"Revoked: {' '.join(self.revoked.reason.split()) or 'no reason given'}")
             believed = {**self.revoked.entries, **self.revoked.documents}
@@ -111,8 +116,8 @@ def read_keys(data: bytes, place: str) -> tuple[TrustedKey, ...]:
     keys: list[TrustedKey] = []
     end = 0
     for found in _PEM.finditer(text):
-        name, revoked = _headers(text[end : found.start()], place)
-        keys.append(TrustedKey(_normal(found[0], place), name, revoked))
+        name, revoked, only = _headers(text[end : found.start()], place)
+        keys.append(TrustedKey(_normal(found[0], place), name, revoked, only))
         end = found.end()
     if text[end:].strip():
         raise NotTrustedKeys(place, f"after the last key it reads {text[end:].strip()[:40]!r}")
@@ -134,8 +139,16 @@ def with_revocation(key: TrustedKey, revocation: Revocation) -> TrustedKey:
     return replace(key, revoked=revocation if known is None else known.narrowed(revocation))
 
 
-def _headers(text: str, place: str) -> tuple[str, Revocation | None]:
-    name, reason = "", None
+def signs_for(only: str, digests: Mapping[str, str]) -> bool:
+    """Say whether a signature is over one document of the folder ``only`` (of any where it is empty); a build, whose
+    signature is over many files, belongs to the releases."""
+    if not only or len(digests) > 1:
+        return only in {"", "releases"}
+    return re.fullmatch(rf"[^/]+/{re.escape(only)}/.+", next(iter(digests), "")) is not None
+
+
+def _headers(text: str, place: str) -> tuple[str, Revocation | None, str]:
+    name, reason, only = "", None, ""
     entries: dict[str, int] = {}
     documents: dict[str, str] = {}
     for line in text.splitlines():
@@ -146,6 +159,8 @@ def _headers(text: str, place: str) -> tuple[str, Revocation | None]:
         what, _, value = rest.rpartition(" ")
         if word == "Key" and colon:
             name = rest
+        elif word == "Only" and rest in FOLDERS:
+            only = rest
         elif word == "Revoked" and colon:
             reason = rest
         elif word == "Believed" and _LOG.fullmatch(what) and value.isdecimal() and value.isascii():
@@ -158,7 +173,7 @@ def _headers(text: str, place: str) -> tuple[str, Revocation | None]:
             )
     if reason is None and (entries or documents):
         raise NotTrustedKeys(place, "'Believed:' belongs to a key with 'Revoked:'")
-    return name, None if reason is None else Revocation(reason, entries, documents)
+    return name, None if reason is None else Revocation(reason, entries, documents), only
 
 
 @lru_cache(maxsize=64)

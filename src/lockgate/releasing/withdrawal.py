@@ -61,7 +61,7 @@ def withdraw(  # noqa: PLR0913 - what a withdrawal says
     build = registry.release(version)
     if dry_run or signer is None:
         return None, False
-    check_signer(signer, registry.trusted)
+    check_signer(signer, registry.trusted, "withdrawals")
     made = Withdrawal(registry.name, version, build.release.manifest, actor.name, actor.time, reason, tag, use)
     try:
         registry.write_signed(_path(registry, version), {"schema": WITHDRAWAL_SCHEMA, **asdict(made)}, signer)

@@ -9,7 +9,7 @@ from lockgate.errors import LockgateError
 from lockgate.releasing.environments import Environment, NeverPromoted
 from lockgate.releasing.heartbeats import Stale, beat, check_fresh, parse_age
 from lockgate.releasing.registry import Actor, Refused, Registry
-from lockgate.releasing.signing import KeysDoNotFit
+from lockgate.releasing.signing import KeysDoNotFit, KeyVerifier
 
 pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures")
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
@@ -96,6 +96,21 @@ def test_nobody_elses_heartbeat_counts(released: Registry, keys: Keys, stranger:
     Path(released.store.url, newer).write_bytes(Path(released.store.url, old).read_bytes())
     with pytest.raises(LockgateError, match="heartbeats/staging"):
         fresh(released)
+
+
+def test_a_key_for_heartbeats_signs_nothing_else(
+    released: Registry, keys: Keys, stranger: Keys, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "trusted.pub"
+    trusted.write_bytes(
+        keys.verifier.public_key.read_bytes() + b"Only: heartbeats\n" + stranger.verifier.public_key.read_bytes()
+    )
+    both = Registry(released.store, NAME, KeyVerifier(trusted))
+    assert KeyVerifier(trusted).trusted_keys()[1].only == "heartbeats"
+    beat(both, "staging", keys.signer, at(NOW))
+    both.write_signed(f"{NAME}/heartbeats/staging/1.json", {}, stranger.signer)
+    with pytest.raises(KeysDoNotFit, match="heartbeats only"):
+        both.write_signed(f"{NAME}/environments/staging/00000001.json", {}, stranger.signer)
 
 
 def test_no_heart_beats_where_nothing_runs(released: Registry, keys: Keys) -> None:

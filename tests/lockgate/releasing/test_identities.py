@@ -206,6 +206,17 @@ def test_a_tags_workflow_signs_nothing_but_what_its_tag_asks_for(tag: str, path:
             identity.check_signed(found, {path: "0" * 64})
 
 
+def test_an_identity_for_heartbeats_signs_nothing_else() -> None:
+    trusted = parse_identity(f"repository={REPOSITORY},workflow={RELEASE},ref=heads/main,only=heartbeats")
+    found = at("refs/heads/main")
+    trusted.check_signed(found, {"m/heartbeats/production/70000000.json": "0" * 64})
+    for digests in ({"m/environments/production/99999999.json": "0" * 64}, {"manifest.json": "0" * 64, "a": "1" * 64}):
+        with pytest.raises(NotThisIdentity):
+            trusted.check_signed(found, digests)
+    with pytest.raises(UsageError):
+        parse_identity(f"repository={REPOSITORY},workflow={RELEASE},ref=heads/main,only=everything")
+
+
 def test_any_of_several_identities_is_enough_and_none_of_them_is_not() -> None:
     verifier = IdentityVerifier((parse_identity("ana@example.org"), parse_identity(TRUSTED)))
     assert verifier.identity_of(certificate()) == parse_identity(TRUSTED)
