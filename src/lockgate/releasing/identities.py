@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockgate.errors import UsageError, nearest
+from lockgate.releasing.manifest import tag_name
 from lockgate.releasing.trusted_keys import FOLDERS, signs_for
 
 GITHUB = "https://token.actions.githubusercontent.com"
@@ -82,12 +83,13 @@ class Identity:
             raise NotThisIdentity(f"a workflow that signs {self.only} only signed {', '.join(digests)}")
         if self.name or self.ref != "tags" or len(digests) != 1:
             return
-        tag = _extension(certificate, _REF).removeprefix("refs/tags/").rpartition("=")[2]
+        tag = _extension(certificate, _REF).removeprefix("refs/tags/")
         path = next(iter(digests))
         if found := _RELEASE.fullmatch(path):
-            good = tag == f"{found[1]}@{found[3]}{'!' if found[2] == 'withdrawals' else ''}"
+            good = tag == f"{tag_name(found[1])}@{found[3]}{'!' if found[2] == 'withdrawals' else ''}"
         elif found := _ENTRY.fullmatch(path):
-            good = tag.startswith((f"{found[1]}#{found[2]}#", f"{found[1]}#{found[2]}!#"))
+            asks = f"{tag_name(found[1])}#{found[2]}"
+            good = tag.startswith((f"{asks}#", f"{asks}!#"))
         else:
             good = True
         if not good:

@@ -175,6 +175,8 @@ def test_a_retired_environment_runs_nothing_until_it_is_opened_again(released: R
         promote(released, "v1.2.0", STAGING, keys.signer, ACTOR)
     with pytest.raises(Retired):
         rollback(released, "staging", keys.signer, ACTOR)
+    with pytest.raises(Retired):  # as for a promoter who looked before it was retired
+        staging.append(released.release("v1.2.0"), keys.signer, ACTOR, "promote")
     assert retire(released, "staging", keys.signer, ACTOR) == (entry, False)
     assert [one.action for one in staging.verify()] == ["promote", "promote", "retire"]
     assert promote(released, "v1.1.0", STAGING, keys.signer, ACTOR, reopen=True)[1] is True
