@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Verify the whole log, and write a heartbeat."""
     ref = parse_ref(arguments.environment)
     if ref.environment is None:
-        raise UsageError(f"'{arguments.environment}' is no environment", "Write production or NAME#production.")
+        raise UsageError(f"'{arguments.environment}' is not an environment", "Write production or NAME#production.")
     registry = registry_of(arguments, ref.name)
     made, new = beat(registry, ref.environment, signer_of(arguments), Actor.now(actor_of(arguments)))
     said = f"{'' if new else 'nothing to do: '}{made.environment} ends with entry {made.number} at {made.time}\n"
