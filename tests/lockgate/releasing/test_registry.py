@@ -340,3 +340,11 @@ def test_every_document_in_the_store_is_json_that_any_program_reads(
     documents = [data for path, data in contents(registry.store).items() if path.endswith((".json", ".sig"))]
     assert len(documents) == 5
     assert all(isinstance(json.loads(data), dict) for data in documents)
+
+
+def test_a_signed_document_is_read_under_its_own_path_alone(registry: Registry, keys: Keys) -> None:
+    registry.write_signed(f"{NAME}/notes/one.json", {"said": "this"}, keys.signer)
+    registry.store.create(f"{NAME}/notes/two.json", registry.store.read(f"{NAME}/notes/one.json"))
+    assert registry.read_signed(f"{NAME}/notes/one.json") == {"said": "this"}
+    with pytest.raises(Refused, match="belongs elsewhere"):
+        registry.read_signed(f"{NAME}/notes/two.json")
