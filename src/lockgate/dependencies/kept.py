@@ -32,13 +32,17 @@ class Kept:
     name: str
 
     def keep(self, files: Mapping[str, str], folder: Path) -> int:
-        """Bring ``files`` (name → SHA-256) of ``folder`` into the store; return how many were not there before."""
-        there = {path.removeprefix(f"{self.name}/{FOLDER}/").partition("/")[0] for path in self._sizes()}
+        """Bring ``files`` (name → SHA-256) of ``folder`` into the store; return how many were not there before.
+
+        What is there is not sent again; whoever installs from it compares every byte.
+        """
+        there = self._sizes()
         new = 0
         for name, digest in files.items():
-            size = (folder / name).stat().st_size
-            self.store.upload(folder / name, self._pieces(digest, name, size), lambda _: None)
-            new += digest not in there
+            pieces = self._pieces(digest, name, (folder / name).stat().st_size)
+            missing = [piece for piece in pieces if there.get(piece.path) != piece.length]
+            self.store.upload(folder / name, missing, lambda _: None)
+            new += bool(missing)
         return new
 
     def wheels(

@@ -59,6 +59,7 @@ def test_what_was_kept_is_installed_without_an_index_and_is_kept_once(
     files = collect(one, one.install(), tmp_path / "files", lambda _: None)
     assert files.keys() == {"first-1.0-py3-none-any.whl", "second-1.0-py3-none-any.whl"}
     assert [kept.keep(files, tmp_path / "files") for _ in range(2)] == [2, 0]
+    assert len(kept.store.objects("delay/dependencies")) == 2
     index_off()
     with pytest.raises(InstallFailed, match="the index does not answer"):
         one.install()
