@@ -92,7 +92,7 @@ def test_two_promoters_of_one_tag_make_one_entry(released: Registry, keys: Keys)
 
 def test_production_is_closed_to_what_was_never_in_staging(released: Registry, keys: Keys) -> None:
     promoted(released, keys, "v1.1.0", STAGING)
-    with pytest.raises(GateClosed, match=r"flight-delay@v1\.0\.0 may not enter production: it was never in staging"):
+    with pytest.raises(GateClosed, match=r"flight-delay@v1\.0\.0 may not be promoted to production: it was never in staging"):
         promote(released, "v1.0.0", PRODUCTION, keys.signer, ACTOR)
     assert promoted(released, keys, "v1.1.0", PRODUCTION).version == "v1.1.0"
     assert versions_of(released, "production") == ["v1.1.0"]
@@ -101,7 +101,7 @@ def test_production_is_closed_to_what_was_never_in_staging(released: Registry, k
 @pytest.mark.parametrize(
     ("facts", "why"),
     [
-        ({"rebuild": {"level": "none"}}, "its rebuild level is 'none', 'full' is asked"),
+        ({"rebuild": {"level": "none"}}, "its rebuild level is 'none', 'full' is required"),
         ({"rebuild": {"level": "train"}}, "its rebuild level is 'train'"),
         ({"rebuild": {"level": "entire"}}, "its rebuild level is 'entire'"),
         ({"rebuild": None}, "its rebuild level is 'none'"),
@@ -278,7 +278,7 @@ def test_the_commands_promote_show_and_roll_back(at_home: Registry, capsys: pyte
     run("promote", "v1.1.0", "staging")
     assert "staging would go back to v1.0.0" in run("rollback", "staging", "--dry-run")
     assert run("rollback", "staging", "--actor", "bob").startswith("staging runs v1.0.0: entry 3 by bob")
-    head, *lines, legend = run("history").splitlines()
+    head, *lines, legend, _ = run("history").splitlines()
     assert head.split() == ["environment", "entry", "action", "version", "time", "by", "tag", "reason"]
     assert legend == "* runs now"
     assert [line.split()[: 5 if line.startswith("*") else 4] for line in lines] == [
@@ -287,7 +287,7 @@ def test_the_commands_promote_show_and_roll_back(at_home: Registry, capsys: pyte
         ["staging", "2", "promote", "v1.1.0"],
         ["staging", "1", "promote", "v1.0.0"],
     ]
-    assert len(run("history", "staging", "--limit", "1").splitlines()) == 3
+    assert len(run("history", "staging", "--limit", "1").splitlines()) == 4
     told = json.loads(run("history", "staging", "--json"))
     assert (told["schema"], told["model"]) == ("lockgate.history/1", NAME)
     assert [(entry["number"], entry["current"]) for entry in told["entries"]] == [(1, False), (2, False), (3, True)]
@@ -362,4 +362,4 @@ def test_text_from_the_store_cannot_steer_the_terminal(
     assert main(["history"]) == 0
     printed = capsys.readouterr().out
     assert "\x1b" not in printed
-    assert len(printed.splitlines()) == 3
+    assert len(printed.splitlines()) == 4

@@ -477,7 +477,7 @@ def test_promotion_asks_how_far_a_release_was_rebuilt_and_the_environments_own_g
     quickly(lockgate)
     assert lockgate("promote", "v1.0.0", "staging")[0] == 0
     code, _, err = lockgate("promote", "v1.0.0", "production")
-    assert (code, "its rebuild level is 'none', 'full' is asked" in err) == (1, True)
+    assert (code, "its rebuild level is 'none', 'full' is required" in err) == (1, True)
     home.write(
         "lockgate.yaml", home.read("lockgate.yaml").replace("rebuilt: full", "rebuilt: none").replace("0.9}", "0.1}")
     )
