@@ -258,7 +258,7 @@ def test_source_data_comes_from_the_remote_and_must_have_its_hash(project: Proje
     remote.chmod(0o444)
     code, _, err = lockgate("rebuild")
     assert code == 1
-    assert "'data/raw.csv' was fetched to start from, but its hash is" in err
+    assert "'data/raw.csv' is an input of the rebuild, but its hash is" in err
     assert digest in err
     assert remote.read_bytes() == b"a,b\n6,6\n"  # the evidence stays
     remote.unlink()

@@ -92,7 +92,9 @@ def test_two_promoters_of_one_tag_make_one_entry(released: Registry, keys: Keys)
 
 def test_production_is_closed_to_what_was_never_in_staging(released: Registry, keys: Keys) -> None:
     promoted(released, keys, "v1.1.0", STAGING)
-    with pytest.raises(GateClosed, match=r"flight-delay@v1\.0\.0 may not be promoted to production: it was never in staging"):
+    with pytest.raises(
+        GateClosed, match=r"flight-delay@v1\.0\.0 may not be promoted to production: it was never in staging"
+    ):
         promote(released, "v1.0.0", PRODUCTION, keys.signer, ACTOR)
     assert promoted(released, keys, "v1.1.0", PRODUCTION).version == "v1.1.0"
     assert versions_of(released, "production") == ["v1.1.0"]

@@ -337,7 +337,7 @@ REFUSED: dict[str, tuple[Callable[[Project], object], str, int, str]] = {
     "stale lock": (stale, "delay@v1.1.0", 1, "stage 'train' would run again (code train.py changed)"),
     "failing gate": (failing, "delay@v1.1.0", 1, "does not pass its policy: roc_auc at least 0.9 (0.6683)"),
     "no policy": (without_policy, "delay@v1.1.0", 1, "has no lockgate.yaml"),
-    "no build backend": (broken_wheel, "delay@v1.1.0", 1, "no wheel could be made of src/delay_model"),
+    "no build backend": (broken_wheel, "delay@v1.1.0", 1, "no wheel could be built from src/delay_model"),
     "model that fails": (broken_code, "delay@v1.1.0", 1, "delay_model:load: delay@v1.1.0: ValueError in __init__.py:"),
     "sample out of bounds": (strange_sample, "delay@v1.1.0", 1, "a row is not a request"),
     "lightweight": (lambda p: p.git("tag", "delay@v1.1.0"), "delay@v1.1.0", 1, "is lightweight"),
