@@ -3,18 +3,22 @@
 import hashlib
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from lockgate.policy import read_policy
+from lockgate import policy
+from lockgate.policy import Dependencies, read_policy
 from lockgate.releasing.environments import EntryRefused, Environment
 from lockgate.releasing.fetch import fetch
+from lockgate.releasing.promotion import check_gates
 from lockgate.releasing.registry import Registry
 from lockgate.releasing.signing import KeyVerifier
 from lockgate.result import read_result
 from lockgate.serving.contract import read_contract
+from lockgate.serving.locked import Interpreters
 from lockgate.serving.record import read_journal
 from lockgate.store import open_store
 
@@ -52,6 +56,18 @@ def test_releases_of_then_verify_and_can_be_fetched(old: Registry, tmp_path: Pat
         assert build.manifest.to_bytes() == old.store.read(f"delay/builds/{build.release.manifest}/manifest.json")
     assert fetch(old, old.release("v1.0.0"), tmp_path / "got")
     assert read_contract(tmp_path / "got").model == "model.json"
+
+
+def test_a_release_from_before_builds_named_their_dependencies_runs_with_what_is_installed_and_keeps_its_level(
+    old: Registry, tmp_path: Path
+) -> None:
+    locked = replace(read_policy((FROZEN / "policy.yaml").read_bytes()), dependencies=Dependencies("p.lock", "3.11"))
+    production = policy.Environment("production", None, "full", ())
+    for version in old.versions():
+        build = old.release(version)
+        assert Interpreters(None, tmp_path, lambda: old.store).of(build, tmp_path) is None
+        if build.manifest.facts["rebuild"]["level"] == "full":
+            assert check_gates(old, build, production, locked) == ()
 
 
 def test_logs_of_then_verify_and_say_what_runs(old: Registry) -> None:
