@@ -203,6 +203,7 @@ DEFENCES = [
         "releasing/environments.py",
         "            except ObjectDiffers:\n                continue\n            return entry, True",
         "            except ObjectDiffers:\n                pass\n            return entry, True",
+        f"{RELEASING}/test_promotion.py::test_two_promoters_of_one_tag_make_one_entry "
         f"{RELEASING}/test_environments_machine.py",
     ),
     Defence(
@@ -215,8 +216,8 @@ DEFENCES = [
     Defence(
         "a log that ends before its heartbeat is refused",
         "releasing/heartbeats.py",
-        "if newest is None or newest.number < found.number",
-        "if newest is None",
+        "        or newest.number < found.number\n",
+        "",
         f"{RELEASING}/test_heartbeats.py",
     ),
     Defence(
@@ -229,8 +230,8 @@ DEFENCES = [
     Defence(
         "archives are looked into at every depth",
         "releasing/pickles.py",
-        "                    self.look(unpacked, name, depth + 1)",
-        "                    depth or self.look(unpacked, name, depth + 1)",
+        "        if depth > _DEEPEST:",
+        "        if depth > 1:\n            return 'archive'\n        if depth > _DEEPEST:",
         f"{RELEASING}/test_manifest.py",
     ),
     Defence(
@@ -299,8 +300,8 @@ DEFENCES = [
     Defence(
         "a request without a token is refused",
         "serving/app.py",
-        "return any([hmac.compare_digest(digest, token) for token in self.tokens])",
-        "return True",
+        "hmac.compare_digest(digest, token)",
+        "hmac.compare_digest(token, token)",
         f"{SERVING}/test_app_access.py::test_tls_and_tokens_for_those_with_nothing_in_front",
     ),
     Defence(
@@ -315,17 +316,24 @@ DEFENCES = [
 
 def passes(copy: Path, tests: str) -> tuple[bool, str]:
     """Run tests against the sources in ``copy``; return whether all passed, and which did not."""
+    # a failing state machine is not made smaller: that it fails is all that is asked
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()],
         cwd=copy,
-        env=os.environ | {"PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy}", "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
+        env=os.environ
+        | {
+            "PYTHONPATH": f"{copy / 'src'}{os.pathsep}{copy}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "LOCKGATE_MACHINE_SHRINK": "no",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     failed = [line.split(" ")[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     if done.returncode not in (0, 1):
-        raise RuntimeError(f"the tests could not be run: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise RuntimeError(f"the tests could not be run: {done.stdout[-2000:]}")
     return done.returncode == 0, ", ".join(failed)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -294,6 +294,9 @@ def test_logs_are_what_a_model_of_them_says(monkeypatch: pytest.MonkeyPatch) -> 
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
             deadline=None,
+            phases=[
+                phase for phase in Phase if phase is not Phase.shrink or "LOCKGATE_MACHINE_SHRINK" not in os.environ
+            ],
             suppress_health_check=list(HealthCheck),
             derandomize="LOCKGATE_MACHINE_RUNS" not in os.environ,
         ),
