@@ -129,6 +129,7 @@ class Source:
         paths = [f"{self.name}/releases/{found.build.release.version}.json"]
         if found.entry:
             paths.append(f"{self.name}/environments/{found.entry.environment}/{LAST - found.entry.number:08d}.json")
+        paths += [stored.path for stored in remote.objects(f"{self.name}/revocations")]
         for path in paths:
             try:
                 here.create(path, remote.read(path))
