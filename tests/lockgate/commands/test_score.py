@@ -137,8 +137,8 @@ def test_the_service_and_a_file_give_the_same_answer_or_refuse_the_same_rows(
     good = [row for row, answer in zip(asked, answers, strict=True) if answer is not None]
     for name in ("in.parquet", "in.csv"):
         write(good, tmp_path / name)
-        run(words, tmp_path / name, tmp_path / f"out-{name}")
-        found = scores(tmp_path / f"out-{name}").column("probability").to_pylist()
+        run(words, tmp_path / name, tmp_path / f"out-{name[3:]}")
+        found = scores(tmp_path / f"out-{name[3:]}").column("probability").to_pylist()
         assert found == [answer for answer in answers if answer is not None]
         bad = [row for row, answer in zip(asked, answers, strict=True) if answer is None]
         for number, row in enumerate(bad[:3]):  # each starts a process; test_columns.py tries many more

@@ -116,5 +116,5 @@ def test_the_core_runs_without_the_packages_of_the_service(core: Path) -> None:
     assert "serve" in ask(core, "", "-m", "lockgate", "--help").stdout
     assert ask(core, "", "-m", "lockgate", "history", "--help").returncode == 0
     refused = ask(core, "", "-m", "lockgate", "serve", "production")
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert "pip install 'lockgate[service]'" in refused.stderr

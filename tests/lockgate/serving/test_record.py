@@ -100,7 +100,7 @@ def test_with_the_database_away_requests_are_shed_when_the_record_is_full_and_ta
         statuses = [answer.status_code for answer in answers]
         assert statuses == sorted(statuses)
         assert set(statuses) == {200, 503}
-        assert "not on record" in answers[-1].json()["error"]
+        assert "cannot be recorded" in answers[-1].json()["error"]
         assert answers[-1].headers["retry-after"]
         problem = served.until(lambda: served.ready()["problems"].get("record"))
         assert "cannot be delivered" in problem["what"]
