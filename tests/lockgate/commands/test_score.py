@@ -173,6 +173,20 @@ def test_csv_gives_the_same_scores(words: list[str], tmp_path: Path) -> None:
     assert one.column("number").to_pylist() == other.column("number").to_pylist()
 
 
+def test_a_file_that_was_named_is_written_and_going_on_is_possible(words: list[str], tmp_path: Path) -> None:
+    pq.write_table(rows(1000), tmp_path / "in.parquet")
+    run(words, tmp_path / "in.parquet", tmp_path / "folder")
+    for name in ("out.csv", "out.parquet"):
+        told = run(words, tmp_path / "in.parquet", tmp_path / name)
+        assert str(tmp_path / name) in told
+        read = pa.csv.read_csv if name.endswith(".csv") else pq.read_table
+        found = read(tmp_path / name)
+        assert found.column("probability").to_pylist() == scores(tmp_path / "folder").column("probability").to_pylist()
+        (tmp_path / name).unlink()
+        assert run(words, tmp_path / "in.parquet", tmp_path / name).startswith("0 rows scored")
+        assert read(tmp_path / name) == found
+
+
 def test_without_a_key_a_row_is_named_by_its_file_and_place(words: list[str], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     pq.write_table(rows(5), tmp_path / "in" / "a.parquet")
