@@ -36,7 +36,7 @@ DRIVERS: dict[str, set[str]] = {
 }
 # These take values and return values: what they say can be tested, and trusted, without a world around them.
 PURE = (
-    *("errors", "commands/history", "dependencies/lock", "formatting", "result", "strict_yaml"),
+    *("errors", "dependencies/lock", "formatting", "result", "strict_yaml"),
     *(f"evaluation/{name}" for name in ("compare", "gates", "metric_files", "statistics", "verdict")),
     *(
         name.removeprefix("lockgate/").removesuffix(".py")
