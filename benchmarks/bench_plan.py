@@ -1,8 +1,8 @@
 """How long ``lockgate plan`` takes, beside a bare ``dvc status`` of the same repository in the same run.
 
 Everything is a process of its own, as a user would start it; both sides take turns, and the median counts. The other
-figures: ``lockgate --help``; the plan of generated pipelines, which must not grow faster than their stages do; the plan of
-127 stages that a matrix makes; and what a commit of 10,000 files and 100 stages takes to be read without a checkout
+figures: ``lockgate --help``; the plan of generated pipelines, which must not grow faster than their stages do; the plan
+of 127 stages that a matrix makes; and what a commit of 10,000 files and 100 stages takes to be read without a checkout
 (``lockgate rebuild --level none``, which hashes all that the stages read).
 """
 
