@@ -80,12 +80,48 @@ class Plot:
 @dataclass(frozen=True, slots=True)
 class Environment:
     """A place releases are promoted to. ``after`` is the environment a release has to be in before; ``rebuilt`` says
-    what rebuild a release needs to enter; ``gates`` are asked in addition to the policy's own."""
+    what rebuild a release needs to enter, and ``tolerated`` whether one counts in which an output was compared by
+    value or left out; ``gates`` are asked in addition to the policy's own."""
 
     name: str
     after: str | None
     rebuilt: Literal["full", "none"]
     gates: tuple[Gate, ...]
+    tolerated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """An output that a rebuild compares by value: its numbers may be apart by so much, as ``math.isclose`` has it."""
+
+    path: str
+    relative: float = 0.0
+    absolute: float = 0.0
+
+    def __str__(self) -> str:
+        """Say how far apart numbers may be."""
+        parts = [
+            f"{name} {value:g}" for name, value in (("relative", self.relative), ("absolute", self.absolute)) if value
+        ]
+        return ", ".join(parts) or "equal numbers"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilding:
+    """Outputs that differ from run to run, and how a rebuild takes them: compared by value, or left out."""
+
+    tolerate: tuple[Tolerance, ...] = ()
+    leave_out: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*(one.path for one in self.tolerate), *self.leave_out)
+
+    def __str__(self) -> str:
+        """Say which outputs a rebuild does not compare byte for byte."""
+        told = [f"{one.path} is compared by value ({one})" for one in self.tolerate]
+        return "; ".join([*told, *(f"{path} is left out" for path in self.leave_out)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +190,7 @@ class Policy:
     dependencies: Dependencies | None = None
     withdrawn: Literal["warn", "refuse"] = "warn"
     opaque: bool = False
+    rebuild: Rebuilding = Rebuilding()
     stages: Stages = Stages()
 
     def metric(self, name: str) -> Metric:
@@ -208,6 +245,7 @@ def read_policy(text: str | bytes) -> Policy:
         dependencies=top.get("dependencies"),
         withdrawn=top.get("withdrawn", "warn"),
         opaque=top["model"][1],
+        rebuild=top.get("rebuild", Rebuilding()),
         stages=top.get("stages", Stages()),
     )
     _check(policy)
@@ -450,6 +488,27 @@ def _predictions(place: str, value: Any) -> Predictions:
     return Predictions(**{"slices": (), "slice_metric": None, **read})
 
 
+def _tolerance_of(place: str, path: str, value: Any) -> Tolerance:
+    path = _path(place, path)
+    if PurePosixPath(path).suffix.lower() not in _BY_VALUE:
+        raise PolicyError(place, f"only files of these kinds are compared by value: {', '.join(_BY_VALUE)}")
+    keys = {"relative": _Key(_tolerance, False), "absolute": _Key(_tolerance, False)}
+    found = Tolerance(path, **_section(place, value, keys))
+    if not found.relative and not found.absolute:
+        raise PolicyError(place, "must have `relative:` or `absolute:`, above 0")
+    return found
+
+
+_BY_VALUE = (".json", ".yaml", ".yml", ".toml", ".csv", ".tsv")
+
+
+def _rebuilding(place: str, value: Any) -> Rebuilding:
+    read = _section(place, value, {"tolerate": _Key(_mapping, False), "leave_out": _Key(_list(_path), False)})
+    items = read.get("tolerate", {}).items()
+    tolerate = tuple(_tolerance_of(f"{place}.tolerate.{path}", path, item) for path, item in items)
+    return Rebuilding(tolerate, read.get("leave_out", ()))
+
+
 def _environment(name: str, value: Any) -> Environment:
     place = f"environments.{name}"
     if not re.fullmatch(_TAGGED, name):
@@ -458,6 +517,7 @@ def _environment(name: str, value: Any) -> Environment:
     keys = {
         "after": _Key(_text, False),
         "rebuilt": _Key(_one_of("full", "none"), False),
+        "tolerated": _Key(_flag, False),
         "gates": _Key(_list(_gate), False),
     }
     return Environment(name, **{"after": None, "rebuilt": "none", "gates": (), **_section(place, value or {}, keys)})
@@ -472,6 +532,7 @@ def _stages(place: str, value: Any) -> Stages:
 
 _POLICY = {
     "model": _Key(_model),
+    "rebuild": _Key(_rebuilding, False),
     "metrics": _Key(_mapping),
     "predictions": _Key(_predictions, False),
     "validation": _Key(_path, False),
@@ -501,6 +562,7 @@ def _check(policy: Policy) -> None:
         raise PolicyError("predictions.slice_metric", "is missing: the metric to show for each slice")
     if predictions and predictions.slice_metric is not None:
         _check_metric(policy, "predictions.slice_metric", predictions.slice_metric, statistic=True)
+    check_rebuild(policy)
     _check_gates(policy, "gates", policy.gates)
     before: list[str] = []
     for environment in policy.environments:
@@ -514,6 +576,25 @@ def _check(policy: Policy) -> None:
         _check_gates(policy, f"{place}.gates", environment.gates)
     if len({(metric.file, metric.key) for metric in policy.metrics}) < len(names):
         raise PolicyError("metrics", "two metrics have the same key of the same file")
+
+
+def check_rebuild(policy: Policy, model: str | None = None) -> None:
+    """Raise :class:`PolicyError` where a rebuild would not compare what a gate reads, or the ``model`` (its path)."""
+    read = {metric.file: "a metrics file, which gates read" for metric in policy.metrics}
+    if policy.predictions:
+        read[policy.predictions.file] = "the predictions, which gates read"
+    if policy.validation:
+        read[policy.validation] = "the validation file, which gates read"
+    if policy.serving:
+        read[policy.serving.samples] = "the table that samples come from"
+    if model is not None:
+        read[model] = "the model"
+    for path in policy.rebuild.paths:
+        for other, what in read.items():
+            if path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/"):
+                raise PolicyError(f"rebuild: {path}", f"is or holds {what}: a rebuild compares it byte for byte")
+    if len(set(policy.rebuild.paths)) < len(policy.rebuild.paths):
+        raise PolicyError("rebuild", "an output is either compared by value or left out, and named once")
 
 
 def _check_gates(policy: Policy, place: str, gates: tuple[Gate, ...]) -> None:

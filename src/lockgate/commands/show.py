@@ -112,7 +112,11 @@ def _gate(gate: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _rebuild(rebuild: Any) -> str:
     level = str(rebuild.get("level", "none")) if isinstance(rebuild, Mapping) else "none"
-    return f"{level}: {_LEVELS.get(level, 'a level that this version does not know')}"
+    told = rebuild if isinstance(rebuild, Mapping) else {}
+    loose = [f"{path} ({how})" for path, how in _items(told.get("tolerated"))]
+    loose += [f"{path} (left out)" for path in told.get("left_out", ())]
+    note = f"; not compared byte for byte: {', '.join(loose)}" if loose else ""
+    return f"{level}: {_LEVELS.get(level, 'a level that this version does not know')}{visible(note)}"
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:

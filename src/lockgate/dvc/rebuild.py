@@ -16,13 +16,14 @@ from lockgate import git
 from lockgate.dependencies.commit import Choice, Locked, locked_by
 from lockgate.dependencies.install import Wheels
 from lockgate.dvc.checkout import fetch_sources, temporary_clone
-from lockgate.dvc.objects import CommitFiles, DvcError, WorkspaceFiles
+from lockgate.dvc.objects import CommitFiles, DvcError, WorkspaceFiles, read_file
 from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.dvc.plan import describe, needed_pipeline, plan
 from lockgate.dvc.stages import Progress, Sandbox, StagesRun, run_stages
-from lockgate.errors import LockgateError
+from lockgate.dvc.tolerance import beyond
+from lockgate.errors import LockgateError, nearest
 from lockgate.policy import FILE as POLICY
-from lockgate.policy import Stages
+from lockgate.policy import Policy, Stages, check_rebuild
 from lockgate.result import Isolation, Reason
 
 Level = Literal["full", "train", "none"]
@@ -53,7 +54,8 @@ class Compared:
     """An output beside what the lock says of it. Digests are DVC's, sizes bytes.
 
     ``stage`` is the stage that writes it, ``None`` for source data that no stage makes. ``fetched`` outputs were
-    started from: what came had the locked hash. ``rebuilt`` is ``None`` where it was neither made nor fetched.
+    started from: what came had the locked hash. ``rebuilt`` is ``None`` where it was neither made nor fetched. ``taken``
+    says why an output with other bytes is no difference, by the policy.
     """
 
     path: str
@@ -63,6 +65,8 @@ class Compared:
     rebuilt: str | None = None
     rebuilt_size: int | None = None
     fetched: bool = False
+    taken: Literal["", "within tolerance", "left out"] = ""
+    beyond: str = ""  # what goes beyond the policy's tolerance
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class Rebuild:
     @property
     def differing(self) -> tuple[Compared, ...]:
         """Return the outputs that came out with other bytes: those of the stage that differs first come first."""
-        return tuple(out for out in self.outputs if out.rebuilt is not None and out.rebuilt != out.locked)
+        return tuple(out for out in self.outputs if out.rebuilt is not None and not _same(out) and not out.taken)
 
     @property
     def ok(self) -> bool:
@@ -114,7 +118,7 @@ class Rebuild:
         stage = self.differing[0].stage
         outs = [
             f"{out.path} ({_digest(out.locked)}, {_bytes(out.locked_size)} in dvc.lock; "
-            f"{_digest(out.rebuilt)}, {_bytes(out.rebuilt_size)} rebuilt)"
+            f"{_digest(out.rebuilt)}, {_bytes(out.rebuilt_size)} rebuilt{f'; {out.beyond}' if out.beyond else ''})"
             for out in self.differing
             if out.stage == stage
         ]
@@ -161,6 +165,7 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
         needed_pipeline(snapshot)
         state = read_state(snapshot)
         _check_lock(state, commit)
+        _check_rebuilding(state)
         stages = _stages(state, level)
         if not stages:
             return Rebuild(commit, level, _rows(state, {}))
@@ -170,6 +175,7 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
             sources = fetch_sources(root, copy, state, stages)
             ran_with = _with_isolation(ran_with, _run(copy, stages, sandbox, tell))
             rows = _rows(state, sources, {out.path for stage in stages for out in stage.outs}, WorkspaceFiles(copy))
+            rows = _taken(root, copy, state, rows)
             frozen = _frozen(state, level)
             done = Rebuild(commit, level, rows, time.monotonic() - started, ran_with, frozen)
             if done.ok:
@@ -189,7 +195,13 @@ def as_text(done: Rebuild) -> str:
             _size(out),
             _digest(out.locked),
             _digest(out.rebuilt),
-            "not run" if out.rebuilt is None else "fetched" if out.fetched else "yes" if _same(out) else "NO",
+            "not run"
+            if out.rebuilt is None
+            else "fetched"
+            if out.fetched
+            else "yes"
+            if _same(out)
+            else out.taken or "NO",
         )
         for out in done.outputs
     ]
@@ -206,6 +218,8 @@ def _verdict(done: Rebuild) -> str:
     fetched = sum(out.fetched for out in done.outputs)
     start = "from its source" if done.level == "full" else "from the locked inputs of the model's stage"
     same = f"{sum(_same(out) for out in made)} of {len(made)} outputs are the same, byte for byte"
+    taken = [out for out in made if out.taken and not _same(out)]
+    same += f", {len(taken)} differ as the policy allows" if taken else ""
     note = f"; {fetched} fetched to start from, hashes verified" if fetched else ""
     note += f"; frozen, so not run: {', '.join(done.frozen)}" if done.frozen else ""
     return f"{done.commit[:7]} rebuilt {start} in {done.seconds:.0f} s: {same}{note}.\n{_surroundings(done.ran_with)}"
@@ -341,10 +355,8 @@ def _prepare(
 
 def _stages_policy(state: State) -> Stages:
     """Return what the commit's policy says of stages."""
-    from lockgate.policy import read_policy
-
-    text = state.snapshot.read(POLICY)
-    return Stages() if text is None else read_policy(text).stages
+    policy = _policy(state)
+    return Stages() if policy is None else policy.stages
 
 
 def _with_isolation(ran: RanWith, done: StagesRun) -> RanWith:
@@ -410,6 +422,55 @@ def _row(
     size = sum(file.stat().st_size for file in inside)
     digest = files.digest(record.path, legacy=record.legacy)
     return replace(row, rebuilt=digest or "absent", rebuilt_size=size)  # a later stage may have removed it
+
+
+def _policy(state: State) -> Policy | None:
+    from lockgate.policy import read_policy
+
+    text = state.snapshot.read(POLICY)
+    return None if text is None else read_policy(text)
+
+
+def _check_rebuilding(state: State) -> None:
+    """Refuse a policy that leaves the model out of the comparison, or names what no stage writes."""
+    policy = _policy(state)
+    if policy is None or not policy.rebuild.paths:
+        return
+    artifact = state.pipeline.artifact(policy.model)
+    check_rebuild(policy, str(artifact[1]["path"]) if artifact else None)
+    for path in policy.rebuild.paths:
+        if path not in state.pipeline.producers:
+            raise RebuildError(
+                f"{POLICY} names '{path}' under `rebuild:`, which no stage writes",
+                f"Name an output of dvc.yaml as it is declared there; {nearest(path, list(state.pipeline.producers))}",
+            )
+
+
+def _taken(root: Path, copy: Path, state: State, rows: tuple[Compared, ...]) -> tuple[Compared, ...]:
+    """Mark the outputs that came out with other bytes and that the policy takes for the same."""
+    policy = _policy(state)
+    if policy is None or not policy.rebuild.paths:
+        return rows
+    tolerated = {one.path: one for one in policy.rebuild.tolerate}
+
+    def judged(out: Compared) -> Compared:
+        if out.rebuilt is None or _same(out):
+            return out
+        if out.path in policy.rebuild.leave_out:
+            return replace(out, taken="left out")
+        if out.path not in tolerated:
+            return out
+        try:
+            locked = read_file(root, state, out.path)
+        except DvcError as error:
+            return replace(out, beyond=str(error))
+        file = copy / out.path
+        if locked is None or not file.is_file():
+            return replace(out, beyond="it cannot be compared by value: one of the two is no file")
+        why = beyond(locked, file.read_bytes(), tolerated[out.path])
+        return replace(out, beyond=why) if why else replace(out, taken="within tolerance")
+
+    return tuple(judged(out) for out in rows)
 
 
 # --- this process

@@ -157,5 +157,7 @@ def _notes(findings: Findings, warnings: tuple[str, ...]) -> tuple[str, ...]:
     gone = [f"Metric {one.name} is gone: {one.note}." for one in judged.metrics if one.judgement == "removed"]
     broken = (findings.policies.broken,) if findings.policies.broken else ()
     opaque = (OPAQUE_MODEL,) if findings.policy.opaque else ()
-    told = (*broken, *opaque, *warnings, *findings.policies.notes, *judged.warnings, *judged.notes, *gone)
+    rebuild = findings.policy.rebuild
+    loose = (f"Not compared byte for byte by a rebuild, as the policy says: {rebuild}.",) if rebuild.paths else ()
+    told = (*broken, *opaque, *loose, *warnings, *findings.policies.notes, *judged.warnings, *judged.notes, *gone)
     return tuple(dict.fromkeys(told))

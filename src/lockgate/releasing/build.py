@@ -251,8 +251,23 @@ def _facts(candidate: Candidate, prepared: "Prepared", judged: _Judged, about: A
         "metrics": {one.name: _plain(one.head) for one in judged.result.metrics},
         "gates": outcomes,
         "environment": {**about.environment, **_python(candidate)},
-        "rebuild": {"level": prepared.level, "outputs": prepared.outputs, **ran_with(prepared)},
+        "rebuild": {
+            "level": prepared.level,
+            "outputs": prepared.outputs,
+            **ran_with(prepared),
+            **(_tolerated(candidate.policy.rebuild) if prepared.level != "none" else {}),
+        },
         **({OPAQUE: True} if candidate.policy.opaque else {}),
+    }
+
+
+def _tolerated(rebuild: policy.Rebuilding) -> dict[str, Any]:
+    """Return which outputs the rebuild did not compare byte for byte. As declared, not as it happened to come out: the
+    same commit gives the same manifest."""
+    tolerated = {one.path: str(one) for one in rebuild.tolerate}
+    return {
+        **({"tolerated": tolerated} if tolerated else {}),
+        **({"left_out": [*rebuild.leave_out]} if rebuild.leave_out else {}),
     }
 
 
@@ -304,6 +319,7 @@ def _about(candidate: Candidate, prepared: "Prepared", folder: Path) -> About:
         data=_sources(state),
         environment={path: sha256(candidate.snapshot.read(path) or b"") for path in _environment(candidate)},
         opaque=candidate.policy.opaque,
+        tolerated=str(candidate.policy.rebuild) if prepared.level != "none" else "",
     )
 
 

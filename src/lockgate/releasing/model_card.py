@@ -38,6 +38,7 @@ class About:
     data: Mapping[str, str]
     environment: Mapping[str, str]
     opaque: bool = False
+    tolerated: str = ""
 
 
 SEALED = (
@@ -80,7 +81,7 @@ def _head(about: About) -> str:
             [
                 ("commit", f"{code(about.commit)}, {about.date}"),
                 ("model", ", ".join(f"{code(path)} ({size(length)})" for path, length in about.files.items())),
-                ("rebuild", _LEVELS[about.level]),
+                ("rebuild", _LEVELS[about.level] + (f" But: {text(about.tolerated)}." if about.tolerated else "")),
                 *([("labels", ", ".join(code(label) for label in about.labels))] if about.labels else []),
             ],
         ),

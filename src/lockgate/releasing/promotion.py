@@ -50,6 +50,10 @@ def check_gates(
     if level not in _LEVELS or _LEVELS.index(level) < _LEVELS.index(rules.rebuilt):
         why = f"its rebuild level is '{level}', '{rules.rebuilt}' is required"
         raise GateClosed(release, rules.name, why, "Release the next version after a rebuild of that level.")
+    loose = {*rebuild.get("tolerated", ()), *rebuild.get("left_out", ())} if isinstance(rebuild, dict) else set()
+    if rules.rebuilt == "full" and loose and not rules.tolerated:
+        why = f"its rebuild did not compare {', '.join(sorted(loose))} byte for byte"
+        raise GateClosed(release, rules.name, why, "`tolerated: true` of the environment takes such a rebuild.")
     current = isinstance(rebuild, dict) and rebuild.get("dependencies") == "current"
     if rules.rebuilt == "full" and current and whole is not None and whole.dependencies is not None:
         why = "it was rebuilt with whatever packages were installed, and the policy names locked dependencies"
