@@ -3,7 +3,7 @@ from dataclasses import fields
 import pytest
 
 from lockgate.gates import Ceiling, DataChecksPass, Floor, MetricsComplete, ModelSize, NoWorse, SlicesNoWorse
-from lockgate.policy import Dependencies, Environment, PolicyError, Serving, Stages, read_policy
+from lockgate.policy import Dependencies, Environment, PolicyError, Rebuilding, Serving, Stages, read_policy
 
 
 def test_a_model_is_named_alone_or_with_what_it_is() -> None:
@@ -91,6 +91,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "withdrawn": "warn",
         "serving": None,
         "dependencies": None,
+        "rebuild": Rebuilding(),
         "opaque": False,
         "stages": Stages(),
     }

@@ -54,8 +54,8 @@ class Compared:
     """An output beside what the lock says of it. Digests are DVC's, sizes bytes.
 
     ``stage`` is the stage that writes it, ``None`` for source data that no stage makes. ``fetched`` outputs were
-    started from: what came had the locked hash. ``rebuilt`` is ``None`` where it was neither made nor fetched. ``taken``
-    says why an output with other bytes is no difference, by the policy.
+    started from: what came had the locked hash. ``rebuilt`` is ``None`` where it was neither made nor fetched.
+    ``taken`` says why an output with other bytes is no difference, by the policy.
     """
 
     path: str

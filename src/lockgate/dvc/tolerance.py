@@ -48,7 +48,7 @@ def _cell(text: str) -> Any:
 
 def _beyond(one: Any, other: Any, allowed: Tolerance, place: str) -> str:
     if _is_number(one) and _is_number(other):
-        same = one == other or (one != one and other != other)
+        same = one == other or (math.isnan(one) and math.isnan(other))
         near = same or math.isclose(one, other, rel_tol=allowed.relative, abs_tol=allowed.absolute)
         return "" if near else f"{place or 'it'} is {one} in dvc.lock's version and {other} in the rebuilt one"
     if isinstance(one, dict) and isinstance(other, dict):

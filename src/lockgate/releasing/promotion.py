@@ -9,6 +9,7 @@ What the gates look at is in the release's signed manifest, as ``lockgate releas
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from lockgate import git, policy
 from lockgate.envelope import envelope
@@ -45,19 +46,7 @@ def check_gates(
         if build.release.manifest not in there:
             advice = f"`lockgate promote {release} {rules.after}` comes first."
             raise GateClosed(release, rules.name, f"it was never in {rules.after}", advice)
-    rebuild = facts.get("rebuild")
-    level = str(rebuild.get("level", "none")) if isinstance(rebuild, dict) else "none"
-    if level not in _LEVELS or _LEVELS.index(level) < _LEVELS.index(rules.rebuilt):
-        why = f"its rebuild level is '{level}', '{rules.rebuilt}' is required"
-        raise GateClosed(release, rules.name, why, "Release the next version after a rebuild of that level.")
-    loose = {*rebuild.get("tolerated", ()), *rebuild.get("left_out", ())} if isinstance(rebuild, dict) else set()
-    if rules.rebuilt == "full" and loose and not rules.tolerated:
-        why = f"its rebuild did not compare {', '.join(sorted(loose))} byte for byte"
-        raise GateClosed(release, rules.name, why, "`tolerated: true` of the environment takes such a rebuild.")
-    current = isinstance(rebuild, dict) and rebuild.get("dependencies") == "current"
-    if rules.rebuilt == "full" and current and whole is not None and whole.dependencies is not None:
-        why = "it was rebuilt with whatever packages were installed, and the policy names locked dependencies"
-        raise GateClosed(release, rules.name, why, "Release the next version without --dependencies current.")
+    _check_rebuild(release, facts.get("rebuild"), rules, whole)
     failed = failed_before(registry, build, rules.name)
     if failed is not None:
         why = f"the gate '{failed.get('rule')}' did not hold (measured: {failed.get('measured')})"
@@ -79,6 +68,22 @@ def check_gates(
             raise GateClosed(release, rules.name, why, "Release the next version once the gate holds.")
         judged.append(found)
     return tuple(judged)
+
+
+def _check_rebuild(release: str, rebuild: Any, rules: policy.Environment, whole: policy.Policy | None) -> None:
+    """Raise :class:`GateClosed` unless the release was rebuilt as the environment requires."""
+    level = str(rebuild.get("level", "none")) if isinstance(rebuild, dict) else "none"
+    if level not in _LEVELS or _LEVELS.index(level) < _LEVELS.index(rules.rebuilt):
+        why = f"its rebuild level is '{level}', '{rules.rebuilt}' is required"
+        raise GateClosed(release, rules.name, why, "Release the next version after a rebuild of that level.")
+    loose = {*rebuild.get("tolerated", ()), *rebuild.get("left_out", ())} if isinstance(rebuild, dict) else set()
+    if rules.rebuilt == "full" and loose and not rules.tolerated:
+        why = f"its rebuild did not compare {', '.join(sorted(loose))} byte for byte"
+        raise GateClosed(release, rules.name, why, "`tolerated: true` of the environment takes such a rebuild.")
+    current = isinstance(rebuild, dict) and rebuild.get("dependencies") == "current"
+    if rules.rebuilt == "full" and current and whole is not None and whole.dependencies is not None:
+        why = "it was rebuilt with whatever packages were installed, and the policy names locked dependencies"
+        raise GateClosed(release, rules.name, why, "Release the next version without --dependencies current.")
 
 
 def promote(  # noqa: PLR0913 - what an entry says
