@@ -386,7 +386,7 @@ def test_a_page_that_lies_is_found_by_history_and_named_by_verify(
     page.write_bytes(canonical(payloads))
     with pytest.raises(Refused, match="was altered"):
         staging.history()
-    with pytest.raises(Refused, match=r"pages/00000003\.json is no true copy"):
+    with pytest.raises(Refused, match=r"pages/00000003\.json is not a copy"):
         staging.verify()
     page.unlink()
     assert staging.history() == staging.verify() == sound

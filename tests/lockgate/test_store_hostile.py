@@ -82,6 +82,7 @@ def endless(handler: Handler) -> None:
     handler.begin(206, HUGE, Content_Range="bytes 0-9/10")
     while type(handler).sent < 300 * 2**20:
         handler.pour(b"x" * 2**16)
+    handler.close_connection = True
 
 
 def test_a_range_answered_with_more_than_was_asked_for_is_cut_off_at_once(connect: Callable[..., Store]) -> None:
