@@ -150,7 +150,7 @@ def test_a_pushed_tag_becomes_one_release_rebuilt_in_full_and_announced(shipped:
     facts = json.loads(shipped.read(f"builds/{build}/manifest.json"))["facts"]
     assert set(held) == {f"builds/{build}/{name}" for name in FILES} | {f"claims/{build}.json", "releases/v1.0.0.json"}
     assert facts["commit"] == shipped.world.forge.tip(REPOSITORY, "main")
-    assert facts["rebuild"] == {"level": "full", "outputs": 7}
+    assert {"level": "full", "outputs": 7}.items() <= facts["rebuild"].items()
     assert record["actor"] == "ada"
     announced = shipped.world.forge.releases["tiny@v1.0.0"]
     assert announced["body"].encode() == shipped.read(f"builds/{build}/model-card.md")
