@@ -380,9 +380,11 @@ def test_a_rebuild_that_differs_is_refused_naming_stage_file_and_sizes(
 
 
 def test_a_version_that_is_not_above_the_last_is_refused(home: Project, lockgate: Run) -> None:
+    home.commit("the next")  # v1.0.0 is tagged at the one before, and GTO takes one version a commit
     tag(home, "delay@v1.10.0")
     assert lockgate("release", "delay@v1.10.0", "--rebuild", "none")[0] == 0
     for version in ("v1.9.0", "v1.10.0-rc.1"):
+        home.commit(version)
         tag(home, f"delay@{version}")
         code, _, err = lockgate("release", f"delay@{version}", "--rebuild", "none")
         assert (code, f"delay@{version} is not above v1.10.0" in err) == (1, True)
