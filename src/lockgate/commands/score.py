@@ -58,6 +58,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="rows that are scored and written at once (default: %(default)s)",
     )
+    parser.add_argument(
+        "--one-file", action="store_true", help="write OUTPUT as one .csv or .parquet file, not as a folder of parts"
+    )
     parser.add_argument("--processes", type=int, metavar="N", help="processes of the model (default: one a processor)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="score on the workers of this Dask cluster")
     parser.add_argument("--time", metavar="ISO", help="write this as the time of scoring (default: now)")
@@ -81,13 +84,27 @@ def main(arguments: argparse.Namespace) -> int:
     except sqlalchemy.exc.SQLAlchemyError as error:
         said = str(getattr(error, "orig", error)).splitlines()[0]
         raise NotAskedError(f"the database refused: {said}", _DATABASE) from None
-    if pieces := pieces_of(arguments.output):
+    if pieces := _pieces(arguments):
         write_file(pieces, arguments.output)
     facts = {"release": found.release, "build": found.digest, "scored": done.scored, "there_before": done.there}
-    where = _without_password(arguments.output)
+    kind = "" if pieces or "://" in arguments.output else "the folder "
+    where = kind + _without_password(arguments.output)
     text = f"{done.scored:,} rows scored with {found.release}, {done.there:,} were scored before; all are in {where}\n"
     sys.stdout.write(envelope("score", facts) if arguments.json else text)
     return 0
+
+
+def _pieces(arguments: argparse.Namespace) -> str | None:
+    """Return the folder of the parts where one file is asked for. Raises :class:`UsageError` if it cannot be one."""
+    if not arguments.one_file:
+        return None
+    pieces = pieces_of(arguments.output)
+    if pieces is None:
+        raise UsageError(
+            f"{arguments.output} cannot be one file of scores",
+            "--one-file writes a local .csv or .parquet file; a folder of that name must not be there.",
+        )
+    return pieces
 
 
 _DATABASE = "Check the URL, the credentials and the query."
@@ -107,7 +124,7 @@ def _score(arguments: argparse.Namespace, source: Source, found: Found) -> "Coun
 
     key = tuple(name for name in arguments.key.split(",") if name)
     inputs = inputs_of(arguments.input, arguments.query, key, arguments.null)
-    output = output_of(pieces_of(arguments.output) or arguments.output, arguments.table)
+    output = output_of(_pieces(arguments) or arguments.output, arguments.table)
     when = arguments.time or datetime.now(UTC).isoformat(timespec="seconds")
     job = Job(found.release, found.digest, key or ("file", "row"), arguments.rows)
     shown = _Progress()

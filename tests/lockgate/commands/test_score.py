@@ -173,17 +173,28 @@ def test_csv_gives_the_same_scores(words: list[str], tmp_path: Path) -> None:
     assert one.column("number").to_pylist() == other.column("number").to_pylist()
 
 
+def test_without_one_file_the_output_is_a_folder_whatever_its_name_and_that_is_said(
+    words: list[str], tmp_path: Path
+) -> None:
+    pq.write_table(rows(10), tmp_path / "in.parquet")
+
+    told = run(words, tmp_path / "in.parquet", tmp_path / "out.parquet")
+
+    assert f"the folder {tmp_path}/out.parquet" in told
+    assert len(scores(tmp_path / "out.parquet")) == 10
+
+
 def test_a_file_that_was_named_is_written_and_going_on_is_possible(words: list[str], tmp_path: Path) -> None:
     pq.write_table(rows(1000), tmp_path / "in.parquet")
     run(words, tmp_path / "in.parquet", tmp_path / "folder")
     for name in ("out.csv", "out.parquet"):
-        told = run(words, tmp_path / "in.parquet", tmp_path / name)
+        told = run(words, tmp_path / "in.parquet", tmp_path / name, "--one-file")
         assert str(tmp_path / name) in told
         read = pa.csv.read_csv if name.endswith(".csv") else pq.read_table
         found = read(tmp_path / name)
         assert found.column("probability").to_pylist() == scores(tmp_path / "folder").column("probability").to_pylist()
         (tmp_path / name).unlink()
-        assert run(words, tmp_path / "in.parquet", tmp_path / name).startswith("0 rows scored")
+        assert run(words, tmp_path / "in.parquet", tmp_path / name, "--one-file").startswith("0 rows scored")
         assert read(tmp_path / name) == found
 
 
