@@ -246,4 +246,6 @@ class _Models:
 
     def __exit__(self, *_: object) -> None:
         for model in self.models:
+            model.process.kill()  # it has answered all that it was asked; its own way out takes most of a second
+        for model in self.models:
             model.close()
