@@ -21,7 +21,7 @@ fail() {
 
 locks_of() {
   case $1 in
-    publish) echo requirements/publish.lock ;; # a part of run: what comments on a pull request computes nothing
+    publish) echo requirements/publish.lock ;; # a part of run: what reads and judges what a run left, and comments
     run) echo requirements/pipeline.lock requirements/lockgate.lock ;;
     service) echo requirements/pipeline.lock requirements/lockgate.lock requirements/service.lock ;;
     dev) echo requirements/dev.lock ;; # all of the others, and what tests need

@@ -172,6 +172,7 @@ class Policy:
 
     ``lock`` says what a pull request's check does with the lock that its author brings: compute it again, or (where
     that is too dear) show it as claimed. ``withdrawn`` says what those who use a withdrawn release are to do.
+    ``unverified`` says whether a pull request may pass on figures that only its own run could compute.
 
     ``opaque`` (``model: {name: …, opaque: true}``) says that the model file is a pickle, or something else that runs
     code when it is loaded: it is released and signed as it is, and nothing of Lockgate ever loads it.
@@ -192,6 +193,7 @@ class Policy:
     opaque: bool = False
     rebuild: Rebuilding = Rebuilding()
     stages: Stages = Stages()
+    unverified: Literal["refuse", "allow"] = "refuse"
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -542,6 +544,7 @@ _POLICY = {
     "environments": _Key(_mapping, False),
     "lock": _Key(_one_of("reproduced", "claimed"), False),
     "withdrawn": _Key(_one_of("warn", "refuse"), False),
+    "unverified": _Key(_one_of("refuse", "allow"), False),
     "serving": _Key(lambda place, value: Serving(**_section(place, value, _SERVING)), False),
     "stages": _Key(_stages, False),
     "dependencies": _Key(lambda place, value: Dependencies(**_section(place, value, _DEPENDENCIES)), False),

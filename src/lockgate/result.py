@@ -244,6 +244,7 @@ class Execution:
     ``log`` is the end of a failed stage's output. ``isolation`` says how the commands of stages were run: in namespaces
     of their own, or not isolated; ``None`` where no command was run, and in results from before it was recorded.
     ``contacts`` are the addresses outside of the machine that stages tried to reach, as ``stage: address``.
+    ``notes`` is what else the run has to say.
     """
 
     stages: tuple[StageRun, ...]
@@ -254,6 +255,7 @@ class Execution:
     log: str = ""
     isolation: Isolation | None = None
     contacts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "serving": None,
         "dependencies": None,
         "rebuild": Rebuilding(),
+        "unverified": "refuse",
         "opaque": False,
         "stages": Stages(),
     }

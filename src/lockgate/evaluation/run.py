@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from lockgate.dvc.objects import DvcError, WorkspaceFiles
+from lockgate.dvc.objects import DvcError, Files, WorkspaceFiles
 from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock
 from lockgate.dvc.plan import StagePlan, describe, needed_pipeline, plan
 from lockgate.dvc.stages import DvcProcess, Progress, Sandbox, run_stages
@@ -55,8 +55,12 @@ class Interrupted(NotAskedError):  # noqa: N818
         super().__init__(f"interrupted{place}", "`lockgate run` continues: stages that are done do not run twice.")
 
 
-def run(root: Path, base: str | None, dvc: DvcProcess, *, complete: bool = False) -> tuple[Result | None, Execution]:
+def run(
+    root: Path, base: str | None, dvc: DvcProcess, *, complete: bool = False, judge: bool = True
+) -> tuple[Result | None, Execution]:
     """Run what changed; return the result, ``None`` if nothing says what to judge by, and what was done.
+
+    Without ``judge`` there is no result: the caller makes its own.
 
     Starts from the locks of ``base``, if that is given. Raises :class:`StageFailed`, with what can be said all the
     same, and :class:`Interrupted`; the author's locks are in their places then.
@@ -65,7 +69,7 @@ def run(root: Path, base: str | None, dvc: DvcProcess, *, complete: bool = False
         put_back(root)
         planned = Planned.of(root, base)
         current = Workspace(root)
-        claims = _claims(planned.pipeline, planned.files, current) if planned.base else {}
+        claimed = claims(planned.pipeline, planned.files, current) if planned.base else {}
         planned.files.remember()
         with _starting_from(root, planned.locks):
             recorder = Recorder(planned.pipeline, planned.plans)
@@ -75,12 +79,12 @@ def run(root: Path, base: str | None, dvc: DvcProcess, *, complete: bool = False
             recorder.pulled += beside.pulled
             after = read_lock(current, planned.pipeline)
             execution = recorder.execution(after)
-            status = _lock_status(claims, after, planned.pipeline) if planned.base else None
+            status = lock_status(claimed, after, planned.pipeline) if planned.base else None
             if not recorder.failed:
-                return _result(root, base, execution, status), execution
+                return _result(root, base, execution, status) if judge else None, execution
             result = None
             with suppress(LockgateError):
-                result = _result(root, base, execution, status)
+                result = _result(root, base, execution, status) if judge else None
             raise StageFailed(execution, result)
 
 
@@ -253,7 +257,7 @@ def _locks_of(base: Snapshot, pipeline: Pipeline) -> dict[str, str]:
     return {path: text for path, text in texts.items() if text is not None}
 
 
-def _claims(pipeline: Pipeline, files: WorkspaceFiles, current: Snapshot) -> dict[str, dict[str, str]]:
+def claims(pipeline: Pipeline, files: Files, current: Snapshot) -> dict[str, dict[str, str]]:
     """Return the outputs' digests of each stage that the author's lock says is up to date."""
     try:
         lock = read_lock(current, pipeline)
@@ -264,7 +268,7 @@ def _claims(pipeline: Pipeline, files: WorkspaceFiles, current: Snapshot) -> dic
     return {name: {path: out.digest for path, out in entry.outs.items()} for name, entry in entries.items()}
 
 
-def _lock_status(claims: dict[str, dict[str, str]], lock: Lock, pipeline: Pipeline) -> LockStatus:
+def lock_status(claims: dict[str, dict[str, str]], lock: Lock, pipeline: Pipeline) -> LockStatus:
     """Compare what the author's lock claimed with what came out."""
     entries = {stage.name: lock.stages[stage.name] for stage in pipeline.stages if stage.name in lock.stages}
     came = {name: {path: out.digest for path, out in entry.outs.items()} for name, entry in entries.items()}

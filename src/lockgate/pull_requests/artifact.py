@@ -6,6 +6,7 @@ archive apart in memory, writes nothing, and refuses whatever is not exactly wha
 
 import io
 import json
+import re
 import stat
 import zipfile
 from base64 import b64decode, b64encode
@@ -18,8 +19,14 @@ from lockgate.errors import LockgateError
 from lockgate.result import Result, read_result
 
 NAME = "lockgate"
-LIMIT = 8 << 20
+OBJECTS_LIMIT = 64 << 20
+"""Bytes of all recorded files that travel along."""
+OBJECTS_MOST = 256
+"""Recorded files that travel along."""
+LIMIT = OBJECTS_LIMIT + (16 << 20)
 """Bytes of the archive."""
+OBJECT = re.compile(r"[0-9a-f]{32}(?:\.dir)?")
+"""What a recorded file is called in the archive: its digest."""
 RESULT, LOCK, OUTPUTS, BINARIES, ERROR = "result.json", "dvc.lock", "outputs.json", "binaries.json", "error.json"
 FILES = {RESULT: 4 << 20, LOCK: 2 << 20, OUTPUTS: 8 << 20, BINARIES: 8 << 20, ERROR: 64 << 10}
 """File → bytes it may have unpacked."""
@@ -34,7 +41,8 @@ class Artifact:
     """What a run left: its result, or why there is none.
 
     ``lock`` is the ``dvc.lock`` that came out, ``outputs`` the text of each output that git keeps, by path, and
-    ``binaries`` the bytes of those that are no text; they are there only if every stage went well.
+    ``binaries`` the bytes of those that are no text; they are there only if every stage went well. ``objects`` are,
+    by digest, the recorded files of base and head that a report reads: predictions, and what DVC keeps of metrics.
     """
 
     result: Result | None = None
@@ -42,6 +50,7 @@ class Artifact:
     outputs: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     binaries: Mapping[str, bytes] = field(default_factory=dict)
+    objects: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def write(folder: Path, artifact: Artifact) -> None:
@@ -58,7 +67,10 @@ def write(folder: Path, artifact: Artifact) -> None:
         else None,
         ERROR: json.dumps({"error": artifact.error}).encode() if artifact.error else None,
     }
-    for name, content in contents.items():
+    for old in folder.iterdir():
+        if OBJECT.fullmatch(old.name):
+            old.unlink()
+    for name, content in {**contents, **artifact.objects}.items():
         (folder / name).unlink(missing_ok=True)
         if content is not None:
             (folder / name).write_bytes(content)
@@ -66,7 +78,11 @@ def write(folder: Path, artifact: Artifact) -> None:
 
 def unpack(archive: bytes) -> Artifact:
     """Return what is in a zip archive. Raises :class:`Unfit` saying the first thing that does not fit."""
-    files = _files(archive)
+    return read(_files(archive))
+
+
+def read(files: Mapping[str, bytes]) -> Artifact:
+    """Return what the files of an artifact say, by name. Raises :class:`Unfit`."""
     if RESULT not in files and ERROR not in files:
         raise Unfit(f"it has neither {RESULT} nor {ERROR}")
     try:
@@ -78,7 +94,8 @@ def unpack(archive: bytes) -> Artifact:
     outputs = _strings(OUTPUTS, files.get(OUTPUTS, b"{}"))
     binaries = {path: _decoded(path, text) for path, text in _strings(BINARIES, files.get(BINARIES, b"{}")).items()}
     said = _strings(ERROR, files.get(ERROR, b"{}")).get("error", "")
-    return Artifact(result, files.get(LOCK), outputs, said, binaries)
+    objects = {name: content for name, content in files.items() if name not in FILES}
+    return Artifact(result, files.get(LOCK), outputs, said, binaries, objects)
 
 
 def _decoded(path: str, text: str) -> bytes:
@@ -93,13 +110,20 @@ def _files(archive: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = opened.infolist()
             names = [entry.filename for entry in entries]
-            if len(entries) > len(FILES):
-                raise Unfit(f"it has {len(entries):,} files where {len(FILES)} are the most")
-            if strange := next((name for name in names if name not in FILES), None):
-                raise Unfit(f"it has a file named '{strange[:200]}'; a run leaves {', '.join(FILES)}")
+            most = len(FILES) + OBJECTS_MOST
+            if len(entries) > most:
+                raise Unfit(f"it has {len(entries):,} files where {most} are the most")
+            if strange := next((name for name in names if name not in FILES and not OBJECT.fullmatch(name)), None):
+                raise Unfit(f"it has a file named '{strange[:200]}'; a run leaves {', '.join(FILES)} and objects")
             if len(set(names)) < len(names):
                 raise Unfit("it has one file twice")
-            return {entry.filename: _content(opened, entry) for entry in entries}
+            contents: dict[str, bytes] = {}
+            room = OBJECTS_LIMIT
+            for entry in entries:
+                content = _content(opened, entry, FILES.get(entry.filename, room))
+                room -= len(content) if entry.filename not in FILES else 0
+                contents[entry.filename] = content
+            return contents
     except Unfit:
         raise
     except Exception as error:  # zipfile raises whatever its decoders and parsers do
@@ -107,13 +131,12 @@ def _files(archive: bytes) -> dict[str, bytes]:
         raise Unfit(f"it is not a whole zip archive: {said}") from error
 
 
-def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+def _content(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> bytes:
     mode = entry.external_attr >> 16
     if mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
         raise Unfit(f"'{entry.filename}' is not a file but a link or something else")
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unfit(f"'{entry.filename}' is packed in a way that no runner packs")
-    limit = FILES[entry.filename]
     with archive.open(entry) as stream:  # what the entry claims of its size is not believed
         content = stream.read(limit + 1)
     if len(content) > limit:

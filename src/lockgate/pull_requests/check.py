@@ -26,8 +26,9 @@ from lockgate.evaluation import report, run
 from lockgate.files import write_whole
 from lockgate.formatting import size
 from lockgate.git import Commit, Workspace
+from lockgate.pull_requests import bound
 from lockgate.pull_requests.artifact import Artifact
-from lockgate.result import LockStatus, Result, Verdict
+from lockgate.result import Execution
 
 CONFIG = ".dvc/config"
 COMMITTED = re.compile(r"\.dvc/(config|\.gitignore|plots/[^/]+\.json)")
@@ -47,23 +48,26 @@ def judge(root: Path, target: str, dvc: DvcProcess, *, fork: bool = False) -> Ar
             read_anonymously(root)
         elif new := _new_data(root, base):
             fetch_tracked(root, new, QUARANTINE)
+        head = Commit(root, "head", git.resolve(root, "HEAD"))
         if _is_claimed(root, base):
-            return Artifact(_claimed(root, base))
+            return _claimed(root, base, head)
         try:
-            result, _ = run.run(root, base.commit, dvc)
+            _, execution = run.run(root, base.commit, dvc, judge=False)
         except run.StageFailed as failure:
-            if failure.result is None:
-                raise
-            return Artifact(failure.result)
-        if result is None:
-            raise policy.NoPolicy
-        result = _with_lock_judged(result)
-        if not fork:
-            result = replace(result, notes=(*result.notes, *_quarantined(root, base)))
+            return Artifact(bound.failed(base, head, failure.execution))
+        notes = () if fork else _quarantined(root, base)
         kept = KeptOutputs.of(root)
-        if kept.left_out:
-            result = replace(result, notes=(*result.notes, kept.note()))
-        return Artifact(result, Workspace(root).read("dvc.lock"), kept.texts, binaries=kept.binaries)
+        notes = (*notes, kept.note()) if kept.left_out else notes
+        left = Artifact(None, Workspace(root).read("dvc.lock"), kept.texts, binaries=kept.binaries)
+        left = replace(left, objects=bound.collect(root, base, head, left))
+        return _judged(root, base, head, left, execution=replace(execution, notes=notes))
+
+
+def _judged(root: Path, base: Commit, head: Commit, left: Artifact, *, execution: Execution | None) -> Artifact:
+    """Add the result, computed as the half that publishes will: see :mod:`lockgate.pull_requests.bound`."""
+    computed = bound.compute(base, head, left, root, claimed=execution is None, execution=execution)
+    assert computed.result is not None  # noqa: S101 - with a root there is one
+    return replace(left, result=computed.result)
 
 
 def _new_data(root: Path, base: Commit) -> list[str]:
@@ -173,16 +177,9 @@ def _quarantined(root: Path, base: Commit) -> tuple[str, ...]:
     return ()
 
 
-def _claimed(root: Path, base: Commit) -> Result:
-    before, head = report.revisions(root, base.commit, report.WORKSPACE)
+def _claimed(root: Path, base: Commit, head: Commit) -> Artifact:
     with suppress(LockgateError):  # what is not there is told by the report
         named = policy.read_policy(base.read(policy.FILE) or b"").predictions
         fetch_tracked(root, [named.file] if named else [], QUARANTINE)
-    return report.build(root, before, head, lock=LockStatus("claimed"))
-
-
-def _with_lock_judged(result: Result) -> Result:
-    if result.lock.status != "differs" or result.verdict.outcome == "failed":
-        return result
-    stages = ", ".join(result.lock.stages)
-    return replace(result, verdict=Verdict("failed", f"the author's lock claims other outputs than came out: {stages}"))
+    left = Artifact(objects=bound.collect(root, base, head, Artifact()))
+    return _judged(root, base, head, left, execution=None)

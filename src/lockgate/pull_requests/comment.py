@@ -24,8 +24,11 @@ UNSHOWN = "**Lock:** its change cannot be shown here; `lockgate run` makes the s
 @dataclass(frozen=True, slots=True)
 class Told:
     """What there is to tell of a run: a result, or why there is none. ``head`` is the commit that it was for, ``url``
-    where the run's log is, ``measuring`` are the changed files that decide how the change is measured, ``withheld`` the
-    outputs for which the lock is not written to the branch."""
+    where the run's log is, ``measuring`` are the changed files that decide how the change is measured.
+
+    ``withheld`` are the outputs for which the lock is not written to the branch. ``unverified`` names what of the
+    result rests on the word of the run, ``allowed`` says that the policy takes it.
+    """
 
     head: str
     url: str
@@ -35,6 +38,8 @@ class Told:
     misfit: str = ""
     failure: str = ""
     withheld: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
+    allowed: bool = False
 
     def with_result(self, result: Result, base: Commit, head: Commit) -> Self:
         """Add the result; what its revisions are called, and which commits they are, is ours to say."""
@@ -66,7 +71,7 @@ class Written:
 
 def text(told: Told, written: Written) -> str:
     """Return the comment, with its warnings no longer than GitHub takes."""
-    warning, tail = _warning(told.measuring), _tail(told, written)
+    warning, tail = _warning(told.measuring) + _unverified(told), _tail(told, written)
     least = _length(warning) + ROOM + LEAST
     if _length(tail) + least > LIMIT:
         tail = f"{UNSHOWN}\n\n{_tail(told, replace(written, patch=''))}"
@@ -80,6 +85,14 @@ def _warning(measuring: tuple[str, ...]) -> str:
     files = ", ".join(escape.code(name) for name in measuring[:8])
     more = f" and {len(measuring) - 8:,} more" if len(measuring) > 8 else ""
     return f"> [!WARNING]\n> This pull request changes what measures it: {files}{more}. Read that first.\n\n"
+
+
+def _unverified(told: Told) -> str:
+    if not told.unverified:
+        return ""
+    names = ", ".join(escape.code(name) for name in told.unverified[:8])
+    cure = "The policy takes it." if told.allowed else "The status is not green (`unverified: allow` in the policy)."
+    return f"> [!WARNING]\n> Figures rest on the word of the run: {names} could not be computed again here. {cure}\n\n"
 
 
 def _body(told: Told, limit: int) -> str:

@@ -17,18 +17,23 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lockgate import git
+from lockgate.dvc.pipeline import read_state
 from lockgate.errors import LockgateError, NotAskedError
+from lockgate.evaluation.findings import read_policies
+from lockgate.evaluation.report import base_state
 from lockgate.forge.comments import put_comment
 from lockgate.forge.github import GitHub, GitHubError, State, TooLarge
 from lockgate.git import Commit
-from lockgate.pull_requests import artifact, binding, comment, write_back
-from lockgate.pull_requests.artifact import Unfit
-from lockgate.pull_requests.binding import OtherBase
+from lockgate.pull_requests import apart, artifact, bound, comment, write_back
+from lockgate.pull_requests.apart import Sides
+from lockgate.pull_requests.artifact import Artifact, Unfit
+from lockgate.pull_requests.bound import Computed, OtherBase
 from lockgate.pull_requests.comment import Told, Written
 from lockgate.pull_requests.measures import measuring_files
 from lockgate.rendering.result_document import OUTCOMES
@@ -175,6 +180,8 @@ class Publisher:
     run: Run
     server: str
     dry_run: bool = False
+    compute: Callable[[Sides, Artifact], Computed] = apart.compute
+    """What computes a result again, in a process without rights."""
 
     def publish(self, targets: tuple[Target, ...]) -> tuple[Published, ...]:
         """Answer each target: write the lock to the branch if it fits, set the status, comment."""
@@ -248,7 +255,7 @@ class Publisher:
         """Return the answer to what cannot be judged."""
         if target.tip != self.run.head_sha:
             return Stale(f"the branch has moved on to {target.tip[:10]}")
-        return Answer(target, target.tip, *self._status(told), comment.text(told, Written()))
+        return Answer(target, target.tip, *self.status(told), comment.text(told, Written()))
 
     def _answer(self, target: Target) -> Answer:
         """Judge what the run left, and bring the lock to the branch. Raises whatever hostile input makes it raise."""
@@ -258,7 +265,7 @@ class Publisher:
         fork = git.merge_base(self.root, target.start, self.run.head_sha)
         base = Commit(self.root, target.base_branch, fork, lfs=False)
         told = Told(self.run.head_sha, self.run.url, measuring_files(self.root, base.commit, self.run.head_sha))
-        told, files = self._judged(told, base, head)
+        told, files = self.judged(told, base, head)
         made = None
         if files:
             try:
@@ -279,16 +286,16 @@ class Publisher:
             raise Stale("the branch has moved on")
         patch = "" if target.own or not made else git.difference(self.root, self.run.head_sha, made)
         body = comment.text(told, Written(commit, patch))
-        return Answer(target, commit or self.run.head_sha, *self._status(told), body)
+        return Answer(target, commit or self.run.head_sha, *self.status(told), body)
 
     def _of_group(self, target: Target, told: Told, files: dict[str, bytes]) -> Answer:
         """Answer a merge group: nothing can be added to its branch, so its lock has to be the one that came out."""
-        state, said = self._status(told)
+        state, said = self.status(told)
         if state == "success" and files:
             state, said = "failure", "the lock does not belong to what is merged: update the branch of the pull request"
         return Answer(target, self.run.head_sha, state, said, comment.text(told, Written()))
 
-    def _judged(self, told: Told, base: Commit, head: Commit) -> tuple[Told, dict[str, bytes]]:
+    def judged(self, told: Told, base: Commit, head: Commit) -> tuple[Told, dict[str, bytes]]:
         """Return what there is to tell, and the files that belong on the branch."""
         try:
             archive = self.github.artifact(self.run.id, artifact.NAME, artifact.LIMIT)
@@ -297,21 +304,39 @@ class Publisher:
             left = artifact.unpack(archive)
             if left.result is None:
                 return told.with_error(left.error), {}
-            binding.check(left.result, base, write_back.after_run(head, left))
             told = replace(told, withheld=write_back.withheld(head, left))
-            return told.with_result(left.result, base, head), write_back.changes(base, head, left)
+            return self._bound(told, base, head, left, left.result)
         except OtherBase:
             raise
         except (Unfit, TooLarge) as error:
             return told.with_misfit(str(error)), {}
 
-    def _status(self, told: Told) -> tuple[State, str]:
+    def _bound(
+        self, told: Told, base: Commit, head: Commit, left: Artifact, result: Result
+    ) -> tuple[Told, dict[str, bytes]]:
+        """Hold the result to what git and the recorded files say, and show what was computed here."""
+        bound.check_base(result, base)
+        files = write_back.changes(base, head, left)
+        computed = self.compute(Sides(self.root, base, head), left)
+        if computed.result is not None:
+            bound.check(result, computed.result)
+            return told.with_result(computed.result, base, head), files
+        bound.check_unverified(result, base, write_back.after_run(head, left))
+        before, _ = base_state(base)
+        allowed = read_policies(before, read_state(write_back.after_run(head, left))).policy.unverified == "allow"
+        told = replace(told, unverified=computed.unverified, allowed=allowed)
+        return told.with_result(result, base, head), files
+
+    def status(self, told: Told) -> tuple[State, str]:
         """Return the status of the commit in our own words: nothing that an author wrote is in it."""
         if told.result is None:
             if told.failure:
                 return "error", "the run could not be judged"
             return "error", "the artifact failed validation" if told.misfit else "the run left no result"
-        return _status_of(told.result)
+        state, said = _status_of(told.result)
+        if state == "success" and told.unverified and not told.allowed:
+            return "failure", f"rests on the run's word: {told.unverified[0]}"
+        return state, said
 
 
 def _status_of(result: Result) -> tuple[State, str]:

@@ -21,9 +21,10 @@ from lockgate.rendering.document import (
     Whisker,
     listed,
 )
-from lockgate.result import Comparison, Judgement, MetricChange, Result, SliceChange
+from lockgate.result import Comparison, MetricChange, Result, SliceChange
 
 WORST_SHOWN = 5
+UNCHANGED = "unchanged"
 
 
 def metrics(result: Result) -> Section | None:
@@ -42,7 +43,7 @@ def metrics(result: Result) -> Section | None:
     blocks: list[Block] = [Table("Metrics, base and head", columns, rows)]
     blocks += [Bullets(notes)] if notes else []
     blocks += [Paragraph(line) for line in (*_basis(result), *_seeds(result)) if line]
-    return Section("metrics", "Metrics", _tally([metric.judgement for metric in result.metrics]), tuple(blocks))
+    return Section("metrics", "Metrics", _tally(result.metrics), tuple(blocks))
 
 
 def _metric_row(metric: MetricChange, *, compared: bool) -> tuple[Cell, ...]:
@@ -51,7 +52,17 @@ def _metric_row(metric: MetricChange, *, compared: bool) -> tuple[Cell, ...]:
     base, head, change = _figures(metric)
     if not compared:
         return (name, head)
-    return (name, Cell((Judged(metric.judgement),), metric.judgement), base, head, change)
+    return (name, Cell((_judged(metric),), metric.judgement), base, head, change)
+
+
+def _judged(of: MetricChange | SliceChange) -> Part:
+    """Return the judgement; that of two equal figures is no judgement at all."""
+    return UNCHANGED if _is_unchanged(of) else Judged(of.judgement)
+
+
+def _is_unchanged(of: MetricChange | SliceChange) -> bool:
+    """Say whether base and head are the same to the last digit, on every row that they were compared on."""
+    return of.base is not None and of.base == of.head and not (of.change or of.low or of.high)
 
 
 def _figures(of: MetricChange | SliceChange, reach: float | None = None) -> tuple[Cell, Cell, Cell]:
@@ -128,10 +139,12 @@ def _seeds(result: Result) -> tuple[Line, ...]:
     )
 
 
-def _tally(judgements: list[Judgement]) -> str:
-    order: tuple[Judgement, ...] = ("worse", "better", "noise", "unjudged", "new", "removed")
-    counted = [(judgement, judgements.count(judgement)) for judgement in order]
-    return ", ".join(f"{number:,} {judgement}" for judgement, number in counted if number)
+def _tally(metrics: tuple[MetricChange | SliceChange, ...]) -> str:
+    told = [UNCHANGED if _is_unchanged(metric) else metric.judgement for metric in metrics]
+    counted = [
+        (word, told.count(word)) for word in ("worse", "better", "noise", UNCHANGED, "unjudged", "new", "removed")
+    ]
+    return ", ".join(f"{number:,} {word}" for word, number in counted if number)
 
 
 def _slice_table(caption: str, slices: tuple[SliceChange, ...], shown: int) -> Table:
@@ -153,7 +166,7 @@ def _slice_table(caption: str, slices: tuple[SliceChange, ...], shown: int) -> T
     rows = tuple(
         (
             Cell((Code(f"{one.column} = {one.value}"),), f"{one.column} = {one.value}"),
-            Cell((Judged(one.judgement), *((f" ({one.note})",) if one.note else ())), one.judgement),
+            Cell((_judged(one), *((f" ({one.note})",) if one.note else ())), one.judgement),
             *((Cell((Code(one.metric),), one.metric),) if len(metrics) > 1 else ()),
             Cell((f"{one.rows:,}",), one.rows),
             *_figures(one, reach[one.metric]),
@@ -184,7 +197,7 @@ def slices(result: Result) -> Section | None:
     if not result.slices:
         return None
     table = _slice_table("Every slice, the worst first", result.slices, len(result.slices))
-    aside = _tally([one.judgement for one in result.slices])
+    aside = _tally(result.slices)
     return Section("slices", "Slices", aside, (table, _slice_basis(result.slices)), folded=True)
 
 

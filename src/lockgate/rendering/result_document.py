@@ -79,7 +79,11 @@ def _lead(result: Result, *, same: bool) -> Line:
     else:
         compared = (*_revision(result.base), " → ", *_revision(result.head), ". ")
     nothing = "No stage, parameter, code or data of the pipeline differs. " if same else ""
-    return (*compared, nothing, *_lock(result.lock, recorded=result.execution is None))
+    run = result.execution
+    if run and run.failed_stage is None and all(stage.status == "untouched" for stage in run.stages):
+        idle = ("Nothing had to be run.",) if result.lock.status == "reproduced" else ()
+        return (*compared, nothing, *(idle or _lock(result.lock, recorded=False)))
+    return (*compared, nothing, *_lock(result.lock, recorded=run is None))
 
 
 def _revision(revision: Revision) -> Line:
@@ -254,7 +258,8 @@ def _checks(result: Result) -> Section | None:
 
 
 def _notes(result: Result) -> Section | None:
-    return Section("notes", "Notes", "", (Bullets(tuple((note,) for note in result.notes)),)) if result.notes else None
+    notes = (*result.notes, *(result.execution.notes if result.execution else ()))
+    return Section("notes", "Notes", "", (Bullets(tuple((note,) for note in notes)),)) if notes else None
 
 
 def _hashes(result: Result) -> Section | None:

@@ -1,0 +1,332 @@
+"""What comes of broken and forged artifacts: every one is answered by a status and a comment, and none turns it green.
+
+    python benchmarks/study_artifact_fuzz.py [--mutations 100000] [--output docs/studies/artifact-fuzz.json]
+
+An honest run of a small pull request is made once. Then its artifact is mutated with a fixed seed: bytes of the
+archive, bytes of a file in it, values in the JSON of the result, entries of the lock, files left out, added or
+exchanged. Each is judged as the publishing half does. Counted are the answers; an error that is not one of lockgate's
+own, or a comment that GitHub would not take, is an escape, and so is a green status for another result.
+"""
+
+import argparse
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lockgate import git
+from lockgate.dvc.stages import DvcProcess
+from lockgate.errors import LockgateError
+from lockgate.git import Commit
+from lockgate.pull_requests import apart, artifact, comment
+from lockgate.pull_requests.artifact import Artifact
+from lockgate.pull_requests.bound import Computed
+from lockgate.pull_requests.check import judge
+from lockgate.pull_requests.comment import Told, Written
+from lockgate.pull_requests.publish import Publisher, Run
+from lockgate.rendering.markdown import LIMIT
+
+SEED = 20_131_207
+FILES = {
+    "train.py": """\
+import json, random
+noise = float(open("params.yaml").read().split("noise:")[1])
+draw, rows = random.Random(1), []
+for n in range(300):
+    truth = draw.gauss(0, 1)
+    rows.append((n, "AB"[n % 2], int(draw.random() < 1 / (1 + 2.718281828 ** -truth)), truth + draw.gauss(0, noise)))
+rank = sorted(rows, key=lambda row: row[3])
+late = sum(row[2] for row in rows)
+wins = sum(sum(1 - other[2] for other in rank[:place]) for place, row in enumerate(rank) if row[2])
+json.dump({"roc_auc": round(wins / (late * (len(rows) - late)), 6)}, open("metrics.json", "w"))
+json.dump([{"x": n / 10, "y": (n / 10) ** noise} for n in range(11)], open("roc.json", "w"))
+open("model.bin", "w").write(f"noise {noise}")
+scored = ["id,group,label,score"]
+scored += [f"{n},{group},{label},{1 / (1 + 2.718281828 ** -x):.9f}" for n, group, label, x in rows]
+open("predictions.csv", "w").write("\\n".join(scored) + "\\n")
+""",
+    "params.yaml": "noise: 1.0\n",
+    "dvc.yaml": """\
+stages:
+  train:
+    cmd: python train.py
+    deps: [train.py]
+    params: [noise]
+    outs: [model.bin, predictions.csv]
+    metrics: [{metrics.json: {cache: false}}]
+    plots: [{roc.json: {cache: false}}]
+artifacts: {m: {path: model.bin}}
+""",
+    "lockgate.yaml": """\
+model: m
+metrics: {roc_auc: {file: metrics.json, key: roc_auc, better: higher}}
+predictions: {file: predictions.csv, key: [id], label: label, score: score, slices: [group], slice_metric: roc_auc}
+plots: [{file: roc.json, title: ROC, x: x, y: y}]
+gates:
+  - {kind: floor, metric: roc_auc, value: 0.5}
+  - {kind: no-worse, metric: roc_auc, tolerance: 0.01}
+  - {kind: model-size, at_most: 1 MB}
+""",
+}
+
+
+@dataclass
+class Shelf:
+    """In place of GitHub: the one artifact that is to be judged."""
+
+    content: bytes = b""
+    repository: str = "lab/model"
+    token: str = ""
+
+    def artifact(self, _run: int, _name: str, limit: int) -> bytes:
+        """Return it, as GitHub's client does."""
+        return self.content[: limit + 1]
+
+
+def make(folder: Path) -> tuple[Path, Commit, Commit, dict[str, bytes]]:
+    """Make the repository with its two commits, and what an honest run of the second leaves."""
+    root = folder / "project"
+    root.mkdir()
+    for command in (["git", "init", "-q", "-b", "main"], ["dvc", "init", "-q"]):
+        subprocess.run(command, cwd=root, check=True)
+    for path, text in FILES.items():
+        (root / path).write_text(text)
+    subprocess.run(["dvc", "repro", "-q"], cwd=root, check=True)
+    commit(root, "a model")
+    base = git.resolve(root, "HEAD")
+    git.git(root, "checkout", "-q", "-b", "change")
+    (root / "params.yaml").write_text("noise: 0.7\n")
+    commit(root, "less noise")
+    head = git.resolve(root, "HEAD")
+    with DvcProcess(root) as dvc:
+        artifact.write(folder / "left", judge(root, base, dvc))
+    honest = {path.name: path.read_bytes() for path in (folder / "left").iterdir()}
+    return root, Commit(root, "main", base), Commit(root, "change", head), honest
+
+
+def commit(root: Path, message: str) -> None:
+    """Commit everything."""
+    git.git(root, "add", "-A")
+    git.git(root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", message)
+
+
+def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Return an archive with these files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+class Mutator:
+    """Draws one altered artifact after the other."""
+
+    def __init__(self, honest: Mapping[str, bytes]) -> None:
+        """Begin with the fixed seed."""
+        self.honest, self.draw = honest, random.Random(SEED)
+        self.whole = zipped(honest)
+        self.names = sorted(honest)
+
+    def next(self) -> tuple[str, bytes]:
+        """Return the kind of a mutation and the archive."""
+        kind = self.draw.choices(("archive", "file", "result", "result text", "lock", "files"), (3, 2, 8, 2, 4, 2))[0]
+        made = getattr(self, "_" + kind.replace(" ", "_"))()
+        return kind, made if isinstance(made, bytes) else zipped(made)
+
+    def _archive(self) -> bytes:
+        return self._bytes(self.whole)
+
+    def _file(self) -> dict[str, bytes]:
+        name = self.draw.choice(self.names)
+        return {**self.honest, name: self._bytes(self.honest[name])}
+
+    def _result(self) -> dict[str, bytes]:
+        value = json.loads(self.honest["result.json"])
+        for _ in range(self.draw.choice((1, 1, 1, 2, 5))):
+            self._change(value)
+        return {**self.honest, "result.json": json.dumps(value).encode()}
+
+    def _result_text(self) -> dict[str, bytes]:
+        text = self.honest["result.json"].decode()
+        at = self.draw.randrange(len(text))
+        piece = self.draw.choice(('"\\ud800"', "NaN", "1e999", "[" * 2_000, "null", "\\u0000", "\u202e", "-", '",'))
+        return {**self.honest, "result.json": (text[:at] + piece + text[at + self.draw.choice((0, 1, 8)) :]).encode()}
+
+    def _lock(self) -> dict[str, bytes]:
+        lines = self.honest["dvc.lock"].decode().splitlines()
+        at = self.draw.randrange(len(lines))
+        change = self.draw.choice(("drop", "double", "swap", "text", "bomb"))
+        if change == "drop":
+            del lines[at]
+        elif change == "double":
+            lines.insert(at, lines[at])
+        elif change == "swap":
+            other = self.draw.randrange(len(lines))
+            lines[at], lines[other] = lines[other], lines[at]
+        elif change == "text":
+            lines[at] = lines[at][: self.draw.randrange(len(lines[at]) + 1)] + self.draw.choice(
+                ("x", " 1", ": {", "0" * 40, "!!python/object:os.system x", "&a [*a]", "'", "2013-01-01", "~", "\t")
+            )
+        else:
+            lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" if n else "a0: &a0 [x]" for n in range(7)]
+        return {**self.honest, "dvc.lock": "\n".join(lines).encode()}
+
+    def _files(self) -> dict[str, bytes]:
+        files = dict(self.honest)
+        change = self.draw.choice(("drop", "add", "exchange", "empty"))
+        name, other = self.draw.choice(self.names), self.draw.choice(self.names)
+        if change == "drop":
+            del files[name]
+        elif change == "add":
+            files[self.draw.choice(("x", "../x", "error.json", "outputs.json", "binaries.json", "0" * 32))] = files[
+                name
+            ]
+        elif change == "exchange":
+            files[name], files[other] = files[other], files[name]
+        else:
+            files[name] = b""
+        return files
+
+    def _bytes(self, content: bytes) -> bytes:
+        changed = bytearray(content)
+        for _ in range(self.draw.choice((1, 1, 2, 8))):
+            at = self.draw.randrange(len(changed) + 1)
+            match self.draw.randrange(4):
+                case 0 if changed:
+                    changed[min(at, len(changed) - 1)] = self.draw.randrange(256)
+                case 1:
+                    del changed[at : at + self.draw.choice((1, 4, 100))]
+                case 2:
+                    changed[at:at] = self.draw.randbytes(self.draw.choice((1, 4, 30)))
+                case _:
+                    changed = changed[:at] if self.draw.random() < 0.2 else changed
+        return bytes(changed)
+
+    def _change(self, value: Any) -> None:
+        """Change one value, anywhere inside."""
+        while True:
+            keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+            if not keys:
+                return
+            key = self.draw.choice(keys)
+            if isinstance(value[key], dict | list) and value[key] and self.draw.random() < 0.85:
+                value = value[key]
+                continue
+            break
+        old = value[key]
+        choices: list[Any] = [None, True, 0, -1, 0.987, "", "x", "passed", "failed", [], {}, [old, old], 10**30]
+        if isinstance(value, list) and self.draw.random() < 0.4:
+            value.append(old) if self.draw.random() < 0.5 else value.pop(key)
+        elif isinstance(old, int | float) and not isinstance(old, bool) and self.draw.random() < 0.6:
+            value[key] = old * self.draw.choice((0, -1, 1.01, 2, 0.5)) + self.draw.choice((0, 1))
+        else:
+            value[key] = self.draw.choice(choices)
+
+
+class Judge:
+    """Answers artifacts as the publishing half does; what it computes apart is computed once for equal inputs."""
+
+    def __init__(self, root: Path, base: Commit, head: Commit) -> None:
+        """Begin with nothing computed."""
+        self.base, self.head, self.shelf = base, head, Shelf()
+        self.known: dict[str, Computed | Exception] = {}
+        self.apart = 0
+        run = Run(1, "pull_request", "", "success", head.commit, "change", "lab/model", "https://example.org")
+        self.publisher = Publisher(root, self.shelf, run, "https://example.org", compute=self._compute)  # type: ignore[arg-type]
+
+    def answer(self, content: bytes) -> tuple[str, Told, str]:
+        """Return the status, what it is about, and the comment."""
+        self.shelf.content = content
+        told = Told(self.head.commit, "https://example.org")
+        try:
+            told, _files = self.publisher.judged(told, self.base, self.head)
+        except LockgateError as error:
+            told = told.with_failure(str(error))
+        state, _ = self.publisher.status(told)
+        return state, told, comment.text(told, Written())
+
+    def _compute(self, sides: apart.Sides, left: Artifact) -> Computed:
+        result = left.result
+        run = result.execution if result else None
+        over = run is not None and run.failed_stage is not None
+        inner = (run if over else run is None, result.lock.status == "claimed") if result else None
+        key = repr(
+            (inner, left.lock, sorted(left.outputs.items()), sorted(left.binaries), sorted(left.objects.items()))
+        )
+        if key not in self.known:
+            self.apart += 1
+            try:
+                self.known[key] = apart.compute(sides, left)
+            except Exception as error:  # noqa: BLE001 - raised again below
+                self.known[key] = error
+        found = self.known[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def study(mutations: int, seconds: float = float("inf")) -> dict[str, Any]:
+    """Return the counts."""
+    os.environ.update(DVC_NO_ANALYTICS="1", PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    with tempfile.TemporaryDirectory() as folder:
+        root, base, head, honest = make(Path(folder))
+        judging, mutator = Judge(root, base, head), Mutator(honest)
+        state, told, _ = judging.answer(mutator.whole)
+        truth = told.result
+        if state != "success" or truth is None:
+            raise SystemExit(f"the honest artifact is answered with '{state}': {told.misfit}")
+        counts: Counter[str] = Counter()
+        escapes: list[str] = []
+        slowest, begun = 0.0, time.monotonic()
+        for number in range(mutations):
+            if time.monotonic() - begun > seconds:
+                break
+            kind, content = mutator.next()
+            start = time.monotonic()
+            try:
+                state, told, body = judging.answer(content)
+            except Exception as error:  # noqa: BLE001 - this is what is looked for
+                escapes.append(f"{number} {kind}: {type(error).__name__}: {error}")
+                continue
+            slowest = max(slowest, time.monotonic() - start)
+            counts[f"{kind}: {state}"] += 1
+            if len(body) > LIMIT or not body.startswith(("###", "> [!WARNING]")):
+                escapes.append(f"{number} {kind}: a comment that cannot be posted")
+            if state == "success" and replace(told.result or truth, execution=truth.execution) != truth:
+                escapes.append(f"{number} {kind}: green for another result")
+        return {
+            "seed": SEED,
+            "mutations": sum(counts.values()) + len(escapes),
+            "answers": dict(sorted(counts.items())),
+            "computed apart": judging.apart,
+            "slowest answer, seconds": round(slowest, 1),
+            "escapes": escapes,
+        }
+
+
+def main() -> int:
+    """Print the counts, or write them; 1 if anything escaped."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mutations", type=int, default=100_000)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop earlier")
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    found = study(arguments.mutations, arguments.seconds)
+    text = json.dumps({"command": "python benchmarks/study_artifact_fuzz.py", **found}, indent=1) + "\n"
+    arguments.output.write_text(text) if arguments.output else sys.stdout.write(text)
+    return 1 if found["escapes"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

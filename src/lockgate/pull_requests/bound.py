@@ -1,0 +1,353 @@
+"""What git and the recorded files alone say of a pull request: the result that both halves compute.
+
+The run that executed the author's code and the half that publishes call the same function on the same things: the two
+commits, the lock and the outputs that the run left, and the bytes of those recorded files that a report reads
+(predictions, metrics, plots, data checks). Each of these files is held to the hash that its lock gives it: base's to
+base's lock, head's to the lock that will be committed. So nothing of a result has to be believed but what only the
+machine knows that ran it (:class:`lockgate.result.Execution`).
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lockgate.dvc.objects import Cache, CommitFiles, DvcError, content_digest, local_file
+from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Recorded, State, read_pipeline, read_state
+from lockgate.evaluation import changes, report
+from lockgate.evaluation.findings import read_policies
+from lockgate.evaluation.run import claims, lock_status
+from lockgate.gates.files import ModelGrowth, ModelSize
+from lockgate.git import Snapshot
+from lockgate.policy import Policy
+from lockgate.pull_requests.artifact import OBJECTS_LIMIT, Artifact, Unfit
+from lockgate.pull_requests.write_back import after_run
+from lockgate.result import Comparison, Execution, LockStatus, Result, Revision, Verdict
+
+TOLERANCE = 1e-6
+"""Relative: two machines may differ in the last digits of a figure, which are not reported."""
+
+
+class OtherBase(Unfit):
+    """The result compares with another commit than this pull request starts from: it may be another one's."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The result, and what of it rests on the word of the run, in words: empty if all of it was computed anew."""
+
+    result: Result | None
+    unverified: tuple[str, ...] = ()
+
+
+# --- computing
+
+
+def collect(root: Path, base: Snapshot | None, head: Snapshot, left: Artifact) -> dict[str, bytes]:
+    """Return by digest the recorded files that :func:`compute` reads, as far as they can be had and may travel."""
+    found: dict[str, bytes] = {}
+    room = OBJECTS_LIMIT
+
+    def fetch(state: State, path: str, record: Recorded) -> bytes | None:
+        nonlocal room
+        if record.digest not in found:
+            try:
+                file = _object(root, state, path, record)
+            except (DvcError, OSError):
+                return None
+            if file is None or file.stat().st_size > room:
+                return None
+            found[record.digest] = file.read_bytes()
+            room -= len(found[record.digest])
+        return found[record.digest]
+
+    before, after = _states(base, after_run(head, left))
+    for _ in _needed(before, after, fetch):
+        pass
+    return found
+
+
+def compute(
+    base: Snapshot | None,
+    head: Snapshot,
+    left: Artifact,
+    root: Path | None = None,
+    *,
+    claimed: bool = False,
+    execution: Execution | None = None,
+) -> Computed:
+    """Return what a result of these commits and of what the run left has to be.
+
+    ``claimed``: nothing was run, and the figures are those of the lock that the author committed. ``execution`` is the
+    run's word on itself, and the one thing that is taken over.
+
+    With ``root``, what did not travel is read from that project's cache and remotes, as the run itself does; without,
+    there is no result where something is missing. Raises :class:`Unfit` where a file is not what a lock says of it,
+    and :class:`LockgateError` where head cannot be read.
+    """
+    over = execution is not None and execution.failed_stage is not None
+    if (over or claimed) and (left.lock is not None or left.outputs):
+        raise Unfit("it brings a lock although no run came to one")
+    if claimed and execution is not None:
+        raise Unfit("it says that the lock is the author's word, and that there was a run")
+    if execution is not None and over:
+        return Computed(failed(base, head, execution))
+    overlay = after_run(head, Artifact() if claimed else left)
+    before, after = _states(base, overlay)
+    if claimed and read_policies(before, after).policy.lock != "claimed":
+        raise Unfit("nothing was run for it, and the policy does not take the author's lock")
+    missing = tuple(dict.fromkeys(said for said in _needed(before, after, _from(left.objects)) if said))
+    if missing and root is None:
+        return Computed(None, missing)
+    with _place(left.objects, before, after) as place:
+        status = LockStatus("claimed") if claimed else _lock(head, after)
+        where = root if missing and root else place
+        result = report.build(where, base, overlay, lock=status, execution=execution)
+    return Computed(_with_lock_judged(result), missing)
+
+
+def failed(base: Snapshot | None, head: Snapshot, execution: Execution) -> Result:
+    """Return the result of a run in which a stage failed: what changed, and no figure of head."""
+    before, _ = report.base_state(base)
+    after = State(head, read_pipeline(head), before.lock if before else Lock())
+    policies = read_policies(before, after)
+    files = changes.file_changes(before, CommitFiles(base), after, CommitFiles(head)) if before and base else ()
+    return report.readable(
+        Result(
+            model=policies.policy.model,
+            base=Revision(base.label, base.commit) if base else None,
+            head=Revision(head.label, head.commit),
+            verdict=Verdict("failed", f"stage {execution.failed_stage} failed"),
+            lock=LockStatus("local"),
+            comparison=Comparison(None, None, None),
+            stages=changes.stage_changes(before, after, CommitFiles(head)),
+            params=changes.param_changes(before, after) if before else (),
+            files=tuple(one for one in files if one.role != "output"),
+            notes=("A stage failed, so there are no figures of this change.",),
+            execution=execution,
+        )
+    )
+
+
+def _states(base: Snapshot | None, head: Snapshot) -> tuple[State | None, State]:
+    return report.base_state(base)[0], read_state(head)
+
+
+def _lock(head: Snapshot, after: State) -> LockStatus:
+    """Compare the lock that the author committed with the one that came out."""
+    try:
+        return lock_status(claims(after.pipeline, CommitFiles(head), head), after.lock, after.pipeline)
+    except (BrokenLock, BrokenFile):
+        return LockStatus("written")
+
+
+def _with_lock_judged(result: Result) -> Result:
+    if result.lock.status != "differs" or result.verdict.outcome == "failed":
+        return result
+    stages = ", ".join(result.lock.stages)
+    return replace(result, verdict=Verdict("failed", f"the author's lock claims other outputs than came out: {stages}"))
+
+
+# --- the recorded files that a report reads
+
+Fetch = Callable[[State, str, Recorded], bytes | None]
+"""Returns the content of what a state records of a path, ``None`` if it cannot be had."""
+
+
+def _needed(before: State | None, after: State, fetch: Fetch) -> Iterator[str]:
+    """Ask for every recorded file that a report of these states reads; yield in words what cannot be had."""
+    judging = read_policies(before, after).policy
+    for side, state in (("base", before), ("head", after)):
+        for path in _paths(judging) if state else ():
+            assert state is not None  # noqa: S101 - said a line above
+            yield from (f"{path} of {side}" for record in _missing(state, path, fetch))
+    if any(isinstance(gate, ModelSize | ModelGrowth) for gate in judging.gates):
+        yield from _model(before, after, judging, fetch)
+
+
+def _paths(judging: Policy) -> tuple[str, ...]:
+    predictions = (judging.predictions.file,) if judging.predictions else ()
+    checks = (judging.validation,) if judging.validation else ()
+    metrics = (metric.file for metric in judging.metrics)
+    return tuple(dict.fromkeys((*predictions, *metrics, *checks, *(plot.file for plot in judging.plots))))
+
+
+def _missing(state: State, path: str, fetch: Fetch) -> Iterator[Recorded]:
+    """Yield the records of ``path`` whose content cannot be had; nothing where git has the file, or nobody has."""
+    record = state.pipeline.recorded(state.lock, path)
+    if record is None or not record.digest or state.snapshot.read(path) is not None:
+        return
+    content = fetch(state, path, record)
+    if content is None:
+        yield record
+    elif record.path != path and record.is_folder:
+        digest = _members(content).get(path.removeprefix(f"{record.path}/"))
+        if digest is not None:
+            member = Recorded(path, digest, legacy=record.legacy)
+            if fetch(state, path, member) is None:
+                yield member
+    elif record.size is not None and not record.is_folder and record.size != len(content):
+        raise Unfit(f"dvc.lock says that '{path}' has {record.size:,} bytes, it has {len(content):,}")
+
+
+def _model(before: State | None, after: State, judging: Policy, fetch: Fetch) -> Iterator[str]:
+    """Yield that the size of the model is the run's word, where neither base's lock nor its content says it."""
+    path = after.pipeline.artifacts.get(judging.model, {}).get("path")
+    record = after.pipeline.recorded(after.lock, path) if isinstance(path, str) else None
+    if record is None or record.path != path or record.size is None:
+        return
+    known = before.pipeline.recorded(before.lock, path) if before else None
+    if known is not None and (known.digest, known.size) == (record.digest, record.size):
+        return
+    if record.is_folder or any(True for _ in _missing(after, record.path, fetch)):
+        yield f"the size of {path}"
+
+
+def _members(content: bytes) -> dict[str, str]:
+    try:
+        return {str(item["relpath"]): str(item["md5"]) for item in json.loads(content)}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Unfit(f"the list of a folder's files cannot be read: {error}") from error
+
+
+def _object(root: Path, state: State, path: str, record: Recorded) -> Path | None:
+    """Return where the content of a record is on this machine, brought from the remote if need be."""
+    if state.snapshot.commit is not None and record.is_folder:
+        local_file(root, state, path)  # brings the list and the one file
+        found = Cache.of(root).path(record.digest, legacy=record.legacy)
+        return found if found.is_file() else None
+    return local_file(root, state, path)
+
+
+def _from(objects: Mapping[str, bytes]) -> Fetch:
+    checked: set[tuple[str, bool]] = set()
+
+    def fetch(_state: State, path: str, record: Recorded) -> bytes | None:
+        content = objects.get(record.digest)
+        if content is not None and (record.digest, record.legacy) not in checked:
+            if content_digest(content, legacy=record.legacy) != record.digest.removesuffix(".dir"):
+                raise Unfit(f"'{path}' is not the file whose hash is {record.digest}")
+            checked.add((record.digest, record.legacy))
+        return content
+
+    return fetch
+
+
+@contextmanager
+def _place(objects: Mapping[str, bytes], before: State | None, after: State) -> Iterator[Path]:
+    """Give a folder that is a project to DVC and has these objects in its cache, and no remote."""
+    with TemporaryDirectory(prefix="lockgate-bound-") as folder:
+        root = Path(folder)
+        (root / ".dvc").mkdir()
+        (root / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+        cache = Cache.of(root)
+        contents = dict(objects)
+        judging = read_policies(before, after).policy
+        if judging.predictions:  # those that git keeps are looked for in the cache too
+            for state in (before, after):
+                content = state.snapshot.read(judging.predictions.file) if state else None
+                if content is not None:
+                    contents[content_digest(content)] = content
+        for digest, content in contents.items():
+            for legacy in (False, True):
+                path = cache.path(digest, legacy=legacy)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        yield root
+
+
+# --- comparing
+
+SAID = {
+    "model": "it is about another model than the policy's",
+    "params": "it tells of other parameters than this pull request changes",
+    "files": "it tells of other files than this pull request changes",
+    "stages": "it tells of other stages than this pull request changes",
+    "metrics": "its metrics are not those of the committed files and the predictions",
+    "gates": "its gates are not the policy's, or not what comes out of them",
+    "verdict": "its verdict is not what comes out of the gates",
+    "lock": "it says something else of the lock than the two locks do",
+    "slices": "its slices are not those of the predictions",
+    "curves": "its plots are not those of the recorded files",
+    "comparison": "it compares other rows than the predictions have",
+    "checks": "its data checks are not those of the recorded file",
+    "notes": "it has other notes than come out here",
+    "seeds": "it has a spread over seeds, which no check computes",
+}
+"""Field of a result → what is wrong if it differs."""
+
+
+def check_base(told: Result, base: Snapshot) -> None:
+    """Raise :class:`OtherBase` if a result is about another base."""
+    if told.base is None or told.base.commit != base.commit:
+        there = told.base.commit if told.base else None
+        raise OtherBase(f"it compares with {there or 'nothing'}, this pull request starts from {base.commit}")
+
+
+def check(told: Result, computed: Result) -> None:
+    """Raise :class:`Unfit` naming the first thing in which a result differs from the computed one, its execution apart:
+    whoever ran it is asked for that."""
+    _check_execution(told, computed)
+    for name, sentence in SAID.items():
+        where = _difference(getattr(told, name), getattr(computed, name))
+        if where is not None:
+            raise Unfit(f"{sentence}{f' ({where})' if where else ''}")
+    if told.schema != computed.schema:
+        raise Unfit("it has another schema")
+
+
+def check_unverified(told: Result, base: Snapshot, head: Snapshot) -> None:
+    """Check of a result whose files did not travel what git alone says: see :data:`SAID`."""
+    overlay_state = read_state(head)
+    before, _ = report.base_state(base)
+    after_files = CommitFiles(head)
+    computed = {
+        "params": changes.param_changes(before, overlay_state) if before else (),
+        "stages": changes.stage_changes(before, overlay_state, after_files),
+        "model": read_policies(before, overlay_state).policy.model,
+        "seeds": (),
+    }
+    for name, value in computed.items():
+        if _difference(getattr(told, name), report.readable(value)) is not None:
+            raise Unfit(SAID[name])
+    failing = [gate.rule for gate in told.gates if not gate.passed]
+    if failing and told.verdict.outcome != "failed":
+        raise Unfit(f"it says '{told.verdict.outcome}' although {failing[0]}")
+
+
+def _check_execution(told: Result, computed: Result) -> None:
+    run = told.execution
+    if run is None:
+        if computed.lock.status != "claimed":
+            raise Unfit("it does not say what was run")
+        return
+    names = [stage.name for stage in run.stages]
+    known = {stage.name for stage in computed.stages if stage.status != "removed"}
+    if len(set(names)) < len(names) or not set(names) <= known:
+        raise Unfit("it says that other stages ran than there are")
+    if run.failed_stage is not None and run.failed_stage not in names:
+        raise Unfit("it names a stage as failed that there is not")
+
+
+def _difference(one: Any, other: Any, place: str = "") -> str | None:
+    """Return where two values differ (empty: as a whole), ``None`` if they are the same but for rounding."""
+    if isinstance(one, float) and isinstance(other, int | float) and not isinstance(other, bool):
+        return None if math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=1e-9) else place
+    if type(one) is not type(other):
+        return place
+    if is_dataclass(one):
+        called = getattr(one, "name", "") or getattr(one, "path", "") or getattr(one, "rule", "")
+        named = [(f"{called}: {item.name}" if called else item.name, item.name) for item in fields(one)]
+        pairs = [(inner, getattr(one, name), getattr(other, name)) for inner, name in named]
+    elif isinstance(one, tuple) and len(one) == len(other):
+        pairs = [(place, a, b) for a, b in zip(one, other, strict=True)]
+    elif isinstance(one, tuple):
+        return f"{len(one):,} where there are {len(other):,}"
+    else:
+        return None if one == other else place
+    found = (_difference(a, b, inner) for inner, a, b in pairs)
+    return next((where for where in found if where is not None), None)
