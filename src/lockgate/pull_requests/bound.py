@@ -30,6 +30,8 @@ from lockgate.result import Comparison, Execution, LockStatus, Result, Revision,
 
 TOLERANCE = 1e-6
 """Relative: two machines may differ in the last digits of a figure, which are not reported."""
+SMALLEST = 1e-9
+"""Absolute: below this, two figures are the same."""
 
 
 class OtherBase(Unfit):
@@ -336,7 +338,7 @@ def _check_execution(told: Result, computed: Result) -> None:
 def _difference(one: Any, other: Any, place: str = "") -> str | None:
     """Return where two values differ (empty: as a whole), ``None`` if they are the same but for rounding."""
     if isinstance(one, float) and isinstance(other, int | float) and not isinstance(other, bool):
-        return None if math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=1e-9) else place
+        return None if math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=SMALLEST) else place
     if type(one) is not type(other):
         return place
     if is_dataclass(one):

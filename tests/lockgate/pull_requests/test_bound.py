@@ -71,6 +71,15 @@ def mutated(value: Any, path: tuple[Any, ...], change: Any) -> Any:
     return copy
 
 
+def is_rounding(one: Any, other: Any, path: tuple[Any, ...]) -> bool:
+    """Say whether all that differs is a figure, by less than two machines may differ (a p-value of 1e-17 and 0)."""
+    for key in path:
+        if type(one) is not type(other) or len(one) != len(other):
+            return False
+        one, other = one[key], other[key]
+    return isinstance(one, float) and isinstance(other, int | float) and abs(one - other) <= bound.SMALLEST
+
+
 CHANGES = {
     "other": lambda node, key: node.__setitem__(key, other(node[key])),
     "gone": lambda node, key: node.pop(key),
@@ -98,7 +107,7 @@ def test_a_result_that_differs_in_any_field_is_not_shown(told: Result, computed:
     able = [path for path in places(whole) if path[0] not in (*WORD, "schema", "head", "base")]
     path = data.draw(st.sampled_from(able))
     altered = mutated(whole, path, CHANGES[data.draw(st.sampled_from(sorted(CHANGES)))])
-    if altered == whole:
+    if altered == whole or is_rounding(whole, altered, path):
         return
     try:
         forged = read_result(json.dumps(altered))
