@@ -76,7 +76,7 @@ def main() -> None:
         folder = Path(name)
         with servers(folder) as (forge, store):
             seed(folder, forge, store)
-            world = World(folder, forge, store)
+            world = World(folder, forge, store, patience=1800)
             bundle = certificates(folder, world)
             for number in range(1, rounds + 1):
                 for side, spent in seconds.items():

@@ -104,6 +104,8 @@ class World:
     environments: dict[str, Settings] = field(default_factory=dict)
     cml: Path | None = field(default_factory=lambda: Path(os.environ.get("E2E_CML", HERE / "cml")))
     """What is checked out as iterative/cml: the stand-in, the real one (``E2E_CML=folder``), or nothing."""
+    patience: int = 240
+    """Seconds after which a workflow's run is given up."""
     workflows = ROOT / ".github/workflows"
 
     # --- what people do
@@ -338,7 +340,7 @@ class World:
             stderr=subprocess.STDOUT, text=True, start_new_session=True,
         ) as process:  # fmt: skip
             try:
-                log, _ = process.communicate(timeout=240)
+                log, _ = process.communicate(timeout=self.patience)
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
