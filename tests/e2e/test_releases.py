@@ -167,8 +167,8 @@ def test_the_store_was_never_asked_to_replace_or_remove_anything(shipped: Shippe
 def test_production_before_staging_is_refused_with_the_reason_and_writes_nothing(shipped: Shipped) -> None:
     run = shipped.runs["tiny#production#1"]
     assert run.code == 1, run.log
-    assert "lockgate: tiny@v1.0.0 may not enter production: it was never in staging" in run.log
-    assert "<pre><code>tiny@v1.0.0 may not enter production: it was never in staging" in run.log
+    assert "lockgate: tiny@v1.0.0 may not be promoted to production: it was never in staging" in run.log
+    assert "<pre><code>tiny@v1.0.0 may not be promoted to production: it was never in staging" in run.log
     assert shipped.held["tiny#production#1"] == shipped.held["tiny@v1.0.0"]
 
 
@@ -204,7 +204,7 @@ def test_the_workflow_run_again_for_the_same_tag_changes_no_object(shipped: Ship
     run = shipped.ship("tiny@v1.0.0", "again")
 
     assert run.code == 0, run.log
-    assert "nothing to do: it is released, and every byte of it is what was signed" in run.log
+    assert "nothing to do: it was released before, and every byte of it is as it was signed" in run.log
     assert shipped.objects() == before
     assert shipped.world.forge.releases == announced
 
@@ -236,7 +236,7 @@ def test_without_a_key_pair_the_workflow_asks_sigstore_and_trusts_no_key(shipped
         variables["LOCKGATE_PUBLIC_KEY"] = key
 
     assert run.code == 1, run.log
-    assert "Sigstore's root of trust could not be had" in run.log
+    assert "Sigstore's trusted root could not be had" in run.log
     assert shipped.objects() == before
 
 
@@ -258,9 +258,9 @@ def test_a_reader_sees_what_ran_where_and_fetches_what_was_signed(shipped: Shipp
     _, shown, _ = shipped.lockgate("show", "production", "--json")
     code, _, said = shipped.lockgate("fetch", "production", str(tmp_path / "model"))
 
-    assert [line.split()[:4] for line in history.splitlines()] == [
-        ["production", "1", "→", "v1.0.0"],
-        ["staging", "1", "→", "v1.0.0"],
+    assert [line.split()[:5] for line in history.splitlines() if line.startswith("*  ")] == [
+        ["*", "production", "1", "promote", "v1.0.0"],
+        ["*", "staging", "1", "promote", "v1.0.0"],
     ]
     build = shipped.document("releases/v1.0.0.json")["manifest"]
     assert build in shown

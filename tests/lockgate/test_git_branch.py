@@ -45,7 +45,7 @@ def test_a_link_is_not_written_through(clone: Path) -> None:
     (clone / "dvc.lock").symlink_to(".git/config")
     git.git(clone, "commit", "-q", "-a", "-m", "link")
 
-    with pytest.raises(GitError, match="no plain file"):
+    with pytest.raises(GitError, match="not a plain file"):
         git.commit_on(clone, git.resolve(clone, "HEAD"), {"dvc.lock": b"new\n"}, "lock", BOT)
 
 

@@ -293,12 +293,6 @@ def test_a_stage_that_needs_what_is_not_committed_fails_with_its_name(project: P
 
 
 def test_what_cannot_be_run_elsewhere_is_refused_before_anything_runs(project: Project, tmp_path: Path) -> None:
-    project.stages["evaluate"]["frozen"] = True
-    project.save()
-    project.commit()
-    with pytest.raises(LockgateError, match="stage 'evaluate' is frozen"):
-        rebuild(project.root, "HEAD", "full")
-    project.stages["evaluate"]["frozen"] = False
     outside = str(tmp_path / "outside.txt")
     project.stage("publish", deps=["models/model.bin"], outs=[{outside: {"cache": False}}], cmd=f"echo 1 > {outside}")
     assert project.repro()[1] is None

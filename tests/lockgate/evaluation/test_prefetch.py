@@ -1,5 +1,8 @@
 import os
+import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,11 +58,23 @@ def test_what_comes_for_the_report_while_a_stage_runs_is_not_counted_to_the_stag
     digest, size = predictions(changed)
     source = changed.remote / "files/md5" / digest[:2] / digest[2:]
     late = source.rename(changed.root.parent / "late")  # it comes while train is at work, not before
-    here = changed.root / ".dvc/cache/files/md5" / digest[:2]
-    arrive = f"import os, shutil\nos.makedirs('{here}', exist_ok=True)\nshutil.copy('{late}', '{here / digest[2:]}')\n"
-    changed.write("train.py", modelled.TRAIN + arrive)
+    here = changed.root / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    running = changed.root / "running"
+    wait = "import pathlib, time\npathlib.Path('running').touch()\n"
+    wait += f"while not pathlib.Path('{here}').exists(): time.sleep(0.05)\n"
+    changed.write("train.py", modelled.TRAIN + wait)
 
+    def arrive() -> None:  # a stage itself cannot write to the cache
+        while not running.exists():
+            time.sleep(0.05)
+        here.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(late, here.with_suffix(".part"))
+        here.with_suffix(".part").rename(here)
+
+    arriving = threading.Thread(target=arrive, daemon=True)
+    arriving.start()
     _, out, _ = lockgate("run", "--base", "main", "--json")
+    arriving.join(10)
 
     result, execution = judged(out)
     assert (sum(stage.pulled for stage in execution.stages), execution.pulled) == (0, size)
