@@ -62,7 +62,7 @@ clean_environment() {
 
 pythons() { # those that may have pip, the one that the user names first
   local name
-  for name in ${PYTHON:+"$PYTHON"} python3.11 python3 python; do command -v "$name" || true; done
+  for name in ${PYTHON:+"$PYTHON"} python3.11 python3 python; do type -aP "$name" || true; done
 }
 
 # A mirror that only pip or only uv was told of is meant for both.

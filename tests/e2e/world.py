@@ -349,7 +349,7 @@ class World:
 
 def repository() -> dict[str, Any]:
     """Return what every event says of the repository."""
-    return {"full_name": REPOSITORY, "default_branch": "main"}
+    return {"id": 4711, "full_name": REPOSITORY, "default_branch": "main"}
 
 
 def finished(pull: Mapping[str, Any], run: int, conclusion: str, address: str) -> dict[str, Any]:
