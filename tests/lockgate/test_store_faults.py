@@ -236,7 +236,7 @@ def test_a_clock_a_day_off_is_named_by_a_bucket_and_changes_no_order_in_a_folder
 ) -> None:
     program = f"from lockgate.store import open_store; open_store({prefix!r}).create('a', b'1')"
     done = _at(shift, program)
-    assert "clock is off" in done.stderr, done.stderr
+    assert "clock is wrong" in done.stderr, done.stderr
     registry = Registry(open_store(str(tmp_path / "store"), create=True), NAME, keys.verifier)
     for number, seed in enumerate(("one", "two")):
         publish(registry, keys, a_build(tmp_path / seed, seed), f"v1.{number}.0")

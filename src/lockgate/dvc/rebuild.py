@@ -466,7 +466,7 @@ def _taken(root: Path, copy: Path, state: State, rows: tuple[Compared, ...]) -> 
             return replace(out, beyond=str(error))
         file = copy / out.path
         if locked is None or not file.is_file():
-            return replace(out, beyond="it cannot be compared by value: one of the two is no file")
+            return replace(out, beyond="it cannot be compared by value: one of the two is missing or a folder")
         why = beyond(locked, file.read_bytes(), tolerated[out.path])
         return replace(out, beyond=why) if why else replace(out, taken="within tolerance")
 

@@ -95,7 +95,7 @@ def compute(
     if (over or claimed) and (left.lock is not None or left.outputs):
         raise Unfit("it brings a lock although no run came to one")
     if claimed and execution is not None:
-        raise Unfit("it says that the lock is the author's word, and that there was a run")
+        raise Unfit("it says that the lock was claimed by the author, and that there was a run")
     if execution is not None and over:
         return Computed(failed(base, head, execution))
     overlay = after_run(head, Artifact() if claimed else left)
