@@ -48,7 +48,7 @@ def convert(values: "pa.ChunkedArray", column: Column, reading: Reading, missing
         found = found.dictionary_decode()
     if reading == "text" and column.type != "string" and _is_text(found.type):
         found = pc.if_else(pc.is_in(found, pa.array(["", *missing], found.type)), pa.scalar(None, found.type), found)
-    if column.type == "string" and pa.types.is_floating(found.type):  # pandas writes missing text as NaN
+    if column.type in ("string", "timestamp") and pa.types.is_floating(found.type):  # pandas writes missing as NaN
         real = found.cast(pa.float64())
         found = pc.if_else(pc.is_nan(real), pa.scalar(None, pa.float64()), real)
     if found.null_count == len(found):
