@@ -443,7 +443,6 @@ _GATE_KEYS: dict[str, Reader[Any]] = {
     "metric": _text,
     "number": _number,
     "amount": _tolerance,
-    "share": _share,
     "count": _count,
     "bytes": _bytes,
     "columns": _list(_text),

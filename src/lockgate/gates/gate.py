@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NO_BASE = "no base to compare with"
 
-Kind = Literal["metric", "number", "amount", "share", "count", "bytes", "columns", "flag", "unshown"]
+Kind = Literal["metric", "number", "amount", "count", "bytes", "columns", "flag", "unshown"]
 
 
 @dataclass(frozen=True, slots=True)
