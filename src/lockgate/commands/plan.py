@@ -1,12 +1,4 @@
-"""``lockgate plan``: which stages would run and why, from hashes alone.
-
-Nothing is pulled and nothing is run. A stage that **will** run has a cause of its own that no other stage can take
-away. A stage that **may** run has none, but reads what such a stage writes, or something that cannot be known here.
-The measure of it is what ``dvc repro --pull --allow-missing`` does: it runs every "will", and nothing but "will" and
-"may". A stage whose outputs come from the run cache counts as run there, and so it does here.
-
-Files that are missing while the lock knows their hash are no cause, so the plan of a fresh clone is right.
-"""
+"""``lockgate plan``: which stages would run and why, from hashes alone."""
 
 import argparse
 import sys
