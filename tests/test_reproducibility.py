@@ -13,13 +13,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from numpy._core._multiarray_umath import __cpu_dispatch__
+from tests.clock import faked_clock
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ("src/flight_delay", "expectations", "requirements/pipeline.lock", "params.yaml")
@@ -51,19 +51,9 @@ print(json.dumps({
 """
 
 
-def faked_clock(start: str) -> dict[str, str]:
-    """The environment in which the clock begins at ``start`` and runs from there."""
-    spec = find_spec("libfaketime")
-    assert spec is not None
-    assert spec.origin is not None
-    library = Path(spec.origin).parent / "vendor/libfaketime/src/libfaketime.so.1"
-    assert library.exists()
-    return {"LD_PRELOAD": str(library), "FAKETIME": f"@{start}", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-
-
 # a processor of 2008 on a machine of its own time and place
 OLD = {
-    **faked_clock("1999-12-31 23:58:00"),
+    **faked_clock("@1999-12-31 23:58:00"),
     "TZ": "Pacific/Kiritimati",
     "LC_ALL": "C",
     "PYTHONHASHSEED": "1",
@@ -76,7 +66,7 @@ OLD = {
 }
 # this processor as it is, far from there
 NEW = {
-    **faked_clock("2037-06-30 12:00:00"),
+    **faked_clock("@2037-06-30 12:00:00"),
     "TZ": "America/St_Johns",
     "LC_ALL": "C.UTF-8",
     "PYTHONHASHSEED": "4000000000",

@@ -20,15 +20,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import libfaketime  # type: ignore[import-untyped]
 import pytest
 import yaml
+from tests.clock import faked_clock
 from tests.package_index import Distribution, Index, installed_wheel, lock, serving, source, tarball, wheel
 
 ROOT = Path(__file__).parent.parent
 ACTION = ROOT / ".github/actions/setup/action.yml"
 SERVING = ROOT / "docs/serving.md"
-FAKETIME = next(Path(libfaketime.__file__).parent.rglob("libfaketime*.so*"))
 
 UV = installed_wheel("uv")
 FORMS = wheel("forms", "1.0", requires=["late[mail]>=1"])
@@ -198,7 +197,7 @@ def silent() -> Iterator[str]:
         one.close()
 
 
-IN_400_DAYS = {"LD_PRELOAD": str(FAKETIME), "FAKETIME": "+400d"}
+IN_400_DAYS = faked_clock("+400d")
 
 
 @pytest.mark.parametrize("clock", [{}, IN_400_DAYS], ids=["today", "in 400 days"])

@@ -1,4 +1,4 @@
-import os
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_a_file_in_pieces_comes_back_byte_for_byte(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "RANGE", 1000)
-    content = os.urandom(10_500)
+    content = random.Random(1).randbytes(10_500)
     (tmp_path / "model").write_bytes(content)
     pieces = [
         Piece(f"model/{n:05d}", start, min(3000, 10_500 - start)) for n, start in enumerate(range(0, 10_500, 3000))

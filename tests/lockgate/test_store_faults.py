@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.clock import faked_clock
 from tests.fault_proxy import Answer, Cut, Fault, FaultProxy, Plan, Request, fault_proxy
 from tests.lockgate.releases import ACTOR, FACTS, NAME, QUICK, STAGING, Keys, a_build, contents, promoted, publish
 
@@ -124,7 +125,7 @@ def test_a_large_file_cut_in_the_middle_of_its_upload_arrives_whole(
     monkeypatch.setattr("lockgate.releasing.registry.make_manifest.__defaults__", (1_000_000,))
     proxy.reset(first_time(Cut("request"), writes=True))
     folder = a_build(tmp_path / "build")
-    (folder / "weights.bin").write_bytes(os.urandom(5_500_000))
+    (folder / "weights.bin").write_bytes(random.Random(5).randbytes(5_500_000))
     registry = Registry(open_store(prefix, patience=QUICK), NAME, keys.verifier)
     build = publish(registry, keys, folder, "v1.0.0")
     fetch(registry, build, tmp_path / "got")
@@ -275,11 +276,7 @@ def test_history_is_in_the_order_of_the_log_although_clocks_went_backwards(
 
 def _at(shift: str, program: str) -> "subprocess.CompletedProcess[str]":
     """Run a program whose clock is shifted (libfaketime)."""
-    import libfaketime  # type: ignore[import-untyped]
-
-    library = next(Path(libfaketime.__file__).parent.rglob("libfaketime*.so*"))
-    environment = os.environ | {"LD_PRELOAD": str(library), "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-    environment["PYTHONPATH"] = str(ROOT / "src")
+    environment = os.environ | faked_clock(shift) | {"PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False, timeout=120
     )

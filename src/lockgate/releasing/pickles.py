@@ -9,7 +9,6 @@ are refused. Nothing is ever unpickled to find out.
 import ast
 import bz2
 import gzip
-import itertools
 import lzma
 import pickletools
 import re
@@ -300,6 +299,8 @@ _MOST_MEMBERS = 200_000
 _MOST_BYTES = 64 * 2**30  # of all that one file unpacks to
 _LONGEST_HEADER = 10_000  # of an array, as NumPy itself allows
 _ENOUGH = 200  # this many opcodes in a row that find what they need on the stack are no accident
+_NAMING = frozenset({"GLOBAL", "STACK_GLOBAL", "INST"})  # opcodes that import, and those that then call
+_CALLING = frozenset({"REDUCE", "BUILD", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"})
 
 
 def _head(content: IO[bytes]) -> bytes:
@@ -312,20 +313,37 @@ def _head(content: IO[bytes]) -> bytes:
 
 
 def _unpickles(head: bytes) -> bool:
-    """Say whether ``head`` is how a pickle, of any protocol, begins."""
+    """Say whether a file that begins with ``head`` is a pickle of any protocol, or several one after another.
 
-    if re.match(rb"\x80[\x00-\x05]", head):
-        return True
+    Random bytes are, about once in 2,000 times, a tiny pickle with something behind it: ``N.`` is ``None``. So values
+    without code that nothing marks as a pickle count only if the file ends with them; code counts wherever it stands.
+    """
+    start = 0
+    while start < len(head):
+        found, end = _one_pickle(head, start)
+        if found is not None:
+            return found
+        start = end
+    return start > 0  # values alone, up to the last byte
+
+
+def _one_pickle(head: bytes, start: int) -> tuple[bool | None, int]:
+    """Say whether ``head`` has a pickle at ``start``, and where it ends; ``None`` is one of values alone, unmarked."""
+    marked = re.compile(rb"\x80[\x00-\x05]").match(head, start) is not None
+    named = False  # something of a module was asked for
     stack: list[Any] = []
     try:
-        for read, (opcode, _, _) in enumerate(itertools.islice(pickletools.genops(head), _ENOUGH), 1):
+        for read, (opcode, _, place) in enumerate(pickletools.genops(head[start:]), 1):
             if not _apply(opcode, stack):
-                return False
-            if opcode.name == "STOP" or read == _ENOUGH:
-                return True
-    except (ValueError, IndexError, KeyError):
-        pass
-    return False
+                return False, start
+            named |= opcode.name in _NAMING
+            if read == _ENOUGH or (named and (marked or opcode.name in _CALLING)):
+                return True, start
+            if opcode.name == "STOP":
+                return marked or named or None, start + (place or 0) + 1
+    except (ValueError, IndexError, KeyError) as error:
+        return marked and "unknown" not in str(error), start  # it goes on behind the head, or is none
+    return False, start
 
 
 def _apply(opcode: pickletools.OpcodeInfo, stack: list[Any]) -> bool:

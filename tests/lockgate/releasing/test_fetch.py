@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -93,7 +94,7 @@ def test_a_disk_that_takes_no_more_leaves_nothing_behind_and_says_so(
     registry: Registry, keys: Keys, tmp_path: Path
 ) -> None:
     folder = a_build(tmp_path / "build")
-    (folder / "weights.bin").write_bytes(os.urandom(3_000_000))
+    (folder / "weights.bin").write_bytes(random.Random(1).randbytes(3_000_000))
     publish(registry, keys, folder, "v1.0.0")
     (tmp_path / "to").mkdir()
     words = ["v1.0.0", str(tmp_path / "to/got"), "--store", registry.store.url]

@@ -4,6 +4,7 @@ import io
 import json
 import lzma
 import pickle
+import random
 import tarfile
 import zipfile
 import zlib
@@ -29,7 +30,7 @@ from lockgate.releasing.manifest import (
     read_manifest,
     sha256,
 )
-from lockgate.releasing.pickles import NotLookedInto, PickleFound
+from lockgate.releasing.pickles import NotLookedInto, PickleFound, refuse_pickle
 
 SOME = "0" * 64
 ONE = Manifest("flight-delay", "v1.2.0", (BuildFile("model.skops", SOME, 3),), {"commit": "abc"})
@@ -333,6 +334,11 @@ PICKLES = {f"protocol {n}": pickle.dumps(Anything(), n) for n in range(6)} | {
     "lz4": _compressed("lz4", pickle.dumps(Anything())),
     "long": pickle.dumps([Anything() for _ in range(1000)], 0),
     "a shell command": b"cposix\nsystem\n(S'true'\ntR.",
+    "a shell command, and then no pickle": b"cposix\nsystem\n(S'true'\ntR\xff\xff\xff",
+    "a shell command behind a value": b"N." + b"cposix\nsystem\n(S'true'\ntR.",
+    "values alone": pickle.dumps([1, 2.5, "three"], 0),
+    "values alone, of a protocol that is marked, and more": pickle.dumps([1, 2.5, "three"], 2) + b"\xff" * 1000,
+    "a long value that the part looked at cuts": pickle.dumps("a" * 200_000, 2),
 }
 
 
@@ -372,15 +378,26 @@ INNOCENT = {
     "zip in zip": _zipped("a.zip", _zipped("b.npy", _array(np.arange(3)))),
     "tar of text": _tarred("a.txt", b"text"),
     "zstd of text": _compressed("zstd", b"text" * 1000),
+    "bytes that begin as None does": b"N." + bytes(range(200, 256)) * 100,
+    "bytes that begin as two values do": b"].}." + bytes(range(200, 256)) * 100,
+    "bytes that begin as a marked pickle does": b"\x80\x04" + bytes(range(200, 256)) * 100,
+    "a column whose name begins with c": b"city\nBerlin\nRome\n",
     "text in Greek, cut in the middle of a letter": b"a" + "\u03b1".encode() * 40_000,
 }
 
 
 @pytest.mark.parametrize("content", INNOCENT.values(), ids=INNOCENT)
 def test_what_is_no_pickle_is_let_in(content: bytes, tmp_path: Path) -> None:
-    (a_build(tmp_path) / "notes.txt").write_bytes(content)
+    (a_build(tmp_path) / "notes.bin").write_bytes(content)
     manifest = make_manifest(tmp_path, "flight-delay", "v1.0.0", {})
-    assert "notes.txt" in manifest.digests()
+    assert "notes.bin" in manifest.digests()
+
+
+def test_random_bytes_are_no_pickle() -> None:
+    """One in 2,000 was taken for one, and so was a file of weights that begins like it."""
+    draw = random.Random(13)
+    for _ in range(20_000):
+        refuse_pickle("weights.bin", io.BytesIO(draw.choice(b"N])}KJ").to_bytes() + draw.randbytes(60)))
 
 
 def test_a_zip_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 import json
-import os
+import random
 import subprocess
 import sys
 import threading
@@ -99,7 +99,7 @@ def test_a_model_larger_than_a_part_is_released_in_parts_and_verified(
 ) -> None:
     monkeypatch.setattr("lockgate.releasing.registry.make_manifest.__defaults__", (4096,))
     folder = a_build(tmp_path / "build")
-    (folder / "weights.bin").write_bytes(os.urandom(10_000))
+    (folder / "weights.bin").write_bytes(random.Random(1).randbytes(10_000))
     build = publish(on_any_store, keys, folder, "v1.2.0")
     root = f"{NAME}/builds/{build.manifest.digest}"
     parts = [o.path for o in on_any_store.store.objects(f"{root}/weights.bin")]
@@ -123,9 +123,10 @@ registry.publish(folder, "v1.0.0", {}, signer=KeySigner(key), actor=Actor("a", "
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) // 1024)
 """
     (tmp_path / "build").mkdir()
+    draw = random.Random(1)
     with (tmp_path / "build" / "weights.bin").open("wb") as file:
         for _ in range(600):
-            file.write(os.urandom(1000) * 1000)
+            file.write(draw.randbytes(1000) * 1000)
     where = [tmp_path / "build", tmp_path / "store", keys.signer.private_key, keys.verifier.public_key]
     done = subprocess.run([sys.executable, "-c", program, *map(str, where)], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 450
