@@ -46,6 +46,20 @@ def probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else fixed(p, 3 if p < 0.1 else 2)
 
 
+_TITLES = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "calibration_error": "calibration error",
+}
+
+
+def title(metric: str) -> str:
+    """Return a metric's name as people say it: ``ROC AUC``; a name that is not known stays as it is."""
+    return _TITLES.get(metric, metric)
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """Write a number of things: ``1 gate``, ``80,000 rows``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -161,7 +161,8 @@ class Comparison:
 class GateOutcome:
     """One rule of the policy and what was measured. A gate that cannot be evaluated is not passed, and says why.
 
-    ``look``: it holds by the policy's leave, and a person has to look at the reason.
+    ``look``: it holds by the policy's leave, and a person has to look at the reason. ``headline`` says why it does not
+    hold, or what to look at, to someone who does not know the policy: amount and limit in one sentence.
     """
 
     rule: str
@@ -169,6 +170,7 @@ class GateOutcome:
     passed: bool
     reason: str = ""
     look: bool = False
+    headline: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def test_a_parameter_only_change_runs_two_stages_and_is_told_locked_and_marked(w
     assert needed <= execution.pulled < needed + 5_000  # and what DVC keeps of earlier runs
     assert "The comment was posted by CML." in done.log
     (comment,) = world.comments(number)
-    assert comment.startswith("### ✅ tiny passed: better: `roc_auc` +0.0154")
+    assert comment.startswith("### ✅ tiny passed: better: ROC AUC rose by 0.0154")
     assert "- `train.noise`: `1.0` → `0.5`" in comment
     assert "**written by this run.**" in comment
     tip = world.forge.tip(REPOSITORY, "less-noise")
@@ -154,7 +154,7 @@ def test_a_gate_that_fails_fails_the_run_and_the_status_and_is_the_first_line(wo
     world.publish(run)
 
     assert run.code == 1
-    assert world.comments(number)[0].startswith("### ❌ tiny failed: 2 of 4 gates do not hold: `roc_auc` at least 0.6")
+    assert world.comments(number)[0].startswith("### ❌ tiny failed: ROC AUC is 0.")
     assert world.status(world.forge.tip(REPOSITORY, "noisy")) == "failure"
 
 
@@ -181,7 +181,7 @@ def test_data_that_is_not_as_expected_fails_the_gate_and_the_rows_are_shown(worl
 
     assert run.code == 1
     (comment,) = world.comments(number)
-    assert "### ❌ tiny failed: 1 of 4 gates does not hold: data checks pass" in comment
+    assert "### ❌ tiny failed: 1 critical data check failed" in comment
     assert "`29999,AA,-4.0,0`" in comment
 
 

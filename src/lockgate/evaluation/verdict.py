@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lockgate.evaluation.compare import Judged
 from lockgate.evaluation.findings import Findings
-from lockgate.formatting import count, fixed
+from lockgate.formatting import count, decimals, fixed, title
 from lockgate.gates.gate import change_in_words
 from lockgate.policy import Policy
 from lockgate.result import GateOutcome, MetricChange, SliceChange, StageChange, Verdict
@@ -20,21 +20,38 @@ def verdict(findings: Findings, stages: tuple[StageChange, ...], warnings: Itera
     if findings.policies.broken:
         return Verdict("failed", findings.policies.broken)
     gates, failing = findings.gates, [gate for gate in findings.gates if not gate.passed]
+    holding = len(gates) - len(failing)
+    hold = f"{holding} of {count(len(gates), 'gate')} hold" if gates else "the policy has no gates"
+    gained = _gained(findings.judged.metrics)
     if failing:
-        number = f"{len(failing)} of {count(len(gates), 'gate')} {'does' if len(failing) == 1 else 'do'} not hold"
-        return Verdict("failed", f"{number}: {_failure(failing[0])}")
-    hold = f"{len(gates)} of {count(len(gates), 'gate')} hold" if gates else "the policy has no gates"
+        more = f" ({count(len(failing) - 1, 'more gate')} fail{'s' if len(failing) == 2 else ''})"
+        first_of_all = f"{_failure(failing[0])}{more if len(failing) > 1 else ''}"
+        return Verdict("failed", _sentences(first_of_all, gained, hold))
     unshown = [gate for gate in gates if gate.look]
     if unshown:
-        return Verdict("attention", f"{_failure(unshown[0])}; {hold}")
+        return Verdict("attention", _sentences(_failure(unshown[0]), gained, hold))
     for worry in _worries(findings.policy, findings.judged, stages, warnings):
-        return Verdict("attention", f"{worry.removesuffix('.')}; {hold}")
-    return Verdict("passed", f"{_headline(findings.judged.metrics, first=first)}; {hold}")
+        return Verdict("attention", _sentences(worry, gained, hold))
+    return Verdict("passed", _sentences(_headline(findings.judged.metrics, first=first), "", hold))
+
+
+def _sentences(*said: str) -> str:
+    """Join what is to be said, each a sentence. The first goes on after a colon, and metrics keep their names."""
+    first, *others = (one.removesuffix(".") for one in said if one)
+    return ". ".join([first, *(f"{one[0].upper()}{one[1:]}" for one in others)])
 
 
 def _failure(gate: GateOutcome) -> str:
     said = "; ".join(part for part in (gate.measured, gate.reason) if part)
-    return f"{gate.rule} ({said})" if said else gate.rule
+    return gate.headline or (f"{gate.rule} ({said})" if said else gate.rule)
+
+
+def _gained(metrics: tuple[MetricChange, ...]) -> str:
+    """Say which metrics got better, beside what got worse; nothing where no metric was judged."""
+    gained = [title(one.name) for one in metrics if one.judgement == "better"]
+    if gained:
+        return f"got better: {', '.join(gained)}"
+    return "no metric got better" if any(one.judgement == "worse" for one in metrics) else ""
 
 
 def _worries(policy: Policy, judged: Judged, stages: tuple[StageChange, ...], warnings: Iterable[str]) -> Iterable[str]:
@@ -43,10 +60,10 @@ def _worries(policy: Policy, judged: Judged, stages: tuple[StageChange, ...], wa
     slices = [one for one in judged.slices if one.judgement == "worse" and not _tolerated(policy, one)]
     if slices:
         worst, others = slices[0], f" and {len(slices) - 1:,} more slices" if len(slices) > 1 else ""
-        yield f"{worst.metric} got worse for {worst.column} {worst.value}{others}, {change_in_words(worst)}"
+        yield f"{title(worst.metric)} got worse for {worst.column} {worst.value}{others}, {change_in_words(worst)}"
     worse = [one for one in judged.metrics if one.judgement == "worse" and not _tolerated(policy, one)]
     if worse:
-        yield f"worse: {worse[0].name} {change_in_words(worse[0])}"
+        yield f"{title(worse[0].name)} got worse, {change_in_words(worse[0])}, and no gate says how much is allowed"
     yield from judged.warnings
     yield from warnings
     pending = [stage.name for stage in stages if stage.status == "pending"]
@@ -63,15 +80,26 @@ def _tolerated(policy: Policy, change: MetricChange | SliceChange) -> bool:
 def _headline(metrics: tuple[MetricChange, ...], *, first: bool) -> str:
     if first:
         shown = next((one for one in metrics if one.head is not None), None)
-        return f"first result: {shown.name} {fixed(shown.head or 0.0, 4)}" if shown else "first result"
-    for judgement, words in (("better", "better"), ("worse", "worse, but as much is tolerated")):
-        found = next((one for one in metrics if one.judgement == judgement), None)
-        if found:
-            return f"{words}: {found.name} {change_in_words(found)}"
+        return f"first result: {title(shown.name)} is {fixed(shown.head or 0.0, 4)}" if shown else "first result"
+    told = [
+        f"{judgement}: {', '.join(moved)}{allowed}"
+        for judgement, allowed in (("better", ""), ("worse", ", as much as is allowed"))
+        if (moved := [_moved(one) for one in metrics if one.judgement == judgement])
+    ]
+    if told:
+        return "; ".join(told)
     if all(not one.change for one in metrics):
         return "no metric changes"
     noise = next((one for one in metrics if one.judgement == "noise" and one.change), None)
     if noise:
-        return f"no change beyond noise: {noise.name} {change_in_words(noise)}"
+        return f"no change beyond chance: {title(noise.name)} {change_in_words(noise)}"
     bare = next(one for one in metrics if one.change)
-    return f"unjudged: {bare.name} {change_in_words(bare)}"
+    return f"not judged: {title(bare.name)} {change_in_words(bare)}"
+
+
+def _moved(change: MetricChange) -> str:
+    """Say which way a metric moved, and by how much: ``ROC AUC rose by 0.0061``."""
+    moved = change.change or 0.0
+    spread = (change.high - change.low) / 2 if change.low is not None and change.high is not None else None
+    way = "rose" if moved > 0 else "fell"
+    return f"{title(change.name)} {way} by {fixed(abs(moved), decimals(spread, moved))}"

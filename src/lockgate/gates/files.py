@@ -34,7 +34,9 @@ class DataChecksPass(Gate):
         warnings = len(checks.failed) - len(critical)
         told = f"{count(checks.expectations, 'expectation')}, {len(critical):,} critical failed"
         first = f"{critical[0].table}: {critical[0].rule}" if critical else ""
-        return self.outcome(policy, told, not critical, first or (count(warnings, "warning") if warnings else ""))
+        headline = f"{count(len(critical), 'critical data check')} failed: {first}"
+        reason = first or (count(warnings, "warning") if warnings else "")
+        return self.outcome(policy, told, not critical, reason, headline=headline)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class ModelSize(Gate):
         told = size(inputs.model_bytes)
         if inputs.model_bytes != self.at_most and told == size(self.at_most):
             told = count(inputs.model_bytes, "byte")
-        return self.outcome(policy, told, inputs.model_bytes <= self.at_most)
+        headline = f"the model has {told}; at most {size(self.at_most)} is allowed"
+        return self.outcome(policy, told, inputs.model_bytes <= self.at_most, headline=headline)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ class ModelGrowth(Gate):
             return self.outcome(policy, size(inputs.model_bytes), passed=True, reason=reason)
         ratio = inputs.model_bytes / inputs.base_model_bytes
         told = f"{ratio:.3g} times as large: {size(inputs.model_bytes)}, base has {size(inputs.base_model_bytes)}"
-        return self.outcome(policy, told, ratio <= self.at_most)
+        headline = f"the model is {told}; at most {plain(self.at_most)} times is allowed"
+        return self.outcome(policy, told, ratio <= self.at_most, headline=headline)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,9 @@ class MetricsPresent(Gate):
         missing = [change for change in metrics if change.head is None]
         told = f"{len(metrics) - len(missing)} of {len(metrics)}"
         reasons = dict.fromkeys(change.note or f"{change.name} has no value" for change in missing)
-        return self.outcome(policy, told, not missing, "; ".join(list(reasons)[:3]))
+        said = "; ".join(list(reasons)[:3])
+        headline = f"{count(len(missing), 'metric')} without a value: {said}"
+        return self.outcome(policy, told, not missing, said, headline=headline)
 
 
 @dataclass(frozen=True)

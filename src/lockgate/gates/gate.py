@@ -3,6 +3,7 @@
 A gate cannot hold by accident: where something that it needs is missing, it "cannot be evaluated" and does not hold.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -77,14 +78,18 @@ class Gate:
         return None
 
     def outcome(
-        self, policy: "Policy", measured: str, passed: bool, reason: str = "", *, look: bool = False
+        self, policy: "Policy", measured: str, passed: bool, reason: str = "", *, look: bool = False, headline: str = ""
     ) -> GateOutcome:
-        """Return an outcome of this gate. ``look``: it holds, but a person has to look."""
-        return GateOutcome(self.sentence(policy), measured, passed, reason, look)
+        """Return an outcome of this gate. ``look``: it holds, but a person has to look; ``headline`` is what is said
+        first where it does not hold, or where a person has to look."""
+        told = headline if look or not passed else ""
+        return GateOutcome(self.sentence(policy), measured, passed, reason, look, told)
 
     def not_evaluated(self, policy: "Policy", reason: str) -> GateOutcome:
         """Return the outcome of a gate that something is missing for."""
-        return GateOutcome(self.sentence(policy), "", passed=False, reason=f"cannot be evaluated: {reason}")
+        said = self.sentence(policy)
+        headline = f"the rule “{said}” cannot be checked: {reason}"
+        return GateOutcome(said, "", passed=False, reason=f"cannot be evaluated: {reason}", headline=headline)
 
 
 def harm(metric: "Metric", change: float) -> float:
@@ -109,6 +114,19 @@ def incomparable(metric: "Metric", change: MetricChange, comparison: Comparison)
     if metric.statistic is None or (comparison.rows_shared is None and not comparison.refused):
         return "" if change.change is not None else change.note or "base has no value"
     return comparison.refused or ("" if change.low is not None else change.note or "there is no interval")
+
+
+def amount_and_limit(change: MetricChange | SliceChange, amount: float, limit: float) -> tuple[str, str]:
+    """Write two figures to the same digits, ``0.0030`` and ``0.0020``: those that the interval of the change allows,
+    and more where the limit has more or the two would look alike."""
+    known = change.low is not None and change.high is not None
+    spread = ((change.high or 0.0) - (change.low or 0.0)) / 2 if known else None
+    fewest = decimals(spread, amount)
+    for places in range(fewest, fewest + 4):
+        told = fixed(amount, places), fixed(limit, places)
+        if told[0] != told[1] and math.isclose(round(limit, places), limit, rel_tol=1e-9):
+            return told
+    return f"{amount:.4g}", f"{limit:.4g}"
 
 
 def plain(value: float) -> str:

@@ -4,7 +4,7 @@ their older names."""
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from lockgate.formatting import count
+from lockgate.formatting import count, title
 from lockgate.gates.gate import Gate, GateInputs, figure, key, plain
 from lockgate.result import GateOutcome, SliceChange
 
@@ -30,7 +30,13 @@ class _Limit(Gate):
         change = inputs.change(self.metric)
         if change.head is None:
             return self.not_evaluated(policy, change.note or "head has no value")
-        return self.outcome(policy, measured(change.head, self.value), self.holds(change.head))
+        return self.outcome(
+            policy, measured(change.head, self.value), self.holds(change.head), headline=self.headline(change.head)
+        )
+
+    def headline(self, value: float, where: str = "") -> str:
+        rule = f"at {self.words} {plain(self.value)} is {'allowed' if self.upper else 'required'}"
+        return f"{title(self.metric)}{where} is {measured(value, self.value)}; {rule}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,8 @@ class _SlicedLimit(_Limit):
         failing = sum(not self.holds(one) for one, _ in values)
         reason = f"{failing:,} slices are on the wrong side" if failing > 1 else ""
         told = f"{at.column} {at.value}: {measured(value, self.value)}"
-        return self.outcome(policy, told, not failing, reason)
+        headline = self.headline(value, f" for {at.column} {at.value}")
+        return self.outcome(policy, told, not failing, reason, headline=headline)
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,9 @@ class Gap(Gate):
             return self.not_evaluated(policy, reason or f"no column has two slices of {count(self.rows, 'row')}")
         gap, low, high = max(gaps, key=lambda one: one[0])
         told = f"{figure(gap)} between {low.column} {low.value} and {high.value}"
-        return self.outcome(policy, told, gap <= self.at_most)
+        apart = f"{low.column} {low.value} and {high.value} are {figure(gap)} apart in {title(self.metric)}"
+        headline = f"{apart}; at most {plain(self.at_most)} is allowed"
+        return self.outcome(policy, told, gap <= self.at_most, headline=headline)
 
 
 def sliced(inputs: GateInputs, metric: str, columns: tuple[str, ...], rows: int) -> list[SliceChange]:

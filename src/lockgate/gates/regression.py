@@ -9,11 +9,12 @@ fail only what is shown to be worse, so that few rows let much pass.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lockgate.formatting import count
+from lockgate.formatting import count, title
 from lockgate.gates.gate import (
     NO_BASE,
     Gate,
     GateInputs,
+    amount_and_limit,
     change_in_words,
     figure,
     harm,
@@ -65,11 +66,11 @@ class NoWorse(Gate):
         if (early := _early(self, policy, change, inputs)) is not None:
             return early
         tolerable = harm(metric, change.change or 0.0) <= self.tolerance
-        told = in_words(change)
+        told, headline = in_words(change), too_much(metric, change, self.tolerance)
         if change.low is None:
-            return self.outcome(policy, f"{told}, no interval", tolerable, change.note)
+            return self.outcome(policy, f"{told}, no interval", tolerable, change.note, headline=headline)
         told += f": {change.judgement}" if change.low != change.high else ""
-        return self.outcome(policy, told, tolerable or change.judgement != "worse")
+        return self.outcome(policy, told, tolerable or change.judgement != "worse", headline=headline)
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,14 @@ class NoRegression(Gate):
         if worst(metric, change) <= margin:
             return self.outcome(policy, told, passed=True)
         if harm(metric, change.change or 0.0) > margin:
-            return self.outcome(policy, told, passed=False)
+            return self.outcome(policy, told, passed=False, headline=too_much(metric, change, margin))
         bad, _ = moves(metric)
         reason = f"not shown: it may {bad} by {figure(worst(metric, change))}"
-        return self.outcome(policy, told, self.unshown == "look", reason, look=self.unshown == "look")
+        amount, limit = amount_and_limit(change, worst(metric, change), margin)
+        headline = f"{subject(change)} may have {_DONE[bad]} by as much as {amount}; at most {limit} is allowed"
+        headline += ", and more test rows are needed to show it"
+        look = self.unshown == "look"
+        return self.outcome(policy, told, look, reason, look=look, headline=headline)
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,10 @@ class Improves(Gate):
         metric, change = policy.metric(self.metric), inputs.change(self.metric)
         if (early := _early(self, policy, change, inputs)) is not None:
             return early
-        return self.outcome(policy, in_words(change), -worst(metric, change) > self.by)
+        _, good = moves(metric)
+        wanted = f"a {good} by more than {plain(self.by)}" if self.by else f"a {good}"
+        headline = f"{subject(change)} {in_words(change)}; {wanted} has to be shown"
+        return self.outcome(policy, in_words(change), -worst(metric, change) > self.by, headline=headline)
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,10 @@ class SuspiciousImprovement(Gate):
         metric, change = policy.metric(self.metric), inputs.change(self.metric)
         if (early := _early(self, policy, change, inputs)) is not None:
             return early
-        return self.outcome(policy, in_words(change), -harm(metric, change.change or 0.0) <= self.by)
+        gain, (_, good) = -harm(metric, change.change or 0.0), moves(metric)
+        amount, limit = amount_and_limit(change, gain, self.by)
+        headline = f"{subject(change)} {_PAST[good]} by {amount}; above {limit} a leak of the label is likely"
+        return self.outcome(policy, in_words(change), gain <= self.by, headline=headline)
 
 
 @dataclass(frozen=True)
@@ -244,7 +255,27 @@ class SlicesNoWorse(Gate):
         reason = f"not defined on {count(left, 'slice')}" if left else ""
         if len(bad) > 1:
             reason = f"{len(bad):,} slices got worse" + (f"; {reason}" if reason else "")
-        return self.outcome(policy, told + in_words(worst_of_all), not bad, reason)
+        headline = too_much(metric, bad[0], self.tolerance) if bad else ""
+        headline += f", and {count(len(bad) - 1, 'more slice')} got worse by more" if len(bad) > 1 else ""
+        return self.outcome(policy, told + in_words(worst_of_all), not bad, reason, headline=headline)
+
+
+_PAST = {"rise": "rose", "fall": "fell"}
+_DONE = {"rise": "risen", "fall": "fallen"}
+
+
+def subject(change: MetricChange | SliceChange) -> str:
+    """Return what a sentence about a change begins with: the metric, and of which rows."""
+    if isinstance(change, MetricChange):
+        return title(change.name)
+    return f"{title(change.metric)} for {change.column} {change.value}"
+
+
+def too_much(metric: "Metric", change: MetricChange | SliceChange, margin: float) -> str:
+    """Say by how much a metric got worse, and how much is allowed."""
+    bad, _ = moves(metric)
+    amount, limit = amount_and_limit(change, harm(metric, change.change or 0.0), margin)
+    return f"{subject(change)} {_PAST[bad]} by {amount}; at most {limit} is allowed"
 
 
 def in_words(change: MetricChange | SliceChange) -> str:

@@ -12,7 +12,7 @@ from lockgate.evaluation.gates import evaluate
 from lockgate.gates import KINDS, GateInputs
 from lockgate.gates.reference import reference
 from lockgate.policy import Policy, PolicyError, read_policy
-from lockgate.result import Comparison, DataChecks, GateOutcome, MetricChange, SliceChange
+from lockgate.result import CheckFailure, Comparison, DataChecks, GateOutcome, MetricChange, SliceChange
 
 DOCS = Path(__file__).parents[3] / "docs/gates.md"
 
@@ -209,3 +209,59 @@ def test_the_reference_page_is_what_the_gates_say_of_themselves(refresh_golden: 
         DOCS.write_text(reference())
 
     assert DOCS.read_text() == reference()
+
+
+WORSE, UNSURE = change(-0.003, 0.0005), change(0.0, 0.01)
+HURT = (slice_of("HA", 0.55, -0.031, 0.005), slice_of("AA", 0.7))
+
+
+@pytest.mark.parametrize(
+    ("gate", "parts", "said"),
+    [
+        ("{kind: min, metric: roc_auc, value: 0.69}", {"roc_auc": change(-0.02)},
+         "ROC AUC is 0.6800; at least 0.69 is required"),
+        ("{kind: max, metric: log_loss, value: 0.6}", {"log_loss": change(0.0, name="log_loss")},
+         "log loss is 0.7000; at most 0.6 is allowed"),
+        ("{kind: min, metric: roc_auc, value: 0.6, slices: [carrier], rows: 100}", {"slices": HURT},
+         "ROC AUC for carrier HA is 0.5500; at least 0.6 is required"),
+        ("{kind: gap, metric: roc_auc, slices: [carrier], at_most: 0.1, rows: 100}", {"slices": HURT},
+         "carrier HA and AA are 0.1500 apart in ROC AUC; at most 0.1 is allowed"),
+        ("{kind: no-worse, metric: roc_auc, tolerance: 0.002}", {"roc_auc": replace(WORSE, judgement="worse")},
+         "ROC AUC fell by 0.00300; at most 0.00200 is allowed"),
+        ("{kind: no-regression, metric: roc_auc, margin: 0.002}", {"roc_auc": change(-0.003, 0.002)},
+         "ROC AUC fell by 0.0030; at most 0.0020 is allowed"),
+        ("{kind: no-regression, metric: roc_auc, margin: 0.002}", {"roc_auc": UNSURE},
+         "ROC AUC may have fallen by as much as 0.010; at most 0.002 is allowed, and more test rows are needed to show "
+         "it"),
+        ("{kind: no-regression, metric: roc_auc, margin: 0.02, slices: [carrier], rows: 100}", {"slices": HURT},
+         "ROC AUC for carrier HA fell by 0.0310; at most 0.0200 is allowed"),
+        ("{kind: slices-no-worse, metric: roc_auc, tolerance: 0.02, rows: 100}",
+         {"slices": (replace(HURT[0], judgement="worse"), HURT[1])},
+         "ROC AUC for carrier HA fell by 0.0310; at most 0.0200 is allowed"),
+        ("{kind: improves, metric: roc_auc, by: 0.001}", {"roc_auc": change(0.0005, 0.0001)},
+         "ROC AUC rose by 0.00050 [+0.00040, +0.00060]; a rise by more than 0.001 has to be shown"),
+        ("{kind: suspicious-improvement, metric: roc_auc, by: 0.05}", {"roc_auc": change(0.2)},
+         "ROC AUC rose by 0.2000; above 0.0500 a leak of the label is likely"),
+        ("{kind: model-size, at_most: 1 kB}", {"model_bytes": 2100}, "the model has 2.1 kB; at most 1.0 kB is allowed"),
+        ("{kind: model-growth, at_most: 1.5}", {"model_bytes": 2000},
+         "the model is 2 times as large: 2.0 kB, base has 1.0 kB; at most 1.5 times is allowed"),
+        ("{kind: metrics-present}", {"roc_auc": replace(WORSE, head=None, note="head: m.json has no 'roc_auc'")},
+         "1 metric without a value: head: m.json has no 'roc_auc'"),
+        ("{kind: data-checks}", {"checks": DataChecks(1, 9, (CheckFailure("t", "x", "is there", "critical", 2),))},
+         "1 critical data check failed: t: is there"),
+        ("{kind: no-worse, metric: roc_auc, tolerance: 0.002}", {"comparison": Comparison(9, 8, None, "no key")},
+         "the rule “roc_auc may fall by at most 0.002, chance apart” cannot be checked: no key"),
+    ],
+)  # fmt: skip
+def test_a_gate_that_does_not_hold_says_amount_and_limit_in_one_sentence(
+    gate: str, parts: dict[str, Any], said: str
+) -> None:
+    changes = [part for part in parts.values() if isinstance(part, MetricChange)]
+    outcome = ask(gate, *changes, **{key: part for key, part in parts.items() if not isinstance(part, MetricChange)})
+
+    assert (outcome.passed, outcome.headline) == (False, said)
+
+
+@pytest.mark.parametrize("gate", ["{kind: min, metric: roc_auc, value: 0.69}", "{kind: data-checks}"])
+def test_a_gate_that_holds_has_no_headline(gate: str) -> None:
+    assert (ask(gate).passed, ask(gate).headline) == (True, "")
