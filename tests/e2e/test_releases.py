@@ -305,6 +305,41 @@ def test_the_service_answers_as_was_released_and_swaps_with_the_next_promotion_a
         assert service.ready()["degraded"] is False
 
 
+def test_a_withdrawn_release_is_promoted_no_more(shipped: Shipped) -> None:
+    before = shipped.objects()
+
+    run, again = shipped.ship("tiny@v1.0.0!"), shipped.ship("tiny@v1.0.0!", "withdrawn again")
+    refused = shipped.ship("tiny#staging#2")
+
+    assert (run.code, again.code) == (0, 0), run.log + again.log
+    assert set(shipped.held["tiny@v1.0.0!"]) - set(before) == {"withdrawals/v1.0.0.json"}
+    told = shipped.document("withdrawals/v1.0.0.json")
+    assert [told[key] for key in ("version", "actor", "reason")] == ["v1.0.0", "ada", "because of tiny@v1.0.0!"]
+    assert refused.code == 1, refused.log
+    assert "tiny@v1.0.0 was withdrawn" in refused.log
+    assert shipped.objects() == shipped.held["tiny@v1.0.0!"]
+
+
+def test_every_hour_a_role_that_may_do_nothing_else_states_how_long_the_log_is(shipped: Shipped) -> None:
+    world, before = shipped.world, shipped.objects()
+    world.variables["LOCKGATE_HEARTBEAT"] = "production"
+    key = world.environments["release"].secrets
+    world.environments["heartbeat"] = Settings({"LOCKGATE_HEARTBEAT_ROLE": "role/heartbeat"}, key)
+    try:
+        run = world.scheduled("heartbeat.yml")
+    finally:
+        del world.variables["LOCKGATE_HEARTBEAT"], world.environments["heartbeat"]
+
+    assert run.code == 0, run.log
+    (path,) = set(shipped.objects()) - set(before)
+    assert path.startswith("heartbeats/production/")
+    assert {"environment": "production", "number": 1}.items() <= shipped.document(path).items()
+    code, _, said = shipped.lockgate("verify", "production", "--max-age", "1h")
+    assert code == 0, said
+    code, _, said = shipped.lockgate("verify", "staging", "--max-age", "1h")
+    assert code == 1, said
+
+
 @pytest.mark.parametrize(
     ("tag", "workflows"),
     [

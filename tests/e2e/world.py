@@ -53,7 +53,7 @@ USERS = {
         f"Read:{BUCKET}/trusted/*",
         f"Read:{BUCKET}/releases/*",
         f"List:{BUCKET}",
-        *(f"Write:{BUCKET}/releases/tiny/{folder}/*" for folder in ("builds", "claims", "releases")),
+        *(f"Write:{BUCKET}/releases/tiny/{folder}/*" for folder in ("builds", "claims", "releases", "withdrawals")),
     ],
     **{
         f"promote-{environment}": [
@@ -63,6 +63,11 @@ USERS = {
         ]
         for environment in ("staging", "production")
     },
+    "heartbeat": [
+        f"Read:{BUCKET}/releases/*",
+        f"List:{BUCKET}",
+        f"Write:{BUCKET}/releases/tiny/heartbeats/*",
+    ],
     "scoring": [f"Read:{BUCKET}/releases/*", f"List:{BUCKET}"],
 }
 ROLES = {
@@ -254,6 +259,10 @@ class World:
         (workflow,) = jobs.started_by(self.workflows, tag)
         event = {"ref": f"refs/tags/{tag}", "repository": repository()}
         return self._act("push", workflow, event, REPOSITORY, sha, environment=environment)
+
+    def scheduled(self, workflow: str) -> Done:
+        """Run a workflow as its schedule does: on the default branch, without a word about the repository."""
+        return self._act("schedule", workflow, {}, REPOSITORY, self.forge.tip(REPOSITORY, "main"))
 
     def comments(self, number: int) -> list[str]:
         """Return the texts of the comments on a pull request."""

@@ -105,6 +105,7 @@ def promote(  # noqa: PLR0913 - what an entry says
     that the rules stand in. An environment that was retired takes a release only with ``reopen``.
 
     Nothing is appended if the environment runs that version already, or if an entry was written for ``tag`` before.
+    A withdrawn release is refused even where it runs: whoever asks for it again has to hear that.
     Raises :class:`GateClosed` and whatever :meth:`Registry.release` and :meth:`Registry.verify_files` raise.
     """
     build = registry.release(version)
@@ -116,12 +117,13 @@ def promote(  # noqa: PLR0913 - what an entry says
         return next((entry for entry in entries if tag and entry.tag == tag), None)
 
     entries = environment.history()
-    if (done := done_already(entries)) is not None:
+    done, withdrawal = done_already(entries), withdrawal_of(registry, version)
+    if done is not None and (withdrawal is None or (tag and done.tag == tag)):
         return done, False
+    if withdrawal is not None:
+        raise ReleaseWithdrawn(withdrawal)
     if entries and entries[-1].action == "retire" and not reopen:
         raise Retired(entries[-1])
-    if (withdrawal := withdrawal_of(registry, version)) is not None:
-        raise ReleaseWithdrawn(withdrawal)
     if signer is not None:
         check_signer(signer, registry.trusted)
     judged = check_gates(registry, build, rules, whole)

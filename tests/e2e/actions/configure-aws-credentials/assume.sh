@@ -7,6 +7,7 @@ case "$ROLE ${!identity}" in
   "role/rebuild repo:lab/model:environment:rebuild") user=rebuild ;;
   "role/main repo:lab/model:environment:trusted-store") user=main ;;
   "role/release repo:lab/model:environment:release") user=release ;;
+  "role/heartbeat repo:lab/model:environment:heartbeat") user=heartbeat ;;
   "role/promote-staging repo:lab/model:environment:staging") user=promote-staging ;;
   *) echo "Not authorized to perform sts:AssumeRoleWithWebIdentity: $ROLE as '${!identity}'" >&2; exit 1 ;;
 esac
