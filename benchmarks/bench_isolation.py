@@ -15,11 +15,10 @@ import time
 from pathlib import Path
 from statistics import median
 
+from lockgate.dvc.confined import launch
 from lockgate.dvc.stages import Sandbox
-from lockgate.dvc.stages import _Commands as Commands
 
 ROOT = Path(__file__).resolve().parent.parent
-SANDBOX = ROOT / "src" / "lockgate" / "dvc"
 BOUND_SECONDS, BOUND_RATIO = 0.050, 1.05
 WITHOUT = ["unshare", "--user", "--map-root-user", "sh", "-c"]
 WITHOUT += ['echo 0 > /proc/sys/user/max_pid_namespaces && exec "$@"', "sh"]
@@ -40,8 +39,7 @@ def of_a_command(rounds: int) -> float:
             sandbox = Sandbox(network=network, required=True)
             places = sandbox.options(Path(checkout), sandbox.variables())
             heard = os.open(os.devnull, os.O_WRONLY)
-            launch = [sys.executable, "-I", "-S", "-c", Commands.LAUNCH, str(SANDBOX)]
-            inside = [*launch, *places, f"scratch={scratch}", f"report={heard}", "--", "/bin/sh", "-c", "true"]
+            inside = launch(places, Path(scratch), heard, ["/bin/sh", "-c", "true"])
             pairs = [
                 (seconds(["/bin/sh", "-c", "true"]), seconds(inside, cwd=checkout, pass_fds=(heard,)))
                 for _ in range(rounds)

@@ -1,11 +1,15 @@
 """What comes of broken and forged artifacts: every one is answered by a status and a comment, and none turns it green.
 
-    python benchmarks/study_artifact_fuzz.py [--mutations 100000] [--output docs/studies/artifact-fuzz.json]
+    python benchmarks/study_artifact_fuzz.py [--mutations 100000] [--jobs 2] [--output docs/studies/artifact-fuzz.json]
 
 An honest run of a small pull request is made once. Then its artifact is mutated with a fixed seed: bytes of the
 archive, bytes of a file in it, values in the JSON of the result, entries of the lock, files left out, added or
 exchanged. Each is judged as the publishing half does. Counted are the answers; an error that is not one of lockgate's
 own, or a comment that GitHub would not take, is an escape, and so is a green status for another result.
+
+What is computed apart is computed once for equal inputs, in a copy of this process that has the same bounds; each
+hundredth is computed in the sandbox as well, as the publishing half does, and has to come to the same. Answers do not
+depend on the number of jobs: each block of a thousand mutations has a seed of its own.
 """
 
 import argparse
@@ -19,7 +23,7 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +39,7 @@ from lockgate.pull_requests.check import judge
 from lockgate.pull_requests.comment import Told, Written
 from lockgate.pull_requests.publish import Publisher, Run
 from lockgate.rendering.markdown import LIMIT
+from lockgate.result import Result
 
 SEED = 20_131_207
 FILES = {
@@ -132,9 +137,9 @@ def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> by
 class Mutator:
     """Draws one altered artifact after the other."""
 
-    def __init__(self, honest: Mapping[str, bytes]) -> None:
-        """Begin with the fixed seed."""
-        self.honest, self.draw = honest, random.Random(SEED)
+    def __init__(self, honest: Mapping[str, bytes], block: int = 0) -> None:
+        """Begin with the seed of a block of mutations."""
+        self.honest, self.draw = honest, random.Random(SEED + block)
         self.whole = zipped(honest)
         self.names = sorted(honest)
 
@@ -265,64 +270,158 @@ class Judge:
             (inner, left.lock, sorted(left.outputs.items()), sorted(left.binaries), sorted(left.objects.items()))
         )
         if key not in self.known:
+            self.known[key] = outcome(lambda: copied(sides, left))
             self.apart += 1
-            try:
-                self.known[key] = apart.compute(sides, left)
-            except Exception as error:  # noqa: BLE001 - raised again below
-                self.known[key] = error
+            if self.apart % 100 == 0:
+                real, quick = outcome(lambda: apart.compute(sides, left)), self.known[key]
+                if real != quick and str(real) != str(quick):
+                    raise AssertionError(f"in the sandbox it comes to something else: {real}")
         found = self.known[key]
         if isinstance(found, Exception):
             raise found
         return found
 
 
-def study(mutations: int, seconds: float = float("inf")) -> dict[str, Any]:
+def outcome(work: Callable[[], Computed]) -> Computed | Exception:
+    """Return what some work comes to, or its error."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 - raised again by the caller
+        return error
+
+
+def copied(sides: apart.Sides, left: Artifact) -> Computed:
+    """Return what :func:`apart.compute` does, computed in a copy of this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        artifact.write(Path(folder), left)
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    ready, said = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.close(ready)
+            apart.bound_this_process()
+            base, head = (Commit(sides.root, side.label, side.commit) for side in (sides.base, sides.head))
+            text = apart.answer(apart.Sides(sides.root, base, head), files)
+            with os.fdopen(said, "w") as stream:
+                stream.write(text)
+            code = 0
+        except BaseException as error:  # noqa: BLE001 - a copy must not come back
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        finally:
+            os._exit(code)
+    os.close(said)
+    with os.fdopen(ready, "rb") as stream:
+        output = stream.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return apart.heard(output, "", code)
+
+
+BLOCK = 1_000
+
+
+def study(mutations: int, jobs: int = 1) -> dict[str, Any]:
     """Return the counts."""
     os.environ.update(DVC_NO_ANALYTICS="1", PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         root, base, head, honest = make(Path(folder))
-        judging, mutator = Judge(root, base, head), Mutator(honest)
-        state, told, _ = judging.answer(mutator.whole)
-        truth = told.result
-        if state != "success" or truth is None:
-            raise SystemExit(f"the honest artifact is answered with '{state}': {told.misfit}")
-        counts: Counter[str] = Counter()
-        escapes: list[str] = []
-        slowest, begun = 0.0, time.monotonic()
-        for number in range(mutations):
-            if time.monotonic() - begun > seconds:
-                break
-            kind, content = mutator.next()
-            start = time.monotonic()
+        told = truth(root, base, head, honest)
+        blocks = [(block, min(BLOCK, mutations - block * BLOCK)) for block in range(-(-mutations // BLOCK))]
+        if jobs == 1:
+            found = [judged(root, base, head, honest, told, block, number) for block, number in blocks]
+        else:
+            found = shared(jobs, lambda block, number: judged(root, base, head, honest, told, block, number), blocks)
+    counts = sum((Counter(one["answers"]) for one in found), Counter[str]())
+    escapes = [escape for one in found for escape in one["escapes"]]
+    return {
+        "seed": SEED,
+        "mutations": sum(one["mutations"] for one in found),
+        "answers": dict(sorted(counts.items())),
+        "computed apart": sum(one["apart"] for one in found),
+        "slowest answer, seconds": round(max(one["slowest"] for one in found), 1),
+        "minutes": round((time.monotonic() - begun) / 60, 1),
+        "escapes": escapes,
+    }
+
+
+def shared(
+    jobs: int, work: Callable[[int, int], dict[str, Any]], blocks: list[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    """Return what the work comes to for each block, done by several copies of this process."""
+    readers = []
+    for job in range(jobs):
+        ready, said = os.pipe()
+        if os.fork() == 0:
+            code = 1
             try:
-                state, told, body = judging.answer(content)
-            except Exception as error:  # noqa: BLE001 - this is what is looked for
-                escapes.append(f"{number} {kind}: {type(error).__name__}: {error}")
-                continue
-            slowest = max(slowest, time.monotonic() - start)
-            counts[f"{kind}: {state}"] += 1
-            if len(body) > LIMIT or not body.startswith(("###", "> [!WARNING]")):
-                escapes.append(f"{number} {kind}: a comment that cannot be posted")
-            if state == "success" and replace(told.result or truth, execution=truth.execution) != truth:
-                escapes.append(f"{number} {kind}: green for another result")
-        return {
-            "seed": SEED,
-            "mutations": sum(counts.values()) + len(escapes),
-            "answers": dict(sorted(counts.items())),
-            "computed apart": judging.apart,
-            "slowest answer, seconds": round(slowest, 1),
-            "escapes": escapes,
-        }
+                os.close(ready)
+                with os.fdopen(said, "w") as stream:
+                    for number, block in enumerate(blocks):
+                        if number % jobs == job:
+                            stream.write(json.dumps(work(*block)) + "\n")
+                            stream.flush()
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(said)
+        readers.append(os.fdopen(ready))
+    lines = [line for reader in readers for line in reader]
+    if len(lines) < len(blocks):
+        raise SystemExit("a job has died")
+    return [json.loads(line) for line in lines]
+
+
+def truth(root: Path, base: Commit, head: Commit, honest: Mapping[str, bytes]) -> Result:
+    """Return the result that the honest artifact is shown with."""
+    state, told, _ = Judge(root, base, head).answer(zipped(honest))
+    if state != "success" or told.result is None:
+        raise SystemExit(f"the honest artifact is answered with '{state}': {told.misfit}")
+    return told.result
+
+
+def judged(
+    root: Path, base: Commit, head: Commit, honest: Mapping[str, bytes], true: Result, block: int, mutations: int
+) -> dict[str, Any]:
+    """Judge one block of mutations; return the counts."""
+    sides = (Commit(root, side.label, side.commit) for side in (base, head))
+    judging, mutator = Judge(root, *sides), Mutator(honest, block)
+    counts: Counter[str] = Counter()
+    escapes: list[str] = []
+    slowest = 0.0
+    for number in range(mutations):
+        kind, content = mutator.next()
+        place = f"{block * BLOCK + number} {kind}"
+        start = time.monotonic()
+        try:
+            state, told, body = judging.answer(content)
+        except Exception as error:  # noqa: BLE001 - this is what is looked for
+            escapes.append(f"{place}: {type(error).__name__}: {error}")
+            continue
+        slowest = max(slowest, time.monotonic() - start)
+        counts[f"{kind}: {state}"] += 1
+        if len(body) > LIMIT or not body.startswith(("###", "> [!WARNING]")):
+            escapes.append(f"{place}: a comment that cannot be posted")
+        if state == "success" and replace(told.result or true, execution=true.execution) != true:
+            escapes.append(f"{place}: green for another result")
+    return {
+        "mutations": mutations,
+        "answers": dict(counts),
+        "apart": judging.apart,
+        "slowest": slowest,
+        "escapes": escapes,
+    }
 
 
 def main() -> int:
     """Print the counts, or write them; 1 if anything escaped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mutations", type=int, default=100_000)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop earlier")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at work")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    found = study(arguments.mutations, arguments.seconds)
+    found = study(arguments.mutations, arguments.jobs)
     text = json.dumps({"command": "python benchmarks/study_artifact_fuzz.py", **found}, indent=1) + "\n"
     arguments.output.write_text(text) if arguments.output else sys.stdout.write(text)
     return 1 if found["escapes"] else 0

@@ -22,7 +22,7 @@ DRIVERS: dict[str, set[str]] = {
         "lockgate/dependencies/",  # uv, and the interpreters of what it installs
         "lockgate/releasing/prepare.py",  # the model's own code, in a process without rights
         "lockgate/forge/cml.py",
-        "lockgate/pull_requests/apart.py",  # what a result has to be, in a process without rights
+        "lockgate/dvc/confined.py",  # Lockgate's own commands on others' files, in the sandbox of stages
         "lockgate/dvc/stages.py",  # dvc repro, watched
         "lockgate/serving/process.py",  # the model's worker
     },

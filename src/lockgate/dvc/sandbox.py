@@ -12,7 +12,8 @@ options). What it does, in the kernel's own words (docs/isolation.md has the pro
   ``connect`` to us. We copy the address, look at it, and connect the socket ourselves, but not to a cloud's metadata.
 
 Where the kernel or its settings forbid a part of it, all of it is left out and the reason is reported; with
-``required`` the command does not run then. Only the standard library is used, and nothing of lockgate.
+``required`` the command does not run then, with ``sockets=no`` a filter lets it open no socket to a network.
+Only the standard library is used, and nothing of lockgate.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ class Configuration:
     ``write``: a folder that it may write. ``read``: something that it may read although it lies in a hidden place, or
     may not write although it lies in a folder to write. ``hide``: a folder that is emptied for it. ``scratch``: where
     its ``/tmp``, its ``/var/tmp`` and its HOME are kept. ``network=yes``: it may use the network. ``required=yes``: it
-    is not run if it cannot be isolated. ``report``: the descriptor that hears how it was run.
+    is not run if it cannot be isolated. ``sockets=no``: if it cannot be isolated, it gets no socket but those of Unix.
+    ``report``: the descriptor that hears how it was run.
     """
 
     def __init__(self, words: list[str]) -> None:
@@ -108,6 +110,7 @@ class Configuration:
         single = dict(pairs)
         self.scratch, self.report = single["scratch"], int(single["report"])
         self.network, self.required = single.get("network") == "yes", single.get("required") == "yes"
+        self.sockets = single.get("sockets") != "no"
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -123,7 +126,11 @@ def main(arguments: list[str]) -> NoReturn:
         tell("refused" if configuration.required else "none", str(reason))
         if configuration.required:
             sys.exit(REFUSED)
-        _run_openly(configuration, command)
+        try:
+            _run_openly(configuration, command)
+        except Unavailable as refused:
+            sys.stderr.write(f"{refused}\n")
+            sys.exit(REFUSED)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process of the namespace passes it on
     sys.exit(_code(os.waitpid(first, 0)[1]))
 
@@ -139,6 +146,8 @@ class _Report:
 def _run_openly(configuration: Configuration, command: list[str]) -> NoReturn:
     """Run the command with what needs nobody's leave: a home of its own, no new rights."""
     _prctl(_NO_NEW_PRIVS, 1)
+    if not configuration.sockets:
+        _filter_sockets()
     temporary = os.path.join(configuration.scratch, "tmp")
     os.execvpe(command[0], command, {**os.environ, "HOME": f"{temporary}/home", "TMPDIR": temporary})
 
@@ -437,12 +446,31 @@ def _filter() -> int:
         program += [(bits, 0, 1, _FASTOPEN), (answer, 0, 0, fail(errno.EOPNOTSUPP)), (answer, 0, 0, 0x7FFF0000)]
     program += [(equal, 0, 3, calls["socket"]), (load, 0, 0, 16)]
     program += [(equal, 0, 1, _VSOCK), (answer, 0, 0, fail(errno.EAFNOSUPPORT)), (answer, 0, 0, 0x7FFF0000)]
+    return _install(program, calls["seccomp"], 8 | 32, 8)  # a listener; from Linux 5.19 a signal asks nothing anew
+
+
+def _filter_sockets() -> None:
+    """Install a filter by which this process, for ever, opens no socket but those of Unix."""
+    machine = os.uname().machine
+    if sys.platform != "linux" or machine not in _MACHINES:
+        return  # it is told that this machine isolates nothing
+    architecture, calls = _MACHINES[machine]
+    load, equal, above, answer = 0x20, 0x15, 0x35, 0x06
+    refuse, allow = (answer, 0, 0, 0x00050000 | errno.EPERM), (answer, 0, 0, 0x7FFF0000)
+    program = [(load, 0, 0, 4), (equal, 1, 0, architecture), refuse, (load, 0, 0, 0)]
+    program += [(above, 0, 1, 0x40000000), refuse, (equal, 0, 1, _IO_URING_SETUP), refuse]
+    program += [(equal, 0, 3, calls["socket"]), (load, 0, 0, 16), (equal, 1, 0, socket.AF_UNIX), refuse, allow]
+    _install(program, calls["seccomp"], 0)
+
+
+def _install(program: list[tuple[int, int, int, int]], call: int, *flags: int) -> int:
+    """Install a filter of system calls with the first of these flags that the kernel takes; return what it answers."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
     filter_ = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
-    for flags in (8 | 32, 8):  # a listener; from Linux 5.19 a signal does not start the question anew
-        listener = _libc.syscall(calls["seccomp"], 1, flags, filter_)
-        if listener >= 0:
-            return int(listener)
+    for some in flags:
+        answer = _libc.syscall(call, 1, some, filter_)
+        if answer >= 0:
+            return int(answer)
     raise Unavailable(f"the kernel refuses a filter of system calls ({os.strerror(ctypes.get_errno())})")
 
 

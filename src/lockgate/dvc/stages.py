@@ -15,13 +15,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Literal, Self
 
+from lockgate.dvc.confined import HowRun, contains, git_folders, homes, launch, python_folders
 from lockgate.dvc.inputs import Inputs
 from lockgate.dvc.objects import Cache, words
 from lockgate.dvc.pipeline import Recorded
@@ -115,17 +116,21 @@ class Sandbox:
 
     def options(self, checkout: Path, variables: Mapping[str, str]) -> list[str]:
         """Return what :mod:`lockgate.dvc.sandbox` is told of the places that a command sees, all but its scratch."""
-        hide = {os.path.realpath(path) for path in _homes()}
+        hide = {os.path.realpath(path) for path in homes()}
         write = [os.path.realpath(checkout)]
         for name in self.passed:
             folder = variables.get(name, "")
-            if Path(folder).is_absolute() and Path(folder).is_dir() and not _contains(folder, [*hide, *write]):
+            if Path(folder).is_absolute() and Path(folder).is_dir() and not contains(folder, [*hide, *write]):
                 write.append(os.path.realpath(folder))
         named = [part for value in variables.values() for part in value.split(os.pathsep) if Path(part).is_absolute()]
-        read = [*_repository(checkout), *_python(self.dependencies), *(part for part in named if Path(part).exists())]
+        read = [
+            *git_folders(checkout),
+            *python_folders(self.dependencies),
+            *(part for part in named if Path(part).exists()),
+        ]
         read += [str(checkout / name) for name in (".dvc", ".lockgate", ".venv") if (checkout / name).exists()]
         kept = {os.path.realpath(path) for path in read}
-        kept = {path for path in kept if path not in write and not _contains(path, [*hide])}
+        kept = {path for path in kept if path not in write and not contains(path, [*hide])}
         words = [("write", path) for path in write] + [("read", path) for path in sorted(kept)]
         words += [("hide", path) for path in sorted(hide)]
         words += [("network", "yes" if self.network else "no"), ("required", "yes" if self.required else "no")]
@@ -133,44 +138,6 @@ class Sandbox:
 
 
 DEFAULT = Sandbox()
-
-
-def _homes() -> list[str]:
-    """Return the folders in which people keep their credentials."""
-    import pwd
-
-    own = [os.environ.get("HOME", ""), *(user.pw_dir for user in pwd.getpwall() if user.pw_uid == os.getuid())]
-    return [path for path in ("/home", "/root", *own) if Path(path).is_absolute() and os.path.realpath(path) != "/"]
-
-
-def _contains(folder: str, places: Iterable[str]) -> bool:
-    """Say whether one of ``places`` is the folder, or lies in it."""
-    real = os.path.realpath(folder)
-    return any(f"{place}/".startswith(f"{real.rstrip('/')}/") for place in places)
-
-
-def _repository(checkout: Path) -> list[str]:
-    """Return what a stage may read of the git repository that the checkout is of: in it, and where it points to."""
-    checkout = checkout.resolve()
-    top = next((folder for folder in (checkout, *checkout.parents) if (folder / ".git").exists()), checkout)
-    git = top / ".git"
-    found = [git] if top == checkout else [top, git]
-    if git.is_file():  # of a linked work tree
-        git = top / git.read_text().partition(":")[2].strip()
-        common = git / "commondir"
-        git = git / common.read_text().strip() if common.exists() else git
-        found.append(git)
-    with suppress(OSError):
-        found += [Path(line) for line in (git / "objects/info/alternates").read_text().splitlines() if line]
-    return [str(path) for path in found if path.exists()]
-
-
-def _python(dependencies: Path | None) -> list[str]:
-    """Return the folders of the Python environment of stages, and of the one that lockgate is in."""
-    found = [sys.prefix, sys.base_prefix, str(Path(__file__).parents[1])]
-    if dependencies is not None:
-        found += [str(dependencies), str((dependencies / "bin/python").resolve().parents[1])]
-    return [path for path in found if os.path.realpath(path) not in ("/", "/usr")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,8 +399,6 @@ def child(events: str, wanted: str) -> None:
 class _Commands:
     """Runs the commands of stages, in DVC's place: with an environment of their own, in a sandbox each."""
 
-    LAUNCH = "import sys; sys.path.append(sys.argv[1]); import sandbox; sandbox.main(sys.argv[2:])"
-
     def __init__(
         self, variables: Mapping[str, str], places: Sequence[str], scratch: str, tell: Callable[[Progress], None]
     ) -> None:
@@ -462,32 +427,23 @@ class _Commands:
         scratch = self.scratch / hashlib.sha256(stage.encode()).hexdigest()[:16]
         (scratch / "tmp" / "home").mkdir(parents=True, exist_ok=True)
         heard, report = os.pipe()
-        launch = [sys.executable, "-I", "-S", "-c", self.LAUNCH, str(Path(__file__).parent)]
-        words = [*self.places, f"scratch={scratch}", f"report={report}", "--", *command]
+        inside = launch(self.places, scratch, report, command)
         try:
-            self.as_dvc(
-                None, [*launch, *words], **{**options, "env": {**self.variables, **added}, "pass_fds": (report,)}
-            )
+            self.as_dvc(None, inside, **{**options, "env": {**self.variables, **added}, "pass_fds": (report,)})
         except StageCmdFailedError as failure:
             raise StageCmdFailedError(cmd, failure.args[0].rsplit(" ", 1)[-1]) from None
         finally:
             os.close(report)
             with os.fdopen(heard) as stream:
-                self.report(stage, [line.rstrip("\n").partition(" ")[::2] for line in stream])
-
-    def report(self, stage: str, facts: list[tuple[str, str]]) -> None:
-        """Tell how a command was run."""
-        contacts = tuple(value for fact, value in facts if fact == "contact")
-        how = next(((fact, value) for fact, value in facts if fact != "contact"), ("none", "it did not start"))
-        isolation: Isolation = "namespaces" if how[0] == "namespaces" else "none"
-        self.tell(Progress("isolated", stage, error=how[1], isolation=isolation, contacts=contacts))
+                how = HowRun.heard(stream)
+            self.tell(Progress("isolated", stage, error=how.reason, isolation=how.isolation, contacts=how.contacts))
 
 
 def _is_seen(shell: str, hidden: Sequence[str], places: Sequence[str]) -> bool:
     """Say whether the user's shell, with which DVC runs commands, is there for a command too."""
     kept = [place.partition("=")[2] for place in places if place.startswith(("read=", "write="))]
-    covered = any(_contains(folder, [os.path.realpath(shell)]) for folder in (*hidden, "/run", "/tmp", "/var/tmp"))  # noqa: S108
-    return not covered or any(_contains(folder, [os.path.realpath(shell)]) for folder in kept)
+    covered = any(contains(folder, [os.path.realpath(shell)]) for folder in (*hidden, "/run", "/tmp", "/var/tmp"))  # noqa: S108
+    return not covered or any(contains(folder, [os.path.realpath(shell)]) for folder in kept)
 
 
 def _local_folders(repo: Any) -> list[Path]:
@@ -498,7 +454,7 @@ def _local_folders(repo: Any) -> list[Path]:
 
 
 def _is_in_a_writable_place(folder: Path, places: Sequence[str]) -> bool:
-    return any(_contains(place.removeprefix("write="), [str(folder)]) for place in places if place.startswith("write="))
+    return any(contains(place.removeprefix("write="), [str(folder)]) for place in places if place.startswith("write="))
 
 
 def _parse_once() -> None:

@@ -1,25 +1,28 @@
 """Computes what a result has to be in a process without rights: it reads files that an author may have made.
 
-The process has no variable of the job but a few harmless ones, so no token; a home folder of its own; bounds on memory
-and time; and no way to more rights. What comes back is one JSON text, read as strictly as the artifact itself.
+The process runs in the sandbox of stages (:mod:`lockgate.dvc.confined`): it sees no other process and no variable of
+the job but a few harmless ones, so no token; it reads the repository, writes to temporary folders of its own, reaches
+no network, and has bounds on memory and time. What comes back is one JSON text, read as strictly as the artifact.
 """
 
 import ctypes
 import json
 import os
-import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from lockgate.dvc.confined import confined
 from lockgate.errors import LockgateError
 from lockgate.git import Commit
 from lockgate.pull_requests import artifact, bound
 from lockgate.pull_requests.artifact import Artifact, Unfit
 from lockgate.pull_requests.bound import Computed
 from lockgate.result import read_result
+from lockgate.temporary import temporary_folder
 
 SECONDS = 300
 """Of work, after which the process is ended."""
@@ -27,7 +30,7 @@ MEMORY = 12 << 30
 """Bytes of address space."""
 PASSED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM")
 """The variables that the process gets: git reads files as this machine's configuration has it."""
-_SET_DUMPABLE, _SET_NO_NEW_PRIVILEGES = 4, 38  # of prctl(2)
+_DUMPABLE, _SET_DUMPABLE, _SET_NO_NEW_PRIVILEGES = 3, 4, 38  # of prctl(2)
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,10 @@ def compute(sides: Sides, left: Artifact) -> Computed:
 
     Raises :class:`Unfit` as that does, and where the process does not end well.
     """
-    _prctl(_SET_DUMPABLE, 0)  # nobody reads our environment, where the token is, through /proc
-    with TemporaryDirectory(prefix="lockgate-apart-") as place:
-        folder, home = Path(place, "left"), Path(place, "home")
-        home.mkdir()
+    with temporary_folder("apart") as folder, _unreadable():
         artifact.write(folder, left)
         environment = {name: os.environ[name] for name in PASSED if name in os.environ}
-        environment |= {"HOME": str(home), "TMPDIR": place, "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "2"}
+        environment |= {"DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "2"}
         settings = Path(os.environ.get("HOME", "/nonexistent"), ".gitconfig")
         if settings.is_file():
             environment.setdefault("GIT_CONFIG_GLOBAL", str(settings))
@@ -58,13 +58,18 @@ def compute(sides: Sides, left: Artifact) -> Computed:
         told += [text for side in (sides.base, sides.head) for text in (side.label, side.commit)]
         command = [sys.executable, "-I", "-m", "lockgate.pull_requests.apart", json.dumps(told)]
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=SECONDS + 60)
-        except subprocess.TimeoutExpired as error:
+            done = confined(command, environment, repository=sides.root, read=[folder], seconds=SECONDS + 60)
+        except TimeoutError as error:
             raise Unfit(f"it cannot be computed within {SECONDS:,} seconds") from error
+    return heard(done.output, done.errors.decode(errors="replace"), done.code)
+
+
+def heard(output: bytes, errors: str, code: int) -> Computed:
+    """Return what the process came to. Raises :class:`Unfit` where that is no result."""
     try:
-        said: Any = json.loads(done.stdout)
+        said: Any = json.loads(output)
     except ValueError as error:
-        last = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        last = (errors.strip().splitlines() or [f"exit code {code}"])[-1]
         raise Unfit(f"what it has to be cannot be computed: {last[-300:]}") from error
     if "misfit" in said:
         raise Unfit(str(said["misfit"]))
@@ -74,23 +79,30 @@ def compute(sides: Sides, left: Artifact) -> Computed:
 
 def main(arguments: list[str]) -> int:
     """Compute in this process, and print one JSON text."""
-    _bound_this_process()
+    bound_this_process()
     root, folder, base_label, base, head_label, head = json.loads(arguments[0])
+    sides = Sides(Path(root), Commit(Path(root), base_label, base), Commit(Path(root), head_label, head))
+    files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    sys.stdout.write(answer(sides, files))
+    return 0
+
+
+def answer(sides: Sides, files: dict[str, bytes]) -> str:
+    """Return as one JSON text what a result with these files of the artifact has to be, or why there can be none."""
     try:
-        left = artifact.read({path.name: path.read_bytes() for path in Path(folder).iterdir()})
+        left = artifact.read(files)
         run = left.result.execution if left.result else None
         claimed = left.result is not None and left.result.lock.status == "claimed"
-        sides = (Commit(Path(root), base_label, base), Commit(Path(root), head_label, head))
-        computed = bound.compute(*sides, left, claimed=claimed, execution=run)
+        computed = bound.compute(sides.base, sides.head, left, claimed=claimed, execution=run)
         result = json.loads(computed.result.to_json()) if computed.result else None
         said = {"result": result, "unverified": computed.unverified}
     except LockgateError as error:
         said = {"misfit": str(error).encode("utf-8", "backslashreplace").decode()}
-    sys.stdout.write(json.dumps(said))
-    return 0
+    return json.dumps(said)
 
 
-def _bound_this_process() -> None:
+def bound_this_process() -> None:
+    """Give up what reading hostile files does not need: time, memory, room on the disk, new rights."""
     import resource
 
     _prctl(_SET_NO_NEW_PRIVILEGES, 1)
@@ -105,11 +117,21 @@ def _bound_this_process() -> None:
         resource.setrlimit(what, (limit, limit))
 
 
-def _prctl(option: int, value: int) -> None:
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    """Have nobody read the environment of this process, where the token is, through ``/proc`` meanwhile."""
+    before = _prctl(_DUMPABLE, 0)
+    _prctl(_SET_DUMPABLE, 0)
+    try:
+        yield
+    finally:
+        _prctl(_SET_DUMPABLE, before)
+
+
+def _prctl(option: int, value: int) -> int:
     """Ask Linux for less; another system has no such call."""
     call = getattr(ctypes.CDLL(None), "prctl", None)
-    if call is not None:
-        call(option, value, 0, 0, 0)
+    return 0 if call is None else int(call(option, value, 0, 0, 0))
 
 
 if __name__ == "__main__":

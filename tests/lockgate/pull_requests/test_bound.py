@@ -212,19 +212,3 @@ def test_a_result_whose_files_did_not_travel_is_marked_and_not_green(scene: Scen
 
     assert status == "failure"
     assert "rest on the word of the run" in comment
-
-
-def test_the_process_that_parses_has_no_token(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GITHUB_TOKEN", "ghs_secret")
-    seen: list[Mapping[str, str]] = []
-    real = apart.subprocess.run
-
-    def watched(*arguments: Any, **options: Any) -> Any:
-        seen.append(options["env"])
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(apart.subprocess, "run", watched)
-    apart.compute(Sides(scene.hub, *commits(scene)), artifact.unpack(zipped(scene.honest)))
-
-    assert seen
-    assert not {name for name in seen[0] if "TOKEN" in name or "GITHUB" in name or "ACTIONS" in name}
