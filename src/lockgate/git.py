@@ -597,6 +597,28 @@ def snapshot(root: Path, revision: str) -> Snapshot:
     return Workspace(root) if revision == "workspace" else Commit(root, revision, resolve(root, revision))
 
 
+@dataclass(frozen=True)
+class About:
+    """What a commit says of itself: its first line, who wrote it, and on which day, in the author's own time zone."""
+
+    subject: str = ""
+    author: str = ""
+    date: str = ""
+
+
+def about(snapshot: Snapshot) -> About:
+    """Return what the commit of a snapshot says of itself; nothing for the working tree."""
+    while isinstance(snapshot, Overlay):
+        snapshot = snapshot.under
+    if not isinstance(snapshot, Commit):
+        return About()
+    told = git(
+        snapshot.root, "show", "-s", "--no-show-signature", "--encoding=UTF-8", "--format=%s%x00%an%x00%as",
+        snapshot.commit,
+    )  # fmt: skip
+    return About(*told.rstrip("\n").split("\0"))
+
+
 def merge_base(root: Path, one: str, other: str) -> str:
     """Return the sha of the best common ancestor. Raises :class:`NoMergeBase`, :class:`UnknownRevision`."""
     done = _run(root, "merge-base", resolve(root, one), resolve(root, other))

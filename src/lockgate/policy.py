@@ -69,12 +69,47 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A curve to draw: the columns ``x`` and ``y`` of a file of points."""
+    """A curve to draw: the columns ``x`` and ``y`` of a file of points. ``diagonal`` draws the line on which a good
+    model's points lie, ``rows`` is the column that says how many rows stand behind a point."""
 
     file: str
     title: str
     x: str
     y: str
+    diagonal: bool = False
+    rows: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingAt:
+    """The threshold from which a score counts as true where the model is used, what a true row is called, and what one
+    missed row and one false alarm cost, where that is known."""
+
+    threshold: float
+    positives: str = ""
+    missed: float | None = None
+    false_alarm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportanceFile:
+    """A file with what the model loses without each column: which keys name the column, the loss and, if there is one,
+    its standard error."""
+
+    file: str
+    column: str
+    value: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the pipeline to compare between base and head: its column of dates, and the ``columns`` to compare
+    (none named: all of them)."""
+
+    file: str
+    date: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +229,9 @@ class Policy:
     rebuild: Rebuilding = Rebuilding()
     stages: Stages = Stages()
     unverified: Literal["refuse", "allow"] = "refuse"
+    operating_point: OperatingAt | None = None
+    importance: ImportanceFile | None = None
+    data: tuple[Table, ...] = ()
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -249,6 +287,9 @@ def read_policy(text: str | bytes) -> Policy:
         opaque=top["model"][1],
         rebuild=top.get("rebuild", Rebuilding()),
         stages=top.get("stages", Stages()),
+        operating_point=top.get("operating_point"),
+        importance=top.get("importance"),
+        data=top.get("data", ()),
     )
     _check(policy)
     return policy
@@ -434,6 +475,11 @@ _SERVING = {"code": _Key(_path), "entry": _Key(_function), "request": _Key(_func
 _SERVING["unknown_categories"] = _Key(_one_of("count", "refuse"), False)
 _DEPENDENCIES = {"lock": _Key(_path), "python": _Key(_python_version), "build": _Key(_path, False)}
 _PLOT = {"file": _Key(_path), "title": _Key(_text), "x": _Key(_text), "y": _Key(_text)}
+_PLOT |= {"diagonal": _Key(_flag, False), "rows": _Key(_text, False)}
+_OPERATING_POINT = {"threshold": _Key(_share, False), "positives": _Key(_text, False), "costs": _Key(_mapping, False)}
+_COSTS = {"missed": _Key(_tolerance), "false_alarm": _Key(_tolerance)}
+_IMPORTANCE = {"file": _Key(_path), "column": _Key(_text), "value": _Key(_text), "error": _Key(_text, False)}
+_TABLE = {"file": _Key(_path), "date": _Key(_text, False), "columns": _Key(_list(_text), False)}
 _STAGES = {
     "pass": _Key(_list(_variable), False),
     "network": _Key(_flag, False),
@@ -489,6 +535,20 @@ def _predictions(place: str, value: Any) -> Predictions:
     return Predictions(**{"slices": (), "slice_metric": None, **read})
 
 
+def _operating_point(place: str, value: Any) -> OperatingAt:
+    """Read the threshold, or find it from the costs: a row is called true where its expected cost is smaller that way,
+    from ``false_alarm / (false_alarm + missed)`` on (Elkan 2001)."""
+    read = _section(place, value, _OPERATING_POINT)
+    costs = _section(f"{place}.costs", read["costs"], _COSTS) if "costs" in read else {}
+    both = sum(costs.values())
+    if costs and not both:
+        raise PolicyError(f"{place}.costs", "must not both be 0")
+    if "threshold" not in read and not costs:
+        raise PolicyError(f"{place}.threshold", "is missing: name the threshold, or the `costs` to find it from")
+    threshold = read["threshold"] if "threshold" in read else costs["false_alarm"] / both
+    return OperatingAt(threshold, read.get("positives", ""), costs.get("missed"), costs.get("false_alarm"))
+
+
 def _tolerance_of(place: str, path: str, value: Any) -> Tolerance:
     path = _path(place, path)
     if PurePosixPath(path).suffix.lower() not in _BY_VALUE:
@@ -538,6 +598,9 @@ _POLICY = {
     "predictions": _Key(_predictions, False),
     "validation": _Key(_path, False),
     "plots": _Key(_list(lambda place, value: Plot(**_section(place, value, _PLOT))), False),
+    "operating_point": _Key(_operating_point, False),
+    "importance": _Key(lambda place, value: ImportanceFile(**_section(place, value, _IMPORTANCE)), False),
+    "data": _Key(_list(lambda place, value: Table(**_section(place, value, _TABLE))), False),
     "seed": _Key(_text, False),
     "gates": _Key(_list(_gate), False),
     "environments": _Key(_mapping, False),
@@ -560,6 +623,8 @@ def _check(policy: Policy) -> None:
         raise PolicyError("serving", "an opaque model is never loaded, so it cannot be served: leave one of them out")
     names = [metric.name for metric in policy.metrics]
     predictions = policy.predictions
+    if policy.operating_point and not predictions:
+        raise PolicyError("operating_point", "needs `predictions:`, the rows that the threshold sorts")
     if predictions and predictions.slices and predictions.slice_metric is None:
         raise PolicyError("predictions.slice_metric", "is missing: the metric to show for each slice")
     if predictions and predictions.slice_metric is not None:

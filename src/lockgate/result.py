@@ -29,10 +29,14 @@ Scalar = str | int | float | bool | None
 @dataclass(frozen=True, slots=True)
 class Revision:
     """One side of the comparison. ``label`` is what a person calls it (branch, tag, ``workspace``);
-    ``commit`` is the full sha, ``None`` for the working tree."""
+    ``commit`` is the full sha, ``None`` for the working tree. Subject, author and day (``2026-11-25``, in the author's
+    own time zone) are the commit's; empty where there is none, and in results from before they were recorded."""
 
     label: str
     commit: str | None
+    subject: str = ""
+    author: str = ""
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ class SliceChange:
 
     ``adjusted_p`` is the two-sided p-value of "no change" after the Benjamini-Hochberg correction over all slices
     looked at; ``judgement`` uses it. Figures are ``None`` where the metric is not defined on these rows (``note``).
+    ``positives`` are the rows whose label is true.
     """
 
     column: str
@@ -138,6 +143,7 @@ class SliceChange:
     adjusted_p: float | None
     judgement: Judgement
     note: str = ""
+    positives: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,7 @@ class Comparison:
 
     ``incomplete`` says which of base's rows head lacks, where the policy does not allow it. ``cluster`` names the
     columns whose values tell which of the rows were drawn together, ``clusters`` is the number of those groups.
+    ``positives`` are the rows of each side whose label is true.
     """
 
     rows_base: int | None
@@ -155,6 +162,108 @@ class Comparison:
     incomplete: str = ""
     cluster: str = ""
     clusters: int | None = None
+    positives_base: int | None = None
+    positives_head: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """``head - base`` of a figure on the shared rows, with its 95 % interval; ``None`` where it has none."""
+
+    change: float
+    low: float | None
+    high: float | None
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """How many of the shared rows a threshold sorts rightly and wrongly."""
+
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+    true_negatives: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What the two models do at the threshold of the policy, on the shared rows.
+
+    ``positives`` is what the policy calls a row whose label is true. ``found`` is the difference of true positives,
+    ``false_alarms`` that of false positives. Costs are those of the policy: of one row that is missed, of one false
+    alarm, and their mean over all rows; ``None`` where the policy names none.
+    """
+
+    threshold: float
+    positives: str
+    base: Confusion
+    head: Confusion
+    found: Difference
+    false_alarms: Difference
+    cost_missed: float | None = None
+    cost_false_alarm: float | None = None
+    cost_base: float | None = None
+    cost_head: float | None = None
+    cost: Difference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """The bytes of the model artifact as the locks of base and head record them."""
+
+    path: str
+    base: int | None
+    head: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """What the model loses without a column, as the file of the policy says, with its standard error where it has one.
+
+    ``loss`` names the figure.
+    """
+
+    column: str
+    loss: str
+    base: float | None
+    head: float | None
+    error_base: float | None = None
+    error_head: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnShift:
+    """How far the values of one column moved from base to head.
+
+    ``stability`` is the population stability index: the sum over bins (base's deciles, or the values of a column of
+    text) of ``(head - base) * ln(head / base)`` of the shares; below 0.1 is small, above 0.25 large. ``before`` and
+    ``after`` say it in words: the median, or the share of the value that moved most.
+    """
+
+    column: str
+    stability: float
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataDiff:
+    """A table of the policy that is not the same on both sides: its rows, its first and last day, and its columns.
+
+    ``columns`` are those that moved most, first those that the model needs most. ``note`` says in words what could not
+    be compared.
+    """
+
+    path: str
+    rows_base: int | None
+    rows_head: int | None
+    first_base: str = ""
+    last_base: str = ""
+    first_head: str = ""
+    last_head: str = ""
+    columns: tuple[ColumnShift, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +306,11 @@ class DataChecks:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A plot of the policy as points ``(x, y)`` of base and head; empty where it could not be drawn (``note``)."""
+    """A plot of the policy as points ``(x, y)`` of base and head; empty where it could not be drawn (``note``).
+
+    ``diagonal``: a good model's points lie on y = x. ``rows_base`` and ``rows_head`` are how many rows stand behind
+    each point, where the policy names the column that says so.
+    """
 
     title: str
     x: str
@@ -205,6 +318,9 @@ class Curve:
     base: tuple[tuple[float, float], ...]
     head: tuple[tuple[float, float], ...]
     note: str = ""
+    diagonal: bool = False
+    rows_base: tuple[float, ...] = ()
+    rows_head: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +347,16 @@ class SeedSpread:
 
 @dataclass(frozen=True, slots=True)
 class StageRun:
-    """What one stage did on this machine. ``seconds`` is wall time, ``pulled`` bytes fetched from the remote."""
+    """What one stage did on this machine. ``seconds`` is wall time, ``pulled`` bytes fetched from the remote.
+
+    ``seconds_base`` is what the same stage took when base's was run on this machine, if it ever was.
+    """
 
     name: str
     status: Literal["ran", "restored", "untouched", "failed", "not reached"]
     seconds: float
     pulled: int
+    seconds_base: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +401,10 @@ class Result:
     seeds: tuple[SeedSpread, ...] = ()
     notes: tuple[str, ...] = ()
     execution: Execution | None = None
+    operating_point: OperatingPoint | None = None
+    model_file: ModelFile | None = None
+    importance: tuple[Importance, ...] = ()
+    data: tuple[DataDiff, ...] = ()
     schema: Literal["lockgate.result/1"] = SCHEMA
 
     def to_json(self) -> str:

@@ -29,7 +29,10 @@ predictions:
   slices: [carrier, month]
   slice_metric: roc_auc
 validation: reports/validation.json
-plots: [{file: reports/plots/roc.json, title: ROC, x: fpr, y: tpr}]
+plots: [{file: reports/plots/roc.json, title: ROC, x: fpr, y: tpr, diagonal: true, rows: rows}]
+operating_point: {costs: {missed: 3, false_alarm: 1}}
+importance: {file: reports/plots/importance.json, column: column, value: lost, error: error}
+data: [{file: reports/predictions.parquet, date: date}]
 seed: train.seed
 gates:
   - {kind: floor, metric: roc_auc, value: 0.6}
@@ -64,7 +67,10 @@ auc = ((~ranked).cumsum() * ranked).sum() / (late.sum() * (~late).sum())
 loss = -np.log(np.where(late, score, 1 - score)).mean()
 metrics = {"roc_auc": {"model": round(auc, 6)}, "log_loss": {"model": round(loss, 6)}, "rows": n}
 json.dump(metrics, open("reports/metrics.json", "w"))
-json.dump([{"fpr": i / 50, "tpr": (i / 50) ** 0.5} for i in range(51)], open("reports/plots/roc.json", "w"))
+roc = [{"fpr": i / 50, "tpr": (i / 50) ** 0.5, "rows": 10 * i} for i in range(51)]
+json.dump(roc, open("reports/plots/roc.json", "w"))
+lost = [{"column": name, "lost": round(auc / 10, 6), "error": 0.002} for name in ("carrier", "probability")]
+json.dump(lost, open("reports/plots/importance.json", "w"))
 dates = ["2013-%02d-%02d" % (10 + i % 3, 1 + i % 28) for i in range(n)]
 table = {"date": dates, "flight": np.arange(n), "carrier": carrier, "month": 10 + np.arange(n) % 3}
 table.update(late=late, probability=score)
@@ -108,7 +114,7 @@ def make(project: Project) -> None:
         outs=["reports/predictions.parquet"],
         metrics=[{"reports/metrics.json": {"cache": False}}],
         cmd="python evaluate.py",
-        plots=[{"reports/plots/roc.json": {"cache": False}}],
+        plots=[{f"reports/plots/{name}.json": {"cache": False}} for name in ("roc", "importance")],
     )
     with (project.root / "dvc.yaml").open("a") as file:
         file.write("artifacts:\n  delay: {path: models/model.json, type: model}\n")

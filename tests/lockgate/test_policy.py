@@ -95,6 +95,9 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "unverified": "refuse",
         "opaque": False,
         "stages": Stages(),
+        "operating_point": None,
+        "importance": None,
+        "data": (),
     }
 
 

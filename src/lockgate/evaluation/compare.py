@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lockgate.evaluation import predictions, statistics
+from lockgate.evaluation import operating_point, predictions, statistics
 from lockgate.evaluation.metric_files import Absent, Unreadable, document, number
 from lockgate.evaluation.predictions import File, Refused, Scored, Shared
 from lockgate.evaluation.statistics import Definition, Undefined, reported
 from lockgate.formatting import fixed
 from lockgate.gates.gate import harm
 from lockgate.policy import Metric, Policy, Predictions
-from lockgate.result import Comparison, MetricChange, SliceChange
+from lockgate.result import Comparison, MetricChange, OperatingPoint, SliceChange
 
 NOT_ASKED = "intervals were left out (--no-intervals)"
 DISAGREEMENT = 0.001  # a metrics file may round; further from what its own predictions give, nothing is judged
@@ -43,6 +43,7 @@ class Judged:
     slices: tuple[SliceChange, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    operating_point: OperatingPoint | None = None
 
 
 def compare(policy: Policy, base: Side | None, head: Side, *, intervals: bool = True) -> Judged:
@@ -77,6 +78,8 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
         incomplete=_incomplete(what, shared),
         cluster=", ".join(what.cluster) + (f" by {what.period}" if what.period else ""),
         clusters=None if shared.cluster is None else int(shared.cluster.max()) + 1,
+        positives_base=int(shared.base.label.sum()),
+        positives_head=int(shared.head.label.sum()),
     )
     if counts.incomplete:
         warning = f"{counts.incomplete[0].upper()}{counts.incomplete[1:]}, so the two are not compared. "
@@ -100,7 +103,8 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
     if differ:
         warnings.insert(0, _rows_differ(counts))
     warnings += _undeclared_cluster(policy, what, shared)
-    return Judged(counts, tuple(metrics), _sliced(policy, what, shared), tuple(warnings), shared.notes)
+    at = operating_point.measure(policy.operating_point, what, shared) if policy.operating_point else None
+    return Judged(counts, tuple(metrics), _sliced(policy, what, shared), tuple(warnings), shared.notes, at)
 
 
 def _incomplete(what: Predictions, shared: Shared) -> str:
@@ -253,8 +257,9 @@ def _sliced(policy: Policy, what: Predictions, shared: Shared) -> tuple[SliceCha
 def _slice(metric: Metric, one: predictions.Slice, shared: Shared) -> tuple[SliceChange, float | None]:
     label, base, head = shared.label[one.rows], shared.score_base[one.rows], shared.score_head[one.rows]
     empty = SliceChange(
-        one.column, one.value, metric.name, len(one.rows), None, None, None, None, None, None, "unjudged"
-    )
+        one.column, one.value, metric.name, len(one.rows), None, None, None, None, None, None, "unjudged",
+        positives=int(label.sum()),
+    )  # fmt: skip
     assert metric.statistic is not None  # noqa: S101  the policy was checked for it
     cluster, definition = None if shared.cluster is None else shared.cluster[one.rows], _definition(metric)
     try:

@@ -230,6 +230,9 @@ def _widened(base: Policy, head: Policy) -> Policy:
         validation=base.validation or head.validation,
         plots=head.plots,
         seed=head.seed,
+        operating_point=base.operating_point or (head.operating_point if base.predictions else None),
+        importance=base.importance or head.importance,
+        data=base.data or head.data,
     )
 
 

@@ -8,15 +8,17 @@ import csv
 import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any
 
 from lockgate.errors import LockgateError
 from lockgate.evaluation.statistics import reported
-from lockgate.policy import Plot
-from lockgate.result import Curve
+from lockgate.policy import ImportanceFile, Plot
+from lockgate.result import Curve, Importance
 
 POINTS = 101  # of a curve in a result: enough to draw, few enough to read
+MOST_COLUMNS = 50  # whose importance is told
 LARGEST = 20_000_000  # bytes of a metrics or plots file that are still read
 FORMATS = "JSON, YAML and TOML files are read"
 _TABLES = {".csv", ".tsv", ".parquet", ".feather", ".arrow", ".orc", ".xls", ".xlsx", ".jsonl", ".ndjson"}
@@ -87,43 +89,96 @@ def number(document: Any, key: str, file: str) -> float:
 def curve(plot: Plot, base: bytes | None, head: bytes | None, *, has_base: bool) -> Curve:
     """Return the plot's points of both sides; a side that cannot be drawn is empty and the note says why."""
     sides: list[tuple[tuple[float, float], ...]] = []
+    rows: list[tuple[float, ...]] = []
     notes: list[str] = []
     for side, data in (("base", base), ("head", head)):
         try:
-            sides.append(points(plot, data))
+            found, counts = points(plot, data)
+            sides.append(found)
+            rows.append(counts)
         except Unreadable as reason:
             sides.append(())
+            rows.append(())
             if side == "head" or has_base:
                 notes.append(f"{side}: {reason}")
-    return Curve(plot.title, plot.x, plot.y, sides[0], sides[1], "; ".join(notes))
+    return Curve(plot.title, plot.x, plot.y, sides[0], sides[1], "; ".join(notes), plot.diagonal, rows[0], rows[1])
 
 
-def points(plot: Plot, data: bytes | None) -> tuple[tuple[float, float], ...]:
-    """Return the points of one side, in the file's order, evenly thinned to :data:`POINTS`.
+def importance(what: ImportanceFile, base: bytes | None, head: bytes | None) -> tuple[Importance, ...]:
+    """Return what the models of both sides lose without each column, the largest loss of head first. A side whose file
+    has no such figures has none."""
+    sides = [_losses(what, data) for data in (base, head)]
+    names = sorted({*sides[0], *sides[1]}, key=lambda name: (-_largest(name, sides), name))
+    nothing: _Loss = (None, None)
+    told = []
+    for name in names[:MOST_COLUMNS]:
+        (base_loss, base_error), (head_loss, head_error) = (side.get(name, nothing) for side in sides)
+        told.append(Importance(name, what.value, base_loss, head_loss, base_error, head_error))
+    return tuple(told)
 
-    Reads what DVC plots: JSON, YAML or TOML with a list of records (at the top or under any one key), CSV and TSV.
-    Raises :class:`Unreadable`.
-    """
+
+_Loss = tuple[float | None, float | None]
+
+
+def _largest(name: str, sides: list[dict[str, _Loss]]) -> float:
+    """Return head's loss, or base's for a column that head does not have."""
+    return next((loss for side in reversed(sides) if (loss := side.get(name, (None, None))[0]) is not None), 0.0)
+
+
+def _losses(what: ImportanceFile, data: bytes | None) -> dict[str, _Loss]:
     if data is None:
-        raise Absent(f"there is no {plot.file}")
-    suffix = PurePosixPath(plot.file).suffix.lower()
+        return {}
+    found: dict[str, _Loss] = {}
+    with suppress(Unreadable):
+        for record in _table_of(data, what.file):
+            value = _finite(record.get(what.value))
+            if value is not None and isinstance(record.get(what.column), str):
+                found[record[what.column]] = (value, _finite(record.get(what.error)) if what.error else None)
+    return found
+
+
+def _finite(value: Any) -> float | None:
+    try:
+        figure = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return reported(figure) if math.isfinite(figure) and not isinstance(value, bool) else None
+
+
+def _table_of(data: bytes | None, file: str) -> list[dict[str, Any]]:
+    """Return the records of a file of points: JSON, YAML or TOML with a list of records (at the top or under any one
+    key), CSV and TSV. Raises :class:`Unreadable`."""
+    if data is None:
+        raise Absent(f"there is no {file}")
+    suffix = PurePosixPath(file).suffix.lower()
     if suffix in _PICTURES:
-        raise Unreadable(f"{plot.file} is a picture, it has no points to draw")
-    records = _table(data, plot.file, suffix) if suffix in (".csv", ".tsv") else _records(document(data, plot.file))
-    found = [(record[plot.x], record[plot.y]) for record in records if plot.x in record and plot.y in record]
-    if not found:
+        raise Unreadable(f"{file} is a picture, it has no points to draw")
+    return _table(data, file, suffix) if suffix in (".csv", ".tsv") else _records(document(data, file))
+
+
+def points(plot: Plot, data: bytes | None) -> tuple[tuple[tuple[float, float], ...], tuple[float, ...]]:
+    """Return the points of one side, in the file's order, evenly thinned to :data:`POINTS`, and how many rows stand
+    behind each: empty where the file does not say so of all. Raises :class:`Unreadable`."""
+    records = [record for record in _table_of(data, plot.file) if plot.x in record and plot.y in record]
+    if not records:
         raise Absent(f"{plot.file} has no records with '{plot.x}' and '{plot.y}'")
     try:
-        pairs = [(float(x), float(y)) for x, y in found]
+        pairs = [(float(record[plot.x]), float(record[plot.y])) for record in records]
     except (TypeError, ValueError, OverflowError) as error:
         raise Unreadable(f"'{plot.x}' or '{plot.y}' in {plot.file} is not a number everywhere") from error
-    drawn = [(reported(x), reported(y)) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
+    counts = [_finite(record.get(plot.rows)) if plot.rows else None for record in records]
+    drawn = [
+        ((reported(x), reported(y)), count)
+        for (x, y), count in zip(pairs, counts, strict=True)
+        if math.isfinite(x) and math.isfinite(y)
+    ]
     if not drawn:
         raise Unreadable(f"no point of {plot.file} is finite")
     last = len(drawn) - 1
-    if last < POINTS:
-        return tuple(drawn)
-    return tuple(drawn[round(index * last / (POINTS - 1))] for index in range(POINTS))
+    if last >= POINTS:
+        drawn = [drawn[round(index * last / (POINTS - 1))] for index in range(POINTS)]
+    rows = tuple(count for _, count in drawn if count is not None)
+    return tuple(point for point, _ in drawn), rows if len(rows) == len(drawn) else ()
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -108,6 +108,22 @@ class File:
             raise Refused(f"{self} has no column '{missing[0]}'")
         return table.select(list(names))
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the columns. Raises :class:`Refused`."""
+        import pyarrow as pa
+
+        source = BytesIO(self.source) if isinstance(self.source, bytes) else str(self.source)
+        try:
+            if self.is_csv:
+                from pyarrow import csv
+
+                return tuple(csv.open_csv(source).schema.names)
+            from pyarrow import parquet
+
+            return tuple(parquet.ParquetFile(source).schema_arrow.names)
+        except (pa.ArrowException, OSError) as error:
+            raise Refused(f"{self} cannot be read: {str(error).splitlines()[0]}") from error
+
     def __str__(self) -> str:
         """Say which file it is, as a message does."""
         return f"{self.name} of {self.side}"

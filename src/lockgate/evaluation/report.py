@@ -13,12 +13,14 @@ from lockgate import git
 from lockgate.dvc.objects import CommitFiles, DvcError, Files, WorkspaceFiles
 from lockgate.dvc.pipeline import Lock, Pipeline, PipelineError, State, read_state
 from lockgate.evaluation import changes
+from lockgate.evaluation.data_diff import data_diff
 from lockgate.evaluation.findings import Findings, find, read
-from lockgate.evaluation.metric_files import curve
+from lockgate.evaluation.metric_files import curve, importance
+from lockgate.evaluation.predictions import Refused
 from lockgate.evaluation.verdict import verdict
 from lockgate.git import Snapshot
 from lockgate.policy import Plot
-from lockgate.result import Curve, Execution, LockStatus, Result, Revision
+from lockgate.result import Curve, DataDiff, Execution, Importance, LockStatus, ModelFile, Result, Revision
 
 WORKSPACE = "workspace"
 
@@ -84,11 +86,12 @@ def build(
         files_after.remember()
     every_warning = (*warnings, *findings.policies.warnings)
     judged = findings.judged
+    columns = _importance(root, findings, before, after)
     return readable(
         Result(
             model=findings.policy.model,
-            base=Revision(base.label, base.commit) if base else None,
-            head=Revision(head.label, head.commit),
+            base=revision(base) if base else None,
+            head=revision(head),
             verdict=verdict(findings, stages, every_warning, first=base is None),
             lock=lock or LockStatus("local"),
             comparison=judged.comparison,
@@ -102,8 +105,18 @@ def build(
             curves=tuple(_curve(root, plot, before, after) for plot in findings.policy.plots),
             notes=_notes(findings, every_warning),
             execution=execution,
+            operating_point=judged.operating_point,
+            model_file=_model_file(findings, before, after),
+            importance=columns,
+            data=_data(root, findings, before, after, columns),
         )
     )
+
+
+def revision(snapshot: Snapshot) -> Revision:
+    """Return what a result says of one side."""
+    told = git.about(snapshot)
+    return Revision(snapshot.label, snapshot.commit, told.subject, told.author, told.date)
 
 
 OPAQUE_MODEL = "The model is opaque: loading it may run any code that it holds. Lockgate never loads it."
@@ -150,6 +163,44 @@ def _curve(root: Path, plot: Plot, base: State | None, head: State) -> Curve:
             missing.append(f"{name}: {error}")
     drawn = curve(plot, contents[0], contents[1], has_base=base is not None)
     return replace(drawn, note="; ".join(missing)) if missing else drawn
+
+
+def _model_file(findings: Findings, base: State | None, head: State) -> ModelFile | None:
+    """Return the sizes that the locks record of the model; nothing is read for it."""
+    name = findings.policy.model
+    path = head.pipeline.artifacts.get(name, {}).get("path")
+    if not isinstance(path, str):
+        return None
+    sizes = []
+    for state in (base, head):
+        record = state.pipeline.recorded(state.lock, path) if state else None
+        sizes.append(record.size if record and record.path == path else None)
+    return None if sizes == [None, None] else ModelFile(path, *sizes)
+
+
+def _importance(root: Path, findings: Findings, base: State | None, head: State) -> tuple[Importance, ...]:
+    what = findings.policy.importance
+    if what is None:
+        return ()
+    contents: list[bytes | None] = []
+    for state in (base, head):
+        try:
+            contents.append(read(root, state, what.file) if state else None)
+        except DvcError:
+            contents.append(None)
+    return importance(what, *contents)
+
+
+def _data(
+    root: Path, findings: Findings, base: State | None, head: State, columns: tuple[Importance, ...]
+) -> tuple[DataDiff, ...]:
+    def content(state: State, path: str) -> bytes | None:
+        try:
+            return read(root, state, path)
+        except DvcError as error:
+            raise Refused(str(error)) from error
+
+    return data_diff(findings.policy, base, head, content, columns)
 
 
 def _notes(findings: Findings, warnings: tuple[str, ...]) -> tuple[str, ...]:

@@ -106,10 +106,30 @@ def compare(
     Rows of one number in ``cluster`` were drawn together; without it each row was drawn by itself. Raises
     :class:`Undefined` with the reason, also where there are too few rows or clusters for an interval.
     """
+    return _compared(_statistics()[name], label, base, head, cluster, definition or Definition())
+
+
+def compare_rows(
+    loss: "Callable[[Labels, Floats, Definition], Floats]",
+    label: "Labels",
+    base: "Floats",
+    head: "Floats",
+    cluster: "Indices | None" = None,
+) -> Estimate:
+    """Return the estimate of the change of the mean of any per-row ``loss``. Raises as :func:`compare`."""
+    return _compared(_rows_statistic(loss), label, base, head, cluster, Definition())
+
+
+def _compared(
+    statistic: Statistic,
+    label: "Labels",
+    base: "Floats",
+    head: "Floats",
+    cluster: "Indices | None",
+    definition: Definition,
+) -> Estimate:
     import numpy as np
 
-    statistic = _statistics()[name]
-    definition = definition or Definition()
     _check(statistic, label, base, head)
     if len(label) < FEWEST_ROWS:
         raise Undefined(f"{_rows(len(label))}: too few for an interval (it takes {FEWEST_ROWS})")
@@ -492,15 +512,18 @@ def _floats(values: Any) -> "Floats":
     return np.asarray(values, dtype=np.float64)
 
 
-def _statistics() -> dict[str, Statistic]:
-    def rows(loss: "Callable[[Labels, Floats, Definition], Floats]", *, extreme: bool = False) -> Statistic:
-        return Statistic(
-            paired_rows(loss, extreme=extreme),
-            lambda label, score, definition: float(loss(label, score, definition).mean()),
-            probability=True,
-            both_classes=False,
-        )
+def _rows_statistic(
+    loss: "Callable[[Labels, Floats, Definition], Floats]", *, extreme: bool = False, probability: bool = False
+) -> Statistic:
+    return Statistic(
+        paired_rows(loss, extreme=extreme),
+        lambda label, score, definition: float(loss(label, score, definition).mean()),
+        probability=probability,
+        both_classes=False,
+    )
 
+
+def _statistics() -> dict[str, Statistic]:
     return {
         "roc_auc": Statistic(
             delong, lambda label, score, _definition: roc_auc(label, score), probability=False, both_classes=True
@@ -511,9 +534,9 @@ def _statistics() -> dict[str, Statistic]:
             probability=False,
             both_classes=True,
         ),
-        "log_loss": rows(_log_loss, extreme=True),
-        "brier": rows(_brier),
-        "accuracy": rows(_accuracy),
+        "log_loss": _rows_statistic(_log_loss, extreme=True, probability=True),
+        "brier": _rows_statistic(_brier, probability=True),
+        "accuracy": _rows_statistic(_accuracy, probability=True),
         "calibration_error": Statistic(calibration, calibration_error, probability=True, both_classes=False),
     }
 

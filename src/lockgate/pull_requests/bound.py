@@ -19,6 +19,7 @@ from typing import Any
 from lockgate.dvc.objects import Cache, CommitFiles, DvcError, content_digest, local_file
 from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Recorded, State, read_pipeline, read_state
 from lockgate.evaluation import changes, report
+from lockgate.evaluation.data_diff import differing
 from lockgate.evaluation.findings import read_policies
 from lockgate.evaluation.run import claims, lock_status
 from lockgate.gates.files import ModelGrowth, ModelSize
@@ -26,7 +27,7 @@ from lockgate.git import Snapshot
 from lockgate.policy import Policy
 from lockgate.pull_requests.artifact import OBJECTS_LIMIT, Artifact, Unfit
 from lockgate.pull_requests.write_back import after_run
-from lockgate.result import Comparison, Execution, LockStatus, Result, Revision, Verdict
+from lockgate.result import Comparison, Execution, LockStatus, Result, Verdict
 
 TOLERANCE = 1e-6
 """Relative: two machines may differ in the last digits of a figure, which are not reported."""
@@ -121,8 +122,8 @@ def failed(base: Snapshot | None, head: Snapshot, execution: Execution) -> Resul
     return report.readable(
         Result(
             model=policies.policy.model,
-            base=Revision(base.label, base.commit) if base else None,
-            head=Revision(head.label, head.commit),
+            base=report.revision(base) if base else None,
+            head=report.revision(head),
             verdict=Verdict("failed", f"stage {execution.failed_stage} failed"),
             lock=LockStatus("local"),
             comparison=Comparison(None, None, None),
@@ -163,8 +164,9 @@ Fetch = Callable[[State, str, Recorded], bytes | None]
 def _needed(before: State | None, after: State, fetch: Fetch) -> Iterator[str]:
     """Ask for every recorded file that a report of these states reads; yield in words what cannot be had."""
     judging = read_policies(before, after).policy
+    tables = tuple(table.file for table, why in differing(judging, before, after) if not why)
     for side, state in (("base", before), ("head", after)):
-        for path in _paths(judging) if state else ():
+        for path in (*_paths(judging), *tables) if state else ():
             assert state is not None  # noqa: S101 - said a line above
             yield from (f"{path} of {side}" for record in _missing(state, path, fetch))
     if any(isinstance(gate, ModelSize | ModelGrowth) for gate in judging.gates):
@@ -175,7 +177,9 @@ def _paths(judging: Policy) -> tuple[str, ...]:
     predictions = (judging.predictions.file,) if judging.predictions else ()
     checks = (judging.validation,) if judging.validation else ()
     metrics = (metric.file for metric in judging.metrics)
-    return tuple(dict.fromkeys((*predictions, *metrics, *checks, *(plot.file for plot in judging.plots))))
+    importance = (judging.importance.file,) if judging.importance else ()
+    plots = (plot.file for plot in judging.plots)
+    return tuple(dict.fromkeys((*predictions, *metrics, *checks, *plots, *importance)))
 
 
 def _missing(state: State, path: str, fetch: Fetch) -> Iterator[Recorded]:
@@ -279,6 +283,10 @@ SAID = {
     "checks": "its data checks are not those of the recorded file",
     "notes": "it has other notes than come out here",
     "seeds": "it has a spread over seeds, which no check computes",
+    "operating_point": "what it says of the threshold is not what comes out of the predictions",
+    "model_file": "it has other sizes of the model than the locks",
+    "importance": "its importance of columns is not that of the recorded files",
+    "data": "what it says of the data is not what comes out of the recorded tables",
 }
 """Field of a result → what is wrong if it differs."""
 

@@ -7,7 +7,6 @@ git.
 from dataclasses import dataclass, replace
 from typing import Self
 
-from lockgate.git import Commit
 from lockgate.rendering import escape
 from lockgate.rendering.markdown import LIMIT, render_markdown
 from lockgate.rendering.result_document import document
@@ -41,12 +40,9 @@ class Told:
     unverified: tuple[str, ...] = ()
     allowed: bool = False
 
-    def with_result(self, result: Result, base: Commit, head: Commit) -> Self:
+    def with_result(self, result: Result, base: Revision, head: Revision) -> Self:
         """Add the result; what its revisions are called, and which commits they are, is ours to say."""
-        return replace(
-            self,
-            result=replace(result, base=Revision(base.label, base.commit), head=Revision(head.label, head.commit)),
-        )
+        return replace(self, result=replace(result, base=base, head=head))
 
     def with_error(self, error: str) -> Self:
         """Add why the run stopped before it had a result."""

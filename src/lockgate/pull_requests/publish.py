@@ -26,7 +26,7 @@ from lockgate import git
 from lockgate.dvc.pipeline import read_state
 from lockgate.errors import LockgateError, NotAskedError
 from lockgate.evaluation.findings import read_policies
-from lockgate.evaluation.report import base_state
+from lockgate.evaluation.report import base_state, readable, revision
 from lockgate.forge.comments import put_comment
 from lockgate.forge.github import GitHub, GitHubError, State, TooLarge
 from lockgate.git import Commit
@@ -320,12 +320,12 @@ class Publisher:
         computed = self.compute(Sides(self.root, base, head), left)
         if computed.result is not None:
             bound.check(result, computed.result)
-            return told.with_result(computed.result, base, head), files
+            return told.with_result(computed.result, *(readable(revision(side)) for side in (base, head))), files
         bound.check_unverified(result, base, write_back.after_run(head, left))
         before, _ = base_state(base)
         allowed = read_policies(before, read_state(write_back.after_run(head, left))).policy.unverified == "allow"
         told = replace(told, unverified=computed.unverified, allowed=allowed)
-        return told.with_result(result, base, head), files
+        return told.with_result(result, *(readable(revision(side)) for side in (base, head))), files
 
     def status(self, told: Told) -> tuple[State, str]:
         """Return the status of the commit in our own words: nothing that an author wrote is in it."""

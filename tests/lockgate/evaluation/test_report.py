@@ -87,6 +87,15 @@ def test_a_better_model_passes_with_its_gain_and_interval(project: Project, lock
     assert result.verdict.outcome == "passed"
     assert result.verdict.reason == "better: ROC AUC rose by 0.0377, log loss fell by 0.0639. 6 of 6 gates hold"
     assert [metric.judgement for metric in result.metrics] == ["better", "better", "unjudged"]
+    assert (result.head.subject, result.head.author) == ("better", "ada@example.org")
+    assert result.model_file is not None
+    assert result.model_file.path == "models/model.json"
+    late = result.comparison.positives_head
+    assert late == sum(one.positives or 0 for one in result.slices if one.column == "carrier")
+    assert [(one.column, one.error_head) for one in result.importance] == [("carrier", 0.002), ("probability", 0.002)]
+    assert [(one.path, one.rows_head, one.first_head) for one in result.data] == [
+        ("reports/predictions.parquet", 2000, "2013-10-01")
+    ]
     assert [param.key for param in result.params] == ["train.noise"]
     assert (result.params[0].before, result.params[0].after) == ("1.0", "0.6")
     assert {stage.name: stage.status for stage in result.stages} == {"train": "changed", "evaluate": "changed"}
