@@ -594,9 +594,11 @@ def test_what_a_job_installs_does_not_come_from_a_cache_that_another_job_left(pr
     settings = {
         name: given[value[: value.index("}}") + 2]] + value.partition("}}")[2] for name, value in step["env"].items()
     }
+    settings["GITHUB_PATH"] = str(tmp_path / "path")
     project.make("clean")
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", step["run"]], cwd=project.root, env=project.settings(**settings), check=False
     )
     assert done.returncode == 0
     assert project.version_of("late") == "1.0"
+    assert (tmp_path / "path").read_text() == f"{project.root / '.venv/bin'}\n"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import git
+from lockgate.dependencies.commit import CHOICES
 from lockgate.dvc.stages import DvcProcess, stoppable
 from lockgate.errors import LockgateError
 from lockgate.evaluation import run
@@ -40,6 +41,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.epilog = EXAMPLES
     parser.add_argument("--base", metavar="REV", required=True, help="the branch to merge into, such as origin/main")
+    parser.add_argument(
+        "--dependencies",
+        choices=CHOICES,
+        default="current",
+        help="locked: stages run with the packages that the head's policy locks; current: with those installed here",
+    )
     parser.add_argument("--into", metavar="FOLDER", type=Path, required=True, help="write the outcome to this folder")
 
 
@@ -50,7 +57,7 @@ def main(arguments: argparse.Namespace) -> int:
     fork = _is_fork(os.environ.get("GITHUB_EVENT_PATH"))
     try:
         with stoppable(run.Interrupted(None, "")), DvcProcess(root) as dvc:
-            left = judge(root, arguments.base, dvc, fork=fork)
+            left = judge(root, arguments.base, dvc, fork=fork, dependencies=arguments.dependencies)
     except run.Interrupted:
         raise
     except LockgateError as error:

@@ -56,11 +56,18 @@ class Interrupted(NotAskedError):  # noqa: N818
 
 
 def run(
-    root: Path, base: str | None, dvc: DvcProcess, *, complete: bool = False, judge: bool = True
+    root: Path,
+    base: str | None,
+    dvc: DvcProcess,
+    *,
+    complete: bool = False,
+    judge: bool = True,
+    dependencies: Path | None = None,
 ) -> tuple[Result | None, Execution]:
     """Run what changed; return the result, ``None`` if nothing says what to judge by, and what was done.
 
-    Without ``judge`` there is no result: the caller makes its own.
+    Without ``judge`` there is no result: the caller makes its own. Stages run in the Python environment in the folder
+    ``dependencies``, by default in lockgate's own.
 
     Starts from the locks of ``base``, if that is given. Raises :class:`StageFailed`, with what can be said all the
     same, and :class:`Interrupted`; the author's locks are in their places then.
@@ -74,7 +81,7 @@ def run(
         with _starting_from(root, planned.locks):
             recorder = Recorder(planned.pipeline, planned.plans)
             with bringing(root, planned.base) as beside:
-                sandbox = _sandbox(planned.base or current)
+                sandbox = replace(_sandbox(planned.base or current), dependencies=dependencies)
                 _reproduce(root, dvc, recorder, sandbox, complete=complete, beside=beside.digests)
             recorder.pulled += beside.pulled
             after = read_lock(current, planned.pipeline)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from lockgate import git, policy
+from lockgate.dependencies.commit import Choice, locked_by
 from lockgate.dvc import quarantine
 from lockgate.dvc.objects import DvcError, WorkspaceFiles, fetch_tracked, read_anonymously, remotes
 from lockgate.dvc.pipeline import read_lock, read_pipeline
@@ -23,7 +24,7 @@ from lockgate.dvc.remotes import QUARANTINE
 from lockgate.dvc.stages import DvcProcess
 from lockgate.errors import LockgateError
 from lockgate.evaluation import report, run
-from lockgate.files import write_whole
+from lockgate.files import progress, write_whole
 from lockgate.formatting import size
 from lockgate.git import Commit, Workspace
 from lockgate.pull_requests import bound
@@ -37,10 +38,13 @@ OUTPUT_LIMIT = 3 << 20
 """Bytes of the outputs that git keeps and that are handed over, those that are text and those that are not each."""
 
 
-def judge(root: Path, target: str, dvc: DvcProcess, *, fork: bool = False) -> Artifact:
+def judge(
+    root: Path, target: str, dvc: DvcProcess, *, fork: bool = False, dependencies: Choice = "current"
+) -> Artifact:
     """Run what changed since the working tree left ``target`` and return what came out.
 
-    A ``fork`` has no credentials; what it needs of the store it reads as anybody may.
+    A ``fork`` has no credentials; what it needs of the store it reads as anybody may. With ``dependencies`` ``locked``,
+    stages run with the packages that the head's policy locks, where it locks any.
     """
     base = Commit(root, target, git.merge_base(root, target, "HEAD"))
     with _settings_of(root, base):
@@ -52,7 +56,8 @@ def judge(root: Path, target: str, dvc: DvcProcess, *, fork: bool = False) -> Ar
         if _is_claimed(root, base):
             return _claimed(root, base, head)
         try:
-            _, execution = run.run(root, base.commit, dvc, judge=False)
+            packages = _packages(head) if dependencies == "locked" else None
+            _, execution = run.run(root, base.commit, dvc, judge=False, dependencies=packages)
         except run.StageFailed as failure:
             return Artifact(bound.failed(base, head, failure.execution))
         notes = () if fork else _quarantined(root, base)
@@ -61,6 +66,12 @@ def judge(root: Path, target: str, dvc: DvcProcess, *, fork: bool = False) -> Ar
         left = Artifact(None, Workspace(root).read("dvc.lock"), kept.texts, binaries=kept.binaries)
         left = replace(left, objects=bound.collect(root, base, head, left))
         return _judged(root, base, head, left, execution=replace(execution, notes=notes))
+
+
+def _packages(head: Commit) -> Path | None:
+    """Return the folder of an environment that holds what ``head`` locks, ``None`` if it locks nothing."""
+    locked = locked_by(head)
+    return locked.install(tell=progress).folder if locked else None
 
 
 def _judged(root: Path, base: Commit, head: Commit, left: Artifact, *, execution: Execution | None) -> Artifact:

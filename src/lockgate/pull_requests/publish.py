@@ -39,7 +39,7 @@ from lockgate.pull_requests.measures import measuring_files
 from lockgate.rendering.result_document import OUTCOMES
 from lockgate.result import Outcome, Result
 
-WORKFLOW = ".github/workflows/pull-request.yml"
+WORKFLOWS = (".github/workflows/pull-request.yml", ".github/workflows/lockgate-pull-request.yml")
 NAME = "lockgate"
 """The name in the comment's hidden watermark, and the first part of the status."""
 BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
@@ -147,8 +147,9 @@ def read_run(event: bytes) -> Run:
 
 def find_targets(github: GitHub, run: Run) -> tuple[Target, ...] | str:
     """Return what a run's verdict is for, or in words why there is nothing to publish."""
-    if run.event not in ("pull_request", "merge_group") or run.path != WORKFLOW:
-        return f"{run.path} ran for '{run.event}'; only {WORKFLOW} for a pull request or a merge queue is published"
+    if run.event not in ("pull_request", "merge_group") or run.path not in WORKFLOWS:
+        known = " or ".join(WORKFLOWS)
+        return f"{run.path} ran for '{run.event}'; only {known} for a pull request or a merge queue is published"
     if run.conclusion in ("cancelled", "skipped"):
         return f"the run was {run.conclusion}"
     if run.event == "merge_group":
