@@ -6,9 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lockgate.envelope import envelope
-from lockgate.errors import UsageError
 from lockgate.releasing.heartbeats import beat
-from lockgate.releasing.options import actor_of, add_reader_options, parse_ref, registry_of, signer_of
+from lockgate.releasing.options import actor_of, add_reader_options, parse_environment, registry_of, signer_of
 from lockgate.releasing.registry import Actor
 
 EXAMPLES = """\
@@ -33,11 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Verify the whole log, and write a heartbeat."""
-    ref = parse_ref(arguments.environment)
-    if ref.environment is None:
-        raise UsageError(f"'{arguments.environment}' is not an environment", "Write production or NAME#production.")
-    registry = registry_of(arguments, ref.name)
-    made, new = beat(registry, ref.environment, signer_of(arguments), Actor.now(actor_of(arguments)))
+    model, environment = parse_environment(arguments.environment)
+    registry = registry_of(arguments, model)
+    made, new = beat(registry, environment, signer_of(arguments), Actor.now(actor_of(arguments)))
     said = f"{'' if new else 'nothing to do: '}{made.environment} ends with entry {made.number} at {made.time}\n"
     sys.stdout.write(envelope("heartbeat", {"written": new, "heartbeat": asdict(made)}) if arguments.json else said)
     return 0

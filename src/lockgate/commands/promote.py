@@ -10,17 +10,15 @@ from lockgate.errors import LockgateError, UsageError
 from lockgate.releasing import tags
 from lockgate.releasing.options import (
     StderrProgress,
-    actor_of,
     add_reader_options,
     add_summary_option,
     add_writer_options,
     parse_ref,
-    registry_of,
-    signer_of,
     summarised,
+    writer_of,
 )
 from lockgate.releasing.promotion import Asked, asked_by_tag, follow_up, promote, retire, rules_of, tag_of, tell
-from lockgate.releasing.registry import Actor, Build
+from lockgate.releasing.registry import Build
 from lockgate.releasing.verification import check_tags, read_tags
 
 EXAMPLES = """\
@@ -62,14 +60,13 @@ def main(arguments: argparse.Namespace) -> int:
     """Promote a release, or say that there is nothing to do."""
     with summarised(arguments, f"Promotion {arguments.tag or arguments.release}") as say:
         asked = _asked(arguments)
-        registry = registry_of(arguments, asked.name)
-        signer, actor = None if arguments.dry_run else signer_of(arguments), Actor.now(actor_of(arguments))
+        by = writer_of(arguments, asked.name)
         if asked.retire:
             entry, appended = retire(
-                registry,
+                by.registry,
                 asked.environment,
-                signer,
-                actor,
+                by.signer,
+                by.actor,
                 reason=asked.reason,
                 tag=asked.tag,
                 dry_run=arguments.dry_run,
@@ -77,17 +74,17 @@ def main(arguments: argparse.Namespace) -> int:
             say(tell(entry, appended, f"{asked.environment} would be retired", as_json_=arguments.json))
             return 0
         rules, whole = rules_of(arguments.policy, asked.environment)
-        check_tags(registry.release(asked.version), None, [], read_tags(Path.cwd()))
+        check_tags(by.registry.release(asked.version), None, [], read_tags(Path.cwd()))
         if asked.commit is not None:
-            _check_commit(registry.release(asked.version), asked)
-        follow = None if asked.tag else tag_of(registry, asked.environment, asked.version)
+            _check_commit(by.registry.release(asked.version), asked)
+        follow = None if asked.tag else tag_of(by.registry, asked.environment, asked.version)
         make = arguments.tag == MAKE and follow is not None
         entry, appended = promote(
-            registry,
+            by.registry,
             asked.version,
             rules,
-            signer,
-            actor,
+            by.signer,
+            by.actor,
             reason=asked.reason,
             tag=follow.tag if make and follow else asked.tag,
             dry_run=arguments.dry_run,

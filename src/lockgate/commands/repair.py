@@ -5,13 +5,13 @@ import sys
 from dataclasses import asdict
 
 from lockgate.envelope import envelope
-from lockgate.errors import LockgateError, UsageError
+from lockgate.errors import LockgateError
 from lockgate.releasing.environments import Environment
 from lockgate.releasing.options import (
     actor_of,
     add_reader_options,
     add_writer_options,
-    parse_ref,
+    parse_environment,
     registry_of,
     signer_of,
 )
@@ -53,17 +53,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Show which entries are refused, or pass over them."""
-    ref = parse_ref(arguments.environment)
-    if ref.environment is None:
-        raise UsageError(f"'{arguments.environment}' is not an environment", "Write production or NAME#production.")
-    log = Environment(registry_of(arguments, ref.name), ref.environment)
+    model, environment = parse_environment(arguments.environment)
+    log = Environment(registry_of(arguments, model), environment)
     refusals = log.refusals()
     if not refusals:
-        text = f"nothing to do: every entry of {ref.environment} is believed\n"
+        text = f"nothing to do: every entry of {environment} is believed\n"
         sys.stdout.write(envelope("repair", {"appended": False, "entry": None}) if arguments.json else text)
         return 0
     if not arguments.entry or arguments.dry_run:
-        raise StillRefused(ref.environment, [(one.number, str(one)) for one in refusals])
+        raise StillRefused(environment, [(one.number, str(one)) for one in refusals])
     actor = Actor.now(actor_of(arguments))
     entry = log.repair(arguments.entry, signer_of(arguments), actor, arguments.reason)
     runs = f"{entry.environment} runs {entry.version}" if entry.version else f"nothing runs in {entry.environment}"

@@ -3,17 +3,8 @@
 import argparse
 import sys
 
-from lockgate.errors import UsageError
-from lockgate.releasing.options import (
-    actor_of,
-    add_reader_options,
-    add_writer_options,
-    parse_ref,
-    registry_of,
-    signer_of,
-)
+from lockgate.releasing.options import add_reader_options, add_writer_options, parse_environment, writer_of
 from lockgate.releasing.promotion import retire, tell
-from lockgate.releasing.registry import Actor
 
 EXAMPLES = """\
 examples:
@@ -35,18 +26,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Retire an environment, or say that it is retired already."""
-    ref = parse_ref(arguments.environment)
-    if ref.environment is None:
-        raise UsageError(
-            f"'{arguments.environment}' is not an environment", "A release is withdrawn: `lockgate withdraw`."
-        )
+    model, environment = parse_environment(arguments.environment, "A release is withdrawn: `lockgate withdraw`.")
+    by = writer_of(arguments, model)
     entry, appended = retire(
-        registry_of(arguments, ref.name),
-        ref.environment,
-        None if arguments.dry_run else signer_of(arguments),
-        Actor.now(actor_of(arguments)),
+        by.registry,
+        environment,
+        by.signer,
+        by.actor,
         reason=arguments.reason,
         dry_run=arguments.dry_run,
     )
-    sys.stdout.write(tell(entry, appended, f"{ref.environment} would be retired", as_json_=arguments.json))
+    sys.stdout.write(tell(entry, appended, f"{environment} would be retired", as_json_=arguments.json))
     return 0

@@ -4,18 +4,15 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from lockgate.errors import UsageError
 from lockgate.releasing.options import (
     StderrProgress,
-    actor_of,
     add_reader_options,
     add_writer_options,
-    parse_ref,
-    registry_of,
-    signer_of,
+    parse_environment,
+    writer_of,
 )
 from lockgate.releasing.promotion import follow_up, tag_of, tell
-from lockgate.releasing.registry import Actor, Build
+from lockgate.releasing.registry import Build
 from lockgate.releasing.rollback import rollback
 
 if TYPE_CHECKING:
@@ -45,29 +42,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Roll an environment back."""
-    ref = parse_ref(arguments.environment)
-    if ref.environment is None:
-        raise UsageError(f"'{arguments.environment}' is a version", "Name an environment; the version goes with --to.")
-    registry, environment = registry_of(arguments, ref.name), ref.environment
+    model, environment = parse_environment(arguments.environment, "Name an environment; the version goes with --to.")
+    by = writer_of(arguments, model)
     follow: Follow | None = None
 
     def tag(build: Build) -> str:
         nonlocal follow
-        follow = tag_of(registry, environment, build.release.version)
+        follow = tag_of(by.registry, environment, build.release.version)
         return follow.tag if arguments.tag and follow else ""
 
     entry, appended, version = rollback(
-        registry,
+        by.registry,
         environment,
-        None if arguments.dry_run else signer_of(arguments),
-        Actor.now(actor_of(arguments)),
+        by.signer,
+        by.actor,
         to=arguments.to,
         reason=arguments.reason,
         tag=tag,
         dry_run=arguments.dry_run,
         progress=StderrProgress(),
     )
-    would = f"{ref.environment} would go back to {version}"
+    would = f"{environment} would go back to {version}"
     sys.stdout.write(tell(entry, appended, would, as_json_=arguments.json))
     if entry is not None and appended:
         (sys.stderr if arguments.json else sys.stdout).write(follow_up(entry, follow, make=arguments.tag))

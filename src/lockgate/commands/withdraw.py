@@ -9,16 +9,13 @@ from lockgate.envelope import envelope
 from lockgate.errors import UsageError
 from lockgate.releasing import tags
 from lockgate.releasing.options import (
-    actor_of,
     add_reader_options,
     add_summary_option,
     add_writer_options,
     parse_ref,
-    registry_of,
-    signer_of,
     summarised,
+    writer_of,
 )
-from lockgate.releasing.registry import Actor
 from lockgate.releasing.withdrawal import Use, Withdrawal, withdraw
 
 EXAMPLES = """\
@@ -49,11 +46,12 @@ def main(arguments: argparse.Namespace) -> int:
         name, version, reason = _asked(arguments)
         if not reason:
             raise UsageError(f"{version} needs a reason to be withdrawn", "Give --reason: it is what users will read.")
+        by = writer_of(arguments, name)
         withdrawal, made = withdraw(
-            registry_of(arguments, name),
+            by.registry,
             version,
-            None if arguments.dry_run else signer_of(arguments),
-            Actor.now(actor_of(arguments)),
+            by.signer,
+            by.actor,
             reason=reason,
             use=_use(arguments.policy),
             tag=arguments.tag,

@@ -177,28 +177,18 @@ class Environment:
     def verify(self) -> list[Entry]:
         """Return what :meth:`history` does, after reading every entry itself and verifying its own signature, and
         after comparing every page. Raises as :meth:`head`."""
-        head, store = self.head(), self.registry.store
-        if head is None:
+        listed = [stored.path for stored in self.registry.store.objects(self._root)]
+        if self.head() is None:
             return []
-        numbers = range(1, head.number + 1)
-        expected = {self._path(number) for number in numbers}
-        pages = {self._page_path(page): page for page in range(1, head.number // PAGE + 1)}
-        for stored in store.objects(self._root):
-            if stored.path not in expected and stored.path not in pages:
-                raise Refused(self._place(stored.path), "does not belong to the log")
-        content = dict(zip(numbers, self._read(numbers), strict=True))
-        found: dict[int, Entry | None] = {}
-        failures: dict[int, EntryRefused] = {}
-        for number, data in content.items():
-            try:
-                found[number] = self._believed(number, data)
-            except EntryRefused as error:
-                found[number], failures[number] = self._parsed(number, data), error
-        refused = _refused(found)
-        for number, failure in failures.items():
-            if number not in refused:
-                raise failure
-        for number, digest in refused.items():
+        found, failures, content = self._survey()  # after the listing: what is appended meanwhile belongs to the log
+        expected = {self._path(number) for number in content}
+        pages = {self._page_path(page): page for page in range(1, len(content) // PAGE + 1)}
+        for path in listed:
+            if path not in expected and path not in pages:
+                raise Refused(self._place(path), "does not belong to the log")
+        for failure in failures.values():
+            raise failure
+        for number, digest in _refused(found).items():
             if sha256(content[number]) != digest:
                 raise Refused(self._place(self._path(number)), "was altered after a repair passed over it")
         entries = self._standing(found)

@@ -18,7 +18,7 @@ from lockgate.formatting import size
 from lockgate.releasing.environments import Entry, Environment
 from lockgate.releasing.identities import Identity, parse_identity
 from lockgate.releasing.manifest import is_version, release_name
-from lockgate.releasing.registry import Build, Registry, Step
+from lockgate.releasing.registry import Actor, Build, Registry, Step
 from lockgate.releasing.signing import (
     IdentityVerifier,
     KeylessSigner,
@@ -47,6 +47,15 @@ class Ref:
     environment: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Where something is to be written, who signs it (``None`` for a dry run) and who asks for it."""
+
+    registry: Registry
+    signer: Signer | None
+    actor: Actor
+
+
 def parse_ref(text: str) -> Ref:
     """Return what ``text`` names. Raises :class:`UsageError` if it has neither form."""
     if "@" in text:
@@ -65,6 +74,15 @@ def parse_ref(text: str) -> Ref:
         f"'{text}' names neither a version nor an environment",
         "Write v1.2.0, NAME@v1.2.0, production or NAME#production.",
     )
+
+
+def parse_environment(text: str, instead: str = "Write production or NAME#production.") -> tuple[str | None, str]:
+    """Return the model, if it is named, and the environment. Raises :class:`UsageError`, which advises ``instead``, if
+    ``text`` names a version."""
+    ref = parse_ref(text)
+    if ref.environment is None:
+        raise UsageError(f"'{text}' is a version, not an environment", instead)
+    return ref.name, ref.environment
 
 
 def add_reader_options(parser: argparse.ArgumentParser) -> None:
@@ -202,6 +220,13 @@ def signer_of(arguments: argparse.Namespace) -> Signer:
             "first pair. If it is lost, docs/keys.md says how to go on with a new one.",
         )
     return KeySigner(key)
+
+
+def writer_of(arguments: argparse.Namespace, name: str | None = None) -> Writer:
+    """Return where and by whom something about the model ``name`` is to be written. Raises as :func:`registry_of` and
+    :func:`signer_of`."""
+    signer = None if arguments.dry_run else signer_of(arguments)
+    return Writer(registry_of(arguments, name), signer, Actor.now(actor_of(arguments)))
 
 
 def actor_of(arguments: argparse.Namespace) -> str:
