@@ -5,19 +5,19 @@ that the policy does not declare. What the *repository* lacks (a metrics file, a
 looked for.
 """
 
-import math
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from lockgate.errors import LockgateError, NotAskedError, nearest
-from lockgate.gates import KINDS, DataChecksPass, Gap, Gate, Improves, NoRegression
+from lockgate import policy_values as values
+from lockgate.errors import NotAskedError, nearest
+from lockgate.gates import CURRENT, KINDS, DataChecksPass, Gap, Gate, Improves, NoRegression
+from lockgate.policy_values import FILE, Key, PolicyError
 from lockgate.result import Better
-from lockgate.strict_yaml import load
+from lockgate.strict_yaml import load, position
 
-FILE = "lockgate.yaml"
+__all__ = ["FILE", "STATISTICS", "Policy", "PolicyError", "read_policy"]
 
 Statistic = Literal["roc_auc", "average_precision", "log_loss", "brier", "calibration_error", "accuracy"]
 # what can be computed anew from labels and scores, and which way each is better
@@ -29,13 +29,20 @@ STATISTICS: dict[Statistic, Better] = {
     "brier": "lower",
     "calibration_error": "lower",
 }
+Average = Literal["micro", "macro"]
+AVERAGES: tuple[Average, ...] = ("micro", "macro")
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A number of a metrics file. ``key`` is its dotted place in ``file``; ``statistic`` is how it can be computed anew
     from the predictions, ``None`` where it cannot: with which ``threshold`` (accuracy), in how many ``bins``
-    (calibration error)."""
+    (calibration error), with the column of ``weights`` that says how much each row counts, and whether rows or classes
+    count alike (``average``).
+
+    ``assumed``: the policy has no ``statistic:``, and the metric's name is that of one. Such a policy is older than the
+    rule that nothing is guessed from a name: it is read as ever, and told to say what it means.
+    """
 
     name: str
     file: str
@@ -44,6 +51,9 @@ class Metric:
     statistic: Statistic | None
     threshold: float = 0.5
     bins: int = 10
+    weights: str | None = None
+    average: Average = "micro"
+    assumed: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +248,6 @@ class Policy:
         return {metric.name: metric for metric in self.metrics}[name]
 
 
-_NO_VALUE = object()
-
-
 class NoPolicy(NotAskedError):  # noqa: N818 - named for what the user reads
     """Neither base nor head has a policy."""
 
@@ -252,282 +259,156 @@ class NoPolicy(NotAskedError):  # noqa: N818 - named for what the user reads
         )
 
 
-class PolicyError(LockgateError):
-    """A policy that says something unknown, incomplete or impossible."""
-
-    def __init__(self, place: str, problem: str, value: Any = _NO_VALUE, hint: str = "") -> None:
-        """Name the key (``place``), what is wrong, the value that stands there and what was probably meant."""
-        shown = "" if value is _NO_VALUE else f" (it is {_shown(value)})"
-        super().__init__(
-            f"{FILE}: {place + ': ' if place else ''}{problem}{shown}{'; ' + hint if hint else ''}",
-            f"Correct {FILE}; nothing was judged.",
-        )
-
-
 def read_policy(text: str | bytes) -> Policy:
     """Return the policy written in ``text``.
 
-    Raises :class:`~lockgate.strict_yaml.YamlError` if it is no unambiguous YAML, :class:`PolicyError` naming the first
-    key that is unknown, missing, mistyped or impossible.
+    Raises :class:`~lockgate.strict_yaml.YamlError` if it is no unambiguous YAML, :class:`PolicyError` naming line,
+    column and place of the first key that is unknown, missing, mistyped or impossible.
     """
-    top = _section("", load(text, FILE) or {}, _POLICY)
-    policy = Policy(
-        model=top["model"][0],
-        metrics=tuple(_metric(name, value) for name, value in top["metrics"].items()),
-        predictions=top.get("predictions"),
-        validation=top.get("validation"),
-        plots=top.get("plots", ()),
-        seed=top.get("seed"),
-        gates=top.get("gates", ()),
-        environments=tuple(_environment(name, value) for name, value in top.get("environments", {}).items()),
-        lock=top.get("lock", "reproduced"),
-        serving=top.get("serving"),
-        dependencies=top.get("dependencies"),
-        withdrawn=top.get("withdrawn", "warn"),
-        opaque=top["model"][1],
-        rebuild=top.get("rebuild", Rebuilding()),
-        stages=top.get("stages", Stages()),
-        operating_point=top.get("operating_point"),
-        importance=top.get("importance"),
-        data=top.get("data", ()),
-    )
-    _check(policy)
+    document = load(text, FILE) or {}
+    try:
+        read = values.section("", document, _POLICY)
+        model, opaque = read.pop("model")
+        empty = {"predictions": None, "validation": None, "plots": (), "seed": None, "gates": (), "environments": ()}
+        policy = Policy(model=model, opaque=opaque, **empty | read)
+        _check(policy)
+    except PolicyError as error:
+        raise error.at(position(text, values.keys_of(error.place, document), FILE)) from None
     return policy
-
-
-# --- values: each reader takes the place (for the message) and the YAML value, and returns the checked value
-
-T = TypeVar("T")
-Reader = Callable[[str, Any], T]
-
-
-@dataclass(frozen=True, slots=True)
-class _Key:
-    read: Reader[Any]
-    required: bool = True
-
-
-def _shown(value: Any) -> str:
-    text = "empty" if value is None else f"'{value}'" if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-_TAGGED = r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?"  # what GTO takes as a name, without its '/'
-
-
-def _text(place: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise PolicyError(place, "must be text", value)
-    return value
-
-
-def _path(place: str, value: Any) -> str:
-    path = PurePosixPath(_text(place, value))
-    if path.is_absolute() or ".." in path.parts or "\\" in value:
-        raise PolicyError(place, "must be a path inside the repository, with '/'", value)
-    return str(path)
-
-
-def _number(place: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise PolicyError(place, "must be a finite number", value)
-    return float(value)
-
-
-def _tolerance(place: str, value: Any) -> float:
-    number = _number(place, value)
-    if number < 0:
-        raise PolicyError(place, "must be 0 or more", value)
-    return number
-
-
-def _share(place: str, value: Any) -> float:
-    number = _number(place, value)
-    if not 0 <= number <= 1:
-        raise PolicyError(place, "must be between 0 and 1", value)
-    return number
-
-
-def _count(place: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise PolicyError(place, "must be a whole number from 1", value)
-    return value
-
-
-_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-
-def _bytes(place: str, value: Any) -> int:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)", value) if isinstance(value, str) else None
-    if match is None or match[2] not in _UNITS or float(match[1]) == 0:
-        raise PolicyError(place, f"must be a size such as '20 MB' (units: {', '.join(_UNITS)})", value)
-    return round(float(match[1]) * _UNITS[match[2]])
-
-
-def _one_of(*words: str) -> Reader[str]:
-    def read(place: str, value: Any) -> str:
-        if value not in words:
-            hint = nearest(value, list(words)) if isinstance(value, str) else ""
-            raise PolicyError(place, f"must be one of {', '.join(words)}", value, hint)
-        return str(value)
-
-    return read
-
-
-def _flag(place: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise PolicyError(place, "must be true or false", value)
-    return value
-
-
-_WITHHELD = re.compile(
-    "HOME|PATH|SSH_AUTH_SOCK|GH_TOKEN|GITHUB_TOKEN|GITLAB_TOKEN|CI_JOB_TOKEN|REPO_TOKEN|DVC_STUDIO_TOKEN|"
-    "GOOGLE_APPLICATION_CREDENTIALS|(AWS|AZURE|ACTIONS|LOCKGATE)_.*"
-)
-"""Variables that no stage gets: keys of a store and tokens of a forge, and the two that lockgate sets."""
-
-
-def _variable(place: str, value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII):
-        raise PolicyError(place, "must be the name of an environment variable", value)
-    if _WITHHELD.fullmatch(value):
-        hint = "lockgate sets it" if value in ("HOME", "PATH") else "give the stage a key of its own by another name"
-        raise PolicyError(place, "is never passed to a stage", value, hint)
-    return value
-
-
-def _function(place: str, value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", value, re.ASCII):
-        raise PolicyError(place, "must name a function as package.module:function", value)
-    return value
-
-
-def _artifact_name(place: str, value: Any) -> str:
-    """Return the name of an artifact, which GTO's tags have to be able to write: ``model`` or ``folder:model``."""
-    if not re.fullmatch(rf"([A-Za-z0-9_-][A-Za-z0-9._/-]*:)?{_TAGGED}", _text(place, value)):
-        rule = "letters, digits, '_' and '-', with a letter or digit at both ends; its folder may come before a ':'"
-        raise PolicyError(place, f"GTO cannot tag this name: it must have {rule}", value)
-    return str(value)
-
-
-def _python_version(place: str, value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"3\.[0-9]+(\.[0-9]+)?", value):
-        raise PolicyError(place, "must be a version of Python in quotes, such as '3.11'", value)
-    return value
-
-
-def _list(read: Reader[T]) -> Reader[tuple[T, ...]]:
-    def read_all(place: str, value: Any) -> tuple[T, ...]:
-        if not isinstance(value, list):
-            raise PolicyError(place, "must be a list", value)
-        items = tuple(read(f"{place}[{index}]", item) for index, item in enumerate(value))
-        if len(set(items)) < len(items):
-            double = next(index for index, item in enumerate(items) if item in items[:index])
-            raise PolicyError(f"{place}[{double}]", "is a duplicate entry")
-        return items
-
-    return read_all
-
-
-def _mapping(place: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise PolicyError(place, "must be a mapping", value)
-    for key in value:
-        if not isinstance(key, str) or not key.strip():
-            raise PolicyError(place, "its keys must be text", f"{key}")
-    return value
-
-
-def _section(place: str, value: Any, keys: Mapping[str, _Key]) -> dict[str, Any]:
-    section = _mapping(place, value)
-    prefix = f"{place}." if place else ""
-    for key, given in section.items():
-        if key not in keys:
-            raise PolicyError(prefix + key, "unknown key", given, nearest(key, list(keys)))
-    for key, rule in keys.items():
-        if rule.required and key not in section:
-            raise PolicyError(prefix + key, "is missing")
-    return {key: rule.read(prefix + key, section[key]) for key, rule in keys.items() if key in section}
 
 
 # --- nouns
 
 _METRIC = {
-    "threshold": _Key(_share, False),
-    "bins": _Key(_count, False),
-    "file": _Key(_path),
-    "key": _Key(_text),
-    "better": _Key(_one_of("higher", "lower")),
-    "statistic": _Key(lambda place, value: None if value is None else _one_of(*STATISTICS)(place, value), False),
+    "file": Key(values.path, help="the metrics file: JSON, YAML or TOML"),
+    "key": Key(values.text, help="the dotted place of the number in the file"),
+    "better": Key(values.one_of("higher", "lower"), help="which way the metric is better"),
+    "statistic": Key(
+        values.or_nothing(values.one_of(*STATISTICS)),
+        False,
+        "how it can be computed anew from label and score, for intervals, slices and gates; `null`: it cannot",
+    ),
+    "threshold": Key(values.share, False, "accuracy: the score from which a row counts as true (default 0.5)"),
+    "bins": Key(values.count, False, "calibration_error: the number of equal bins (default 10)"),
 }
 _PREDICTIONS = {
-    "file": _Key(_path),
-    "key": _Key(_list(_text)),
-    "label": _Key(_text),
-    "score": _Key(_text),
-    "slices": _Key(_list(_text), False),
-    "slice_metric": _Key(_text, False),
-    "cluster": _Key(_list(_text), False),
-    "period": _Key(_one_of("week", "month"), False),
-    "missing": _Key(_share, False),
+    "file": Key(values.path, help="Parquet or CSV: a row for each test row"),
+    "key": Key(values.list_of(values.text), help="the columns that name a row"),
+    "label": Key(values.text, help="the column of what happened, 0 or 1"),
+    "score": Key(values.text, help="the column of the model's score"),
+    "slices": Key(values.list_of(values.text), False, "the columns to slice by"),
+    "slice_metric": Key(values.text, False, "the metric that is shown for each slice"),
+    "cluster": Key(values.list_of(values.text), False, "the columns whose values tell which rows were drawn together"),
+    "period": Key(
+        values.one_of("week", "month"), False, "the rows of one week or month of the cluster's date go together"
+    ),
+    "missing": Key(values.share, False, "the share of base's rows that head may lack (default 0)"),
 }
-_SERVING = {"code": _Key(_path), "entry": _Key(_function), "request": _Key(_function), "samples": _Key(_path)}
-_SERVING["unknown_categories"] = _Key(_one_of("count", "refuse"), False)
-_DEPENDENCIES = {"lock": _Key(_path), "python": _Key(_python_version), "build": _Key(_path, False)}
-_PLOT = {"file": _Key(_path), "title": _Key(_text), "x": _Key(_text), "y": _Key(_text)}
-_PLOT |= {"diagonal": _Key(_flag, False), "rows": _Key(_text, False)}
-_OPERATING_POINT = {"threshold": _Key(_share, False), "positives": _Key(_text, False), "costs": _Key(_mapping, False)}
-_COSTS = {"missed": _Key(_tolerance), "false_alarm": _Key(_tolerance)}
-_IMPORTANCE = {"file": _Key(_path), "column": _Key(_text), "value": _Key(_text), "error": _Key(_text, False)}
-_TABLE = {"file": _Key(_path), "date": _Key(_text, False), "columns": _Key(_list(_text), False)}
+_SERVING = {
+    "code": Key(values.path, help="the folder of the package that loads the model"),
+    "entry": Key(values.function, help="the function that loads the model file: `package.module:function`"),
+    "request": Key(values.function, help="the function that says what a request looks like"),
+    "samples": Key(values.path, help="the table whose rows become the sample requests of a release"),
+    "unknown_categories": Key(
+        values.one_of("count", "refuse"), False, "what a service does with a value that the model was not trained on"
+    ),
+}
+_DEPENDENCIES = {
+    "lock": Key(values.path, help="the lock of the packages that the stages run with"),
+    "python": Key(values.python_version, help="the version of Python it is for, in quotes"),
+    "build": Key(values.path, False, "a lock of what source distributions are built with"),
+}
+_PLOT = {
+    "file": Key(values.path, help="the file of points"),
+    "title": Key(values.text, help="what the curve is called"),
+    "x": Key(values.text, help="the column of x"),
+    "y": Key(values.text, help="the column of y"),
+    "diagonal": Key(values.flag, False, "draw the line on which a good model's points lie"),
+    "rows": Key(values.text, False, "the column that says how many rows stand behind a point"),
+}
+_COSTS = {
+    "missed": Key(values.amount, help="what one missed row costs"),
+    "false_alarm": Key(values.amount, help="what one false alarm costs"),
+}
+_OPERATING_POINT = {
+    "threshold": Key(values.share, False, "the score from which a row counts as true where the model is used"),
+    "positives": Key(values.text, False, "what a true row is called"),
+    "costs": Key(values.noun(dict[str, float], _COSTS), False, "what an error costs; the threshold is found from it"),
+}
+_IMPORTANCE = {
+    "file": Key(values.path, help="the file with what the model loses without each column"),
+    "column": Key(values.text, help="the key that names the column"),
+    "value": Key(values.text, help="the key of the loss"),
+    "error": Key(values.text, False, "the key of its standard error"),
+}
+_TABLE = {
+    "file": Key(values.path, help="a table of the pipeline"),
+    "date": Key(values.text, False, "its column of dates"),
+    "columns": Key(values.list_of(values.text), False, "the columns to compare (default: all of them)"),
+}
 _STAGES = {
-    "pass": _Key(_list(_variable), False),
-    "network": _Key(_flag, False),
-    "isolation": _Key(_one_of("required", "best-effort"), False),
-}
-_GATE_KEYS: dict[str, Reader[Any]] = {
-    "metric": _text,
-    "number": _number,
-    "amount": _tolerance,
-    "count": _count,
-    "bytes": _bytes,
-    "columns": _list(_text),
-    "flag": _flag,
-    "unshown": _one_of("fail", "look"),
+    "pass": Key(values.list_of(values.variable), False, "environment variables that the commands of stages get"),
+    "network": Key(values.flag, False, "whether stages reach the network: always or never"),
+    "isolation": Key(
+        values.one_of("required", "best-effort"), False, "whether `admit` and `release` refuse a machine without it"
+    ),
 }
 
 
+@values.takes({"oneOf": [kind.schema() for kind in KINDS.values()]})
 def _gate(place: str, value: Any) -> Gate:
-    given = _mapping(place, value)
+    given = values.mapping(place, value)
     if "kind" not in given:
-        raise PolicyError(f"{place}.kind", "is missing")
-    noun = KINDS[_one_of(*KINDS)(f"{place}.kind", given["kind"])]
-    keys = {name: _Key(_GATE_KEYS[how], default is MISSING) for name, (how, _, default) in noun.keys().items()}
-    read = _section(place, given, {"kind": _Key(_text), **keys})
-    return noun(**{key: item for key, item in read.items() if key != "kind"})
+        raise PolicyError(f"{place}.kind", f"is missing: one of {', '.join(CURRENT)}")
+    kind = KINDS[_kind(f"{place}.kind", given["kind"])]
+    read = values.section(place, given, {"kind": Key(values.text), **kind.keys()})
+    return kind(**{key: item for key, item in read.items() if key != "kind"})
 
 
+def _kind(place: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in KINDS:
+        hint = nearest(value, list(KINDS)) if isinstance(value, str) else ""
+        raise PolicyError(place, f"must be one of {', '.join(CURRENT)}", value, hint)
+    return value
+
+
+_MODEL = {
+    "name": Key(values.artifact_name, help="the model's name, as `artifacts:` of dvc.yaml has it"),
+    "opaque": Key(values.flag, False, "the model file runs code when it is loaded, so Lockgate never loads it"),
+}
+
+
+@values.takes({"anyOf": [values.schema_of(values.artifact_name), values.schema_of_section(_MODEL)]})
 def _model(place: str, value: Any) -> tuple[str, bool]:
     if not isinstance(value, dict):
-        return _artifact_name(place, value), False
-    read = _section(place, value, {"name": _Key(_artifact_name), "opaque": _Key(_flag, False)})
+        return values.artifact_name(place, value), False
+    read = values.section(place, value, _MODEL)
     return read["name"], read.get("opaque", False)
 
 
-def _metric(name: str, value: Any) -> Metric:
-    read = _section(f"metrics.{name}", value, _METRIC)
-    read.setdefault("statistic", name if name in STATISTICS else None)
+def _metric(place: str, name: str, value: Any) -> Metric:
+    read = values.section(place, value, _METRIC)
+    assumed = "statistic" not in read and name in STATISTICS
+    read.setdefault("statistic", name if assumed else None)
     statistic = read["statistic"]
     if statistic and read["better"] != STATISTICS[statistic]:
-        raise PolicyError(f"metrics.{name}.better", f"{statistic} is better {STATISTICS[statistic]}", read["better"])
-    for key, wanted in (("threshold", "accuracy"), ("bins", "calibration_error")):
-        if key in read and statistic != wanted:
-            raise PolicyError(f"metrics.{name}.{key}", f"belongs to the statistic {wanted} alone", read[key])
-    return Metric(name, **read)
+        raise PolicyError(f"{place}.better", f"{statistic} is better {STATISTICS[statistic]}", read["better"])
+    for key, wanted in _BELONGS.items():
+        if key in read and statistic not in wanted:
+            named = " or ".join(wanted) if len(wanted) < len(STATISTICS) else "a metric that has one"
+            raise PolicyError(f"{place}.{key}", f"belongs to the statistic {named} alone", read[key])
+    return Metric(name, **read, assumed=assumed)
 
 
+_BELONGS: dict[str, tuple[str, ...]] = {
+    "threshold": ("accuracy",),
+    "bins": ("calibration_error",),
+}
+
+
+@values.takes(values.schema_of_section(_PREDICTIONS))
 def _predictions(place: str, value: Any) -> Predictions:
-    read = _section(place, value, _PREDICTIONS)
+    read = values.section(place, value, _PREDICTIONS)
     if not read["key"]:
         raise PolicyError(f"{place}.key", "must name at least one column")
     if "period" in read and len(read.get("cluster", ())) != 1:
@@ -535,11 +416,12 @@ def _predictions(place: str, value: Any) -> Predictions:
     return Predictions(**{"slices": (), "slice_metric": None, **read})
 
 
+@values.takes(values.schema_of_section(_OPERATING_POINT))
 def _operating_point(place: str, value: Any) -> OperatingAt:
     """Read the threshold, or find it from the costs: a row is called true where its expected cost is smaller that way,
     from ``false_alarm / (false_alarm + missed)`` on (Elkan 2001)."""
-    read = _section(place, value, _OPERATING_POINT)
-    costs = _section(f"{place}.costs", read["costs"], _COSTS) if "costs" in read else {}
+    read = values.section(place, value, _OPERATING_POINT)
+    costs = read.get("costs", {})
     both = sum(costs.values())
     if costs and not both:
         raise PolicyError(f"{place}.costs", "must not both be 0")
@@ -549,68 +431,102 @@ def _operating_point(place: str, value: Any) -> OperatingAt:
     return OperatingAt(threshold, read.get("positives", ""), costs.get("missed"), costs.get("false_alarm"))
 
 
+_BY_VALUE = (".json", ".yaml", ".yml", ".toml", ".csv", ".tsv")
+_TOLERANCE = {
+    "relative": Key(values.amount, False, "numbers may differ by this share"),
+    "absolute": Key(values.amount, False, "numbers may differ by this much"),
+}
+
+
 def _tolerance_of(place: str, path: str, value: Any) -> Tolerance:
-    path = _path(place, path)
+    path = values.path(place, path)
     if PurePosixPath(path).suffix.lower() not in _BY_VALUE:
         raise PolicyError(place, f"only files of these kinds are compared by value: {', '.join(_BY_VALUE)}")
-    keys = {"relative": _Key(_tolerance, False), "absolute": _Key(_tolerance, False)}
-    found = Tolerance(path, **_section(place, value, keys))
+    found = Tolerance(path, **values.section(place, value, _TOLERANCE))
     if not found.relative and not found.absolute:
         raise PolicyError(place, "must have `relative:` or `absolute:`, above 0")
     return found
 
 
-_BY_VALUE = (".json", ".yaml", ".yml", ".toml", ".csv", ".tsv")
+_ENVIRONMENT = {
+    "after": Key(values.text, False, "the environment that a release has to be in before"),
+    "rebuilt": Key(values.one_of("full", "none"), False, "which rebuild a release needs to enter"),
+    "tolerated": Key(values.flag, False, "whether a rebuild counts in which an output was compared by value"),
+    "gates": Key(values.list_of(_gate), False, "gates asked in addition to the policy's own"),
+}
 
 
-def _rebuilding(place: str, value: Any) -> Rebuilding:
-    read = _section(place, value, {"tolerate": _Key(_mapping, False), "leave_out": _Key(_list(_path), False)})
-    items = read.get("tolerate", {}).items()
-    tolerate = tuple(_tolerance_of(f"{place}.tolerate.{path}", path, item) for path, item in items)
-    return Rebuilding(tolerate, read.get("leave_out", ()))
-
-
-def _environment(name: str, value: Any) -> Environment:
-    place = f"environments.{name}"
-    if not re.fullmatch(_TAGGED, name):
+def _environment(place: str, name: str, value: Any) -> Environment:
+    if not re.fullmatch(values.TAGGED, name):
         rule = "letters, digits, '_' and '-', with a letter or digit at both ends"
         raise PolicyError(place, f"GTO cannot tag this name: an environment's name must have {rule}")
-    keys = {
-        "after": _Key(_text, False),
-        "rebuilt": _Key(_one_of("full", "none"), False),
-        "tolerated": _Key(_flag, False),
-        "gates": _Key(_list(_gate), False),
-    }
-    return Environment(name, **{"after": None, "rebuilt": "none", "gates": (), **_section(place, value or {}, keys)})
+    read = values.section(place, value or {}, _ENVIRONMENT)
+    return Environment(name, **{"after": None, "rebuilt": "none", "gates": (), **read})
 
 
-def _stages(place: str, value: Any) -> Stages:
-    read = _section(place, value, _STAGES)
+def _stages(**read: Any) -> Stages:
     if "pass" in read:
         read["passed"] = read.pop("pass")
     return Stages(**read)
 
 
-_POLICY = {
-    "model": _Key(_model),
-    "rebuild": _Key(_rebuilding, False),
-    "metrics": _Key(_mapping),
-    "predictions": _Key(_predictions, False),
-    "validation": _Key(_path, False),
-    "plots": _Key(_list(lambda place, value: Plot(**_section(place, value, _PLOT))), False),
-    "operating_point": _Key(_operating_point, False),
-    "importance": _Key(lambda place, value: ImportanceFile(**_section(place, value, _IMPORTANCE)), False),
-    "data": _Key(_list(lambda place, value: Table(**_section(place, value, _TABLE))), False),
-    "seed": _Key(_text, False),
-    "gates": _Key(_list(_gate), False),
-    "environments": _Key(_mapping, False),
-    "lock": _Key(_one_of("reproduced", "claimed"), False),
-    "withdrawn": _Key(_one_of("warn", "refuse"), False),
-    "unverified": _Key(_one_of("refuse", "allow"), False),
-    "serving": _Key(lambda place, value: Serving(**_section(place, value, _SERVING)), False),
-    "stages": _Key(_stages, False),
-    "dependencies": _Key(lambda place, value: Dependencies(**_section(place, value, _DEPENDENCIES)), False),
+_REBUILD = {
+    "tolerate": Key(
+        values.mapping_of(_tolerance_of, values.schema_of_section(_TOLERANCE)), False, "outputs compared by value"
+    ),
+    "leave_out": Key(values.list_of(values.path), False, "outputs that a rebuild does not compare"),
 }
+_POLICY = {
+    "model": Key(_model, help="the model's name, as `artifacts:` of dvc.yaml has it"),
+    "metrics": Key(
+        values.mapping_of(_metric, values.schema_of_section(_METRIC)), help="the numbers that are shown and judged"
+    ),
+    "predictions": Key(_predictions, False, "the per-row predictions that intervals and slices are found from"),
+    "validation": Key(values.path, False, "the file of the data checks"),
+    "plots": Key(values.list_of(values.noun(Plot, _PLOT)), False, "curves to draw"),
+    "operating_point": Key(_operating_point, False, "where the model is used: the threshold, or the costs of errors"),
+    "importance": Key(values.noun(ImportanceFile, _IMPORTANCE), False, "the importance of columns, to be shown"),
+    "data": Key(values.list_of(values.noun(Table, _TABLE)), False, "tables to compare between base and head"),
+    "seed": Key(values.text, False, "the parameter that `lockgate report --seeds` varies"),
+    "gates": Key(values.list_of(_gate), False, "the rules that have to hold: docs/gates.md"),
+    "environments": Key(
+        values.mapping_of(
+            _environment,
+            {"anyOf": [values.schema_of_section(_ENVIRONMENT), {"type": "null"}]},
+            f"^{values.TAGGED}$",
+        ),
+        False,
+        "the places that releases are promoted to, in their order",
+    ),
+    "lock": Key(
+        values.one_of("reproduced", "claimed"), False, "whether a check computes the author's lock again, or shows it"
+    ),
+    "withdrawn": Key(values.one_of("warn", "refuse"), False, "what those who use a withdrawn release are to do"),
+    "unverified": Key(
+        values.one_of("refuse", "allow"), False, "whether figures that only the run itself computed may pass"
+    ),
+    "serving": Key(values.noun(Serving, _SERVING), False, "what a release carries so that it can be served"),
+    "stages": Key(values.noun(_stages, _STAGES), False, "what the commands of stages get from outside"),
+    "dependencies": Key(values.noun(Dependencies, _DEPENDENCIES), False, "the locked packages that stages run with"),
+    "rebuild": Key(
+        values.noun(lambda tolerate=(), leave_out=(): Rebuilding(tolerate, leave_out), _REBUILD),
+        False,
+        "outputs that differ from run to run, and how a rebuild takes them",
+    ),
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file, as published in docs/lockgate.schema.json, by which editors complete it.
+
+    What has to fit together (a gate names a metric that exists) is checked when the file is read.
+    """
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": FILE,
+        "description": "The policy of a repository: what is judged, and what has to hold.",
+        **values.schema_of_section(_POLICY),
+    }
 
 
 # --- what has to fit together

@@ -1,9 +1,27 @@
+import json
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
+from tests.lockgate.frozen import FROZEN
 
 from lockgate.gates import Ceiling, DataChecksPass, Floor, MetricsComplete, ModelSize, NoWorse, SlicesNoWorse
-from lockgate.policy import Dependencies, Environment, PolicyError, Rebuilding, Serving, Stages, read_policy
+from lockgate.policy import (
+    Dependencies,
+    Environment,
+    PolicyError,
+    Rebuilding,
+    Serving,
+    Stages,
+    json_schema,
+    read_policy,
+)
+from lockgate.strict_yaml import load
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "docs/lockgate.schema.json"
 
 
 def test_a_model_is_named_alone_or_with_what_it_is() -> None:
@@ -236,6 +254,11 @@ def test_what_is_unknown_missing_or_impossible_is_named_with_the_nearest_key(old
         read_policy(TEXT.replace(old, new, 1))
 
     assert str(caught.value).startswith("lockgate.yaml: ")
+    if caught.value.position:
+        line, column = caught.value.position
+        assert TEXT.replace(old, new, 1).splitlines()[line - 1][column - 1 :].strip()
+    else:
+        assert caught.value.problem.startswith("is missing")  # at the top, where there is nothing to point at
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -257,3 +280,103 @@ def test_the_locked_dependencies_are_a_lock_a_python_and_what_sources_are_built_
     found = read_policy(line + TEXT).dependencies
     assert found == Dependencies("requirements/p.lock", "3.11", "requirements/b.lock")
     assert read_policy(TEXT).dependencies is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "position"),
+    [
+        ("model: flight-delay", "model: my model", (1, 1)),
+        ("better: lower}", "better: down}", (4, 63)),
+        ("roc_auc: {file", "roc_auc: {fil", (3, 13)),
+        ("kind: ceiling, metric: log_loss", "kind: ceiling, metric: logloss", (18, 21)),
+        ("at_most: 20 MB}", "at_most: 20}", (22, 24)),
+        ("rebuilt: full", "rebuilt: half", (26, 32)),
+        ("value: 0.7}]", "valeu: 0.7}]", (26, 86)),
+        ("{kind: model-size, at_most: 20 MB}", "{kind: model-size}", (22, 5)),
+    ],
+)
+def test_an_error_names_the_line_and_column_of_its_key(old: str, new: str, position: tuple[int, int]) -> None:
+    with pytest.raises(PolicyError) as caught:
+        read_policy(TEXT.replace(old, new, 1))
+
+    assert caught.value.position == position
+    assert f"line {position[0]}, column {position[1]}: " in str(caught.value)
+
+
+def test_an_unknown_key_is_told_what_is_allowed_in_its_place() -> None:
+    with pytest.raises(PolicyError, match=r"allowed here: value$"):
+        read_policy(TEXT.replace("metric: roc_auc, value: 0.69", "metric: roc_auc, valu: 0.69"))
+
+
+def test_a_name_with_dots_is_no_path_of_keys() -> None:
+    text = "model: m\nmetrics:\n  a.b: {file: m.json, key: a, better: up}\n"
+
+    with pytest.raises(PolicyError, match="line 3, column 31"):
+        read_policy(text)
+
+
+def test_the_published_schema_is_what_the_reader_takes(refresh_golden: bool) -> None:
+    text = json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+    if refresh_golden:
+        PUBLISHED.write_text(text)
+
+    jsonschema.Draft7Validator.check_schema(json_schema())
+    assert PUBLISHED.read_text() == text
+
+
+@pytest.mark.parametrize("text", [TEXT, (ROOT / "lockgate.yaml").read_text(), (FROZEN / "policy.yaml").read_text()])
+def test_an_editor_accepts_what_is_read(text: str) -> None:
+    read_policy(text)
+    jsonschema.Draft7Validator(json_schema()).validate(load(text, "lockgate.yaml"))
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("modell", "x"),
+    ("model", "my model"),
+    ("metrics.roc_auc.better", "up"),
+    ("metrics.roc_auc.threshold", 2),
+    ("metrics.roc_auc.statistic", "rocauc"),
+    ("predictions.file", "../x.parquet"),
+    ("predictions.file", "/x.parquet"),
+    ("predictions.file", "a\\b"),
+    ("predictions.key", "date"),
+    ("predictions.missing", 1.5),
+    ("predictions.period", "year"),
+    ("gates.0.kind", "flor"),
+    ("gates.0.value", "0.69"),
+    ("gates.0.margin", 1),
+    ("gates.2.tolerance", -1),
+    ("gates.3.rows", 0),
+    ("gates.3.rows", True),
+    ("gates.3.columns", ["carrier", "carrier"]),
+    ("gates.5.at_most", 20),
+    ("gates.5.at_most", "20 megs"),
+    ("gates.5.at_most", "0 MB"),
+    ("environments.production.rebuilt", "half"),
+    ("environments.a b", {}),
+    ("stages", {"pass": ["HOME"]}),
+    ("dependencies", {"lock": "a.lock", "python": "3"}),
+    ("serving", {"code": "src/m", "entry": "m", "request": "m:s", "samples": "x"}),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), WRONG)
+def test_the_reader_and_an_editor_refuse_the_same(place: str, value: Any) -> None:
+    document = load(TEXT, "lockgate.yaml")
+    *keys, last = place.split(".")
+    inner = document
+    for key in keys:
+        inner = inner[int(key) if key.isdigit() else key]
+    inner[last] = value
+
+    with pytest.raises(PolicyError):
+        read_policy(json.dumps(document))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft7Validator(json_schema()).validate(document)
+
+
+def test_every_key_of_the_policy_reaches_it() -> None:
+    chosen = {"lock": "claimed", "withdrawn": "refuse", "unverified": "allow", "seed": "other.seed"}
+    text = TEXT.replace("seed: train.seed\n", "") + "".join(f"{key}: {value}\n" for key, value in chosen.items())
+
+    assert {key: getattr(read_policy(text), key) for key in chosen} == chosen

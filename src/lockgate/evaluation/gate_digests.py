@@ -7,11 +7,14 @@ written better one day, and not of its place in the policy. A digest never chang
 
 import hashlib
 import json
-from dataclasses import fields
-from typing import Any
+from dataclasses import Field, fields
+from typing import TYPE_CHECKING, Any
 
 from lockgate.gates import DataChecksPass, Gate, Max, MetricsPresent, Min, SlicesNoWorse
 from lockgate.policy import Metric, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _KINDS = {
     "Floor": "floor",
@@ -32,7 +35,7 @@ def gate_digest(gate: Gate, policy: Policy) -> str:
 
 def _normal(gate: Gate, policy: Policy) -> dict[str, Any]:
     said: dict[str, Any] = {"kind": _KINDS.get(type(gate).__name__, gate.kind)}
-    for field in fields(gate):
+    for field in _counting(gate):
         value = getattr(gate, field.name)
         if field.name == "metric":
             value = metric_meaning(policy.metric(value))
@@ -59,6 +62,13 @@ def _normal(gate: Gate, policy: Policy) -> dict[str, Any]:
     return said
 
 
+def _counting(gate: Gate) -> "Iterator[Field[Any]]":
+    """Yield the keys that count: those that a kind was given later only where they are not at their default."""
+    for field in fields(gate):
+        if not field.metadata["later"] or getattr(gate, field.name) != field.default:
+            yield field
+
+
 def metric_meaning(metric: Metric) -> list[str]:
     """Return what makes a metric the same one, whatever it is called."""
     meaning = [metric.file, metric.key, metric.better, metric.statistic or ""]
@@ -66,4 +76,8 @@ def metric_meaning(metric: Metric) -> list[str]:
         meaning.append(f"threshold {metric.threshold!r}")
     if metric.bins != 10:
         meaning.append(f"bins {metric.bins}")
+    if metric.weights is not None:
+        meaning.append(f"weights {metric.weights}")
+    if metric.average != "micro":
+        meaning.append(f"average {metric.average}")
     return meaning

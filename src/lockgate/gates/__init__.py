@@ -26,8 +26,11 @@ KINDS: dict[str, type[Gate]] = {
         MetricsComplete,
     )
 }
+CURRENT = tuple(kind for kind, gate in KINDS.items() if not gate.replaced_by)
+"""The kinds for new policies; the others are older words."""
 
 __all__ = [
+    "CURRENT",
     "KINDS",
     "Ceiling",
     "DataChecksPass",

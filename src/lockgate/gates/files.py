@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lockgate import policy_values as values
 from lockgate.formatting import count, size
 from lockgate.gates.gate import NO_BASE, Gate, GateInputs, key, plain
 from lockgate.result import GateOutcome
@@ -43,7 +44,7 @@ class DataChecksPass(Gate):
 class ModelSize(Gate):
     """The model artifact has at most this many bytes."""
 
-    at_most: int = key("bytes", "a size such as `20 MB`")
+    at_most: int = key(values.size, "a size such as `20 MB`")
 
     kind = "model-size"
     about = "The model artifact has at most this size."
@@ -68,7 +69,7 @@ class ModelSize(Gate):
 class ModelGrowth(Gate):
     """The model artifact is at most ``at_most`` times as large as base's."""
 
-    at_most: float = key("amount", "the largest ratio of head's size to base's")
+    at_most: float = key(values.amount, "the largest ratio of head's size to base's")
 
     kind = "model-growth"
     about = "The model artifact is at most `at_most` times as large as base's."

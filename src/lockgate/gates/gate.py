@@ -6,17 +6,17 @@ A gate cannot hold by accident: where something that it needs is missing, it "ca
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from lockgate import policy_values as values
 from lockgate.formatting import decimals, fixed, interval
+from lockgate.policy_values import Key, Reader, Schema
 from lockgate.result import Comparison, DataChecks, GateOutcome, MetricChange, SliceChange
 
 if TYPE_CHECKING:
     from lockgate.policy import Metric, Policy
 
 NO_BASE = "no base to compare with"
-
-Kind = Literal["metric", "number", "amount", "count", "bytes", "columns", "flag", "unshown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,37 @@ class GateInputs:
         return next(change for change in self.metrics if change.name == metric)
 
 
-def key(kind: Kind, help: str, default: Any = MISSING) -> Any:  # noqa: A002
-    """Declare one key of a gate: how its value is read, and what it means. Without ``default`` it is required."""
-    return field(default=default, metadata={"kind": kind, "help": help})
+def key(read: Reader[Any], help: str, default: Any = MISSING, *, later: bool = False) -> Any:  # noqa: A002
+    """Declare one key of a gate: how its value is read, and what it means. Without ``default`` it is required.
+
+    ``later``: the kind was used without this key before, so that its default does not count in a gate's digest.
+    """
+    return field(default=default, metadata={"read": read, "help": help, "later": later})
+
+
+def metric_key(*, shown: bool = False) -> Any:
+    """Declare the metric of a gate; ``shown``: one that can be computed anew from the predictions."""
+    return key(values.text, "a metric of the policy" + (" with a statistic" if shown else ""))
+
+
+def tolerance_key() -> Any:
+    """Declare the tolerance of the older kinds."""
+    return key(values.amount, "a change for the worse of this size passes, shown or not")
+
+
+def slices_key() -> Any:
+    """Declare the slice columns of a gate that is asked of all rows without them."""
+    return key(values.list_of(values.text), "asked of each slice of these columns, not of all rows together", ())
+
+
+def rows_key() -> Any:
+    """Declare from which size on a slice is asked."""
+    return key(values.count, "slices with fewer rows are not asked", 1000)
+
+
+def relative_key(what: str, *, later: bool = False) -> Any:
+    """Declare that an amount is a share of base's value."""
+    return key(values.flag, f"{what} is a share of base's value: 0.01 is one per cent", False, later=later)
 
 
 @dataclass(frozen=True)
@@ -57,9 +85,20 @@ class Gate:
     """Whether it compares head with base."""
 
     @classmethod
-    def keys(cls) -> Mapping[str, tuple[Kind, str, Any]]:
-        """Return the keys in the file's order: how each is read, what it means, its default (``MISSING``: none)."""
-        return {one.name: (one.metadata["kind"], one.metadata["help"], one.default) for one in fields(cls)}
+    def keys(cls) -> Mapping[str, Key]:
+        """Return the keys in the file's order."""
+        return {
+            one.name: Key(one.metadata["read"], one.default is MISSING, one.metadata["help"]) for one in fields(cls)
+        }
+
+    @classmethod
+    def schema(cls) -> Schema:
+        """Return in JSON Schema what the policy may say of this kind."""
+        found = values.schema_of_section({"kind": Key(values.one_of(cls.kind)), **cls.keys()})
+        if cls.replaced_by:
+            found |= {"deprecated": True}
+        about = f"{cls.about} Older: use `{cls.replaced_by}`." if cls.replaced_by else cls.about
+        return found | {"title": cls.kind, "description": about}
 
     def sentence(self, policy: "Policy") -> str:
         """Return the rule as a reviewer reads it."""

@@ -4,8 +4,9 @@ their older names."""
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from lockgate import policy_values as values
 from lockgate.formatting import count, title
-from lockgate.gates.gate import Gate, GateInputs, figure, key, plain
+from lockgate.gates.gate import Gate, GateInputs, figure, key, metric_key, plain, rows_key, slices_key
 from lockgate.result import GateOutcome, SliceChange
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Limit(Gate):
-    metric: str = key("metric", "a metric of the policy")
-    value: float = key("number", "the limit, which is allowed itself")
+    metric: str = metric_key()
+    value: float = key(values.number, "the limit, which is allowed itself")
 
     words: ClassVar[str]
     upper: ClassVar[bool]
@@ -63,8 +64,8 @@ class Ceiling(_Limit):
 
 @dataclass(frozen=True)
 class _SlicedLimit(_Limit):
-    slices: tuple[str, ...] = key("columns", "asked of each slice of these columns, not of all rows together", ())
-    rows: int = key("count", "slices with fewer rows are not asked", 1000)
+    slices: tuple[str, ...] = slices_key()
+    rows: int = rows_key()
 
     def sentence(self, policy: "Policy") -> str:
         said = super().sentence(policy)
@@ -114,10 +115,10 @@ class Max(_SlicedLimit):
 class Gap(Gate):
     """The best and the worst slice of a column are at most ``at_most`` apart in head."""
 
-    metric: str = key("metric", "a metric of the policy with a statistic")
-    slices: tuple[str, ...] = key("columns", "asked within each of these slice columns")
-    at_most: float = key("amount", "how far the best and the worst slice may be apart")
-    rows: int = key("count", "slices with fewer rows are not asked", 1000)
+    metric: str = metric_key(shown=True)
+    slices: tuple[str, ...] = key(values.list_of(values.text), "asked within each of these slice columns")
+    at_most: float = key(values.amount, "how far the best and the worst slice may be apart")
+    rows: int = rows_key()
 
     kind = "gap"
     about = "The best and the worst slice of a column are at most `at_most` apart in head."

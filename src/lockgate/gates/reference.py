@@ -1,6 +1,6 @@
 """The reference page of the gates, written from what each says of itself: ``docs/gates.md``, which a test compares."""
 
-from dataclasses import MISSING
+from dataclasses import MISSING, fields
 
 from lockgate.gates import KINDS
 from lockgate.gates.gate import Gate
@@ -36,7 +36,8 @@ def _section(kind: type[Gate]) -> str:
     keys = kind.keys()
     if keys:
         lines += ["| key | meaning | default |", "|---|---|---|"]
-        lines += [f"| `{name}` | {said} | {_default(default)} |" for name, (_, said, default) in keys.items()]
+        defaults = {one.name: one.default for one in fields(kind)}
+        lines += [f"| `{name}` | {one.help} | {_default(defaults[name])} |" for name, one in keys.items()]
         lines.append("")
     return "\n".join(lines)
 

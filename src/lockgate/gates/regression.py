@@ -9,6 +9,7 @@ fail only what is shown to be worse, so that few rows let much pass.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from lockgate import policy_values as values
 from lockgate.formatting import count, title
 from lockgate.gates.gate import (
     NO_BASE,
@@ -20,8 +21,13 @@ from lockgate.gates.gate import (
     harm,
     incomparable,
     key,
+    metric_key,
     moves,
     plain,
+    relative_key,
+    rows_key,
+    slices_key,
+    tolerance_key,
     worst,
 )
 from lockgate.gates.limits import no_slice, sliced
@@ -35,8 +41,8 @@ if TYPE_CHECKING:
 class NoWorse(Gate):
     """The metric is not significantly worse than base's by more than ``tolerance`` (in the metric's own units)."""
 
-    metric: str = key("metric", "a metric of the policy")
-    tolerance: float = key("amount", "a change for the worse of this size passes, shown or not")
+    metric: str = metric_key()
+    tolerance: float = tolerance_key()
 
     kind = "no-worse"
     about = (
@@ -77,12 +83,14 @@ class NoWorse(Gate):
 class NoRegression(Gate):
     """The metric is shown to be worse than base's by no more than ``margin``: on all rows, or on each slice."""
 
-    metric: str = key("metric", "a metric of the policy with a statistic")
-    margin: float = key("amount", "the largest change for the worse; `lockgate power` says what can be shown")
-    relative: bool = key("flag", "the margin is a share of base's value: 0.01 is one per cent", False)
-    slices: tuple[str, ...] = key("columns", "asked of each slice of these columns, not of all rows together", ())
-    rows: int = key("count", "slices with fewer rows are not asked", 1000)
-    unshown: Literal["fail", "look"] = key("unshown", "too few rows: `fail`, or `look` (a person looks)", "fail")
+    metric: str = metric_key(shown=True)
+    margin: float = key(values.amount, "the largest change for the worse; `lockgate power` says what can be shown")
+    relative: bool = relative_key("the margin")
+    slices: tuple[str, ...] = slices_key()
+    rows: int = rows_key()
+    unshown: Literal["fail", "look"] = key(
+        values.one_of("fail", "look"), "too few rows: `fail`, or `look` (a person looks)", "fail"
+    )
 
     kind = "no-regression"
     about = (
@@ -95,7 +103,7 @@ class NoRegression(Gate):
     def sentence(self, policy: "Policy") -> str:
         """Return the rule in words."""
         bad, _ = moves(policy.metric(self.metric))
-        amount = f"{plain(100 * self.margin)} %" if self.relative else plain(self.margin)
+        amount = _amount(self.margin, relative=self.relative)
         where = f" in each slice by {', '.join(self.slices)} of {self.rows:,} rows or more" if self.slices else ""
         return f"{self.metric} is shown to {bad} by at most {amount}{where}"
 
@@ -125,7 +133,7 @@ class NoRegression(Gate):
         return self._outcome(policy, metric, worst_of_all, f"{worst_of_all.column} {worst_of_all.value} ")
 
     def _margin(self, change: MetricChange | SliceChange) -> float:
-        return self.margin * abs(change.base or 0.0) if self.relative else self.margin
+        return _of_base(self.margin, change, relative=self.relative)
 
     def _outcome(
         self, policy: "Policy", metric: "Metric", change: MetricChange | SliceChange, where: str
@@ -148,8 +156,9 @@ class NoRegression(Gate):
 class Improves(Gate):
     """The metric is shown to be better than base's by more than ``by``."""
 
-    metric: str = key("metric", "a metric of the policy with a statistic")
-    by: float = key("amount", "the least gain that has to be shown", 0.0)
+    metric: str = metric_key(shown=True)
+    by: float = key(values.amount, "the least gain that has to be shown", 0.0)
+    relative: bool = relative_key("the gain", later=True)
 
     kind = "improves"
     about = "Head is shown to be better than base by more than `by`: the bad end of the 95 % interval lies beyond it."
@@ -159,7 +168,8 @@ class Improves(Gate):
     def sentence(self, policy: "Policy") -> str:
         """Return the rule in words."""
         _, good = moves(policy.metric(self.metric))
-        return f"{self.metric} is shown to {good}" + (f" by more than {plain(self.by)}" if self.by else "")
+        by = _amount(self.by, relative=self.relative)
+        return f"{self.metric} is shown to {good}" + (f" by more than {by}" if self.by else "")
 
     def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Hold the bad end of the interval against the gain that is asked."""
@@ -167,17 +177,19 @@ class Improves(Gate):
         if (early := _early(self, policy, change, inputs)) is not None:
             return early
         _, good = moves(metric)
-        wanted = f"a {good} by more than {plain(self.by)}" if self.by else f"a {good}"
+        by = _of_base(self.by, change, relative=self.relative)
+        wanted = f"a {good} by more than {_amount(self.by, relative=self.relative)}" if self.by else f"a {good}"
         headline = f"{subject(change)} {in_words(change)}; {wanted} has to be shown"
-        return self.outcome(policy, in_words(change), -worst(metric, change) > self.by, headline=headline)
+        return self.outcome(policy, in_words(change), -worst(metric, change) > by, headline=headline)
 
 
 @dataclass(frozen=True)
 class SuspiciousImprovement(Gate):
     """A gain larger than ``by`` does not pass without a person: it is more often a leak than a discovery."""
 
-    metric: str = key("metric", "a metric of the policy")
-    by: float = key("amount", "a gain above this is suspicious")
+    metric: str = metric_key()
+    by: float = key(values.amount, "a gain above this is suspicious")
+    relative: bool = relative_key("the gain", later=True)
 
     kind = "suspicious-improvement"
     about = "A gain larger than `by` fails: it is more often leaked labels than a discovery. Raise `by` to let it pass."
@@ -187,7 +199,7 @@ class SuspiciousImprovement(Gate):
     def sentence(self, policy: "Policy") -> str:
         """Return the rule in words."""
         _, good = moves(policy.metric(self.metric))
-        return f"{self.metric} may {good} by at most {plain(self.by)} without a closer look"
+        return f"{self.metric} may {good} by at most {_amount(self.by, relative=self.relative)} without a closer look"
 
     def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Look at the gain itself, shown or not."""
@@ -195,9 +207,10 @@ class SuspiciousImprovement(Gate):
         if (early := _early(self, policy, change, inputs)) is not None:
             return early
         gain, (_, good) = -harm(metric, change.change or 0.0), moves(metric)
-        amount, limit = amount_and_limit(change, gain, self.by)
+        by = _of_base(self.by, change, relative=self.relative)
+        amount, limit = amount_and_limit(change, gain, by)
         headline = f"{subject(change)} {_PAST[good]} by {amount}; above {limit} a leak of the label is likely"
-        return self.outcome(policy, in_words(change), gain <= self.by, headline=headline)
+        return self.outcome(policy, in_words(change), gain <= by, headline=headline)
 
 
 @dataclass(frozen=True)
@@ -205,10 +218,10 @@ class SlicesNoWorse(Gate):
     """The same as :class:`NoWorse` for each slice of at least ``rows`` shared rows; ``columns`` empty means every slice
     column."""
 
-    metric: str = key("metric", "a metric of the policy with a statistic")
-    tolerance: float = key("amount", "a change for the worse of this size passes, shown or not")
-    rows: int = key("count", "slices with fewer shared rows are not asked")
-    columns: tuple[str, ...] = key("columns", "the slice columns to ask (default: all of them)", ())
+    metric: str = metric_key(shown=True)
+    tolerance: float = tolerance_key()
+    rows: int = key(values.count, "slices with fewer shared rows are not asked")
+    columns: tuple[str, ...] = key(values.list_of(values.text), "the slice columns to ask (default: all of them)", ())
 
     kind = "slices-no-worse"
     about = "`no-worse` for each slice, after a correction for looking at many."
@@ -262,6 +275,16 @@ class SlicesNoWorse(Gate):
 
 _PAST = {"rise": "rose", "fall": "fell"}
 _DONE = {"rise": "risen", "fall": "fallen"}
+
+
+def _amount(amount: float, *, relative: bool) -> str:
+    """Write an amount as the policy has it."""
+    return f"{plain(100 * amount)} %" if relative else plain(amount)
+
+
+def _of_base(amount: float, change: MetricChange | SliceChange, *, relative: bool) -> float:
+    """Return an amount in the metric's own units."""
+    return amount * abs(change.base or 0.0) if relative else amount
 
 
 def subject(change: MetricChange | SliceChange) -> str:

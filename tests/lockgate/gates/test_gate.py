@@ -1,6 +1,6 @@
 """Every kind of gate: what it is asked in a policy, what it says to a reviewer, and that it never holds by accident."""
 
-from dataclasses import MISSING, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def test_every_example_is_read_and_has_a_sentence(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if "metric" in dict(kind.keys())])
 def test_a_gate_without_its_keys_names_the_one_that_is_missing(name: str) -> None:
-    needed = [key for key, (_, _, default) in KINDS[name].keys().items() if default is MISSING]
+    needed = [key for key, one in KINDS[name].keys().items() if one.required]
 
     with pytest.raises(PolicyError) as caught:
         policy(f"{{kind: {name}}}")
