@@ -703,7 +703,8 @@ def difference(root: Path, before: str, after: str) -> str:
 
 def changed_files(root: Path, before: str, after: str) -> tuple[str, ...]:
     """Return the paths, from the top of the repository, of the files that differ between two commits."""
-    names = git(root, "diff", "--name-only", "--no-renames", "--no-ext-diff", "--no-textconv", "-z", before, after)
+    exact = ("--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=none")
+    names = git(root, "diff", "--name-only", *exact, "-z", before, after)
     return tuple(sorted(name for name in names.split("\0") if name))
 
 

@@ -366,7 +366,8 @@ class Execution:
     ``log`` is the end of a failed stage's output. ``isolation`` says how the commands of stages were run: in namespaces
     of their own, or not isolated; ``None`` where no command was run, and in results from before it was recorded.
     ``contacts`` are the addresses outside of the machine that stages tried to reach, as ``stage: address``.
-    ``notes`` is what else the run has to say.
+    ``notes`` is what else the run has to say. ``opened`` are the changed files that no stage names, and that were
+    opened while stages ran, from the top of the repository.
     """
 
     stages: tuple[StageRun, ...]
@@ -378,6 +379,7 @@ class Execution:
     isolation: Isolation | None = None
     contacts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

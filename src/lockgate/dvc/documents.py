@@ -224,6 +224,15 @@ def resolve(snapshot: Snapshot, path: str, text: bytes) -> Resolved:
     return Resolved(resolved, metrics, plots, artifacts)
 
 
+def template_files(snapshot: Snapshot, path: str) -> tuple[str, ...]:
+    """Return the files from which the templates of one ``dvc.yaml`` are filled in, whether they are there or not."""
+    folder, content = posixpath.dirname(path), read_yaml(snapshot.read(path) or b"", path, "dvc.yaml")
+    items = ["params.yaml", *content.get("vars", [])]
+    for stage in (group.get("do", group) for group in content.get("stages", {}).values()):
+        items += [join(stage.get("wdir") or ".", item) for item in stage.get("vars", []) if isinstance(item, str)]
+    return tuple(join(folder, item.partition(":")[0]) for item in items if isinstance(item, str))
+
+
 def _check_vars(snapshot: Snapshot, path: str, folder: str, text: bytes, items: list[Any]) -> None:
     """Refuse parameters that DVC cannot fill in, with the place that DVC does not name."""
     for index, item in enumerate(("params.yaml", *items), -1):

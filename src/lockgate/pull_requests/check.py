@@ -18,6 +18,7 @@ from lockgate import git, policy
 from lockgate.dependencies.commit import Choice, locked_by
 from lockgate.dvc import quarantine
 from lockgate.dvc.objects import DvcError, WorkspaceFiles, fetch_tracked, read_anonymously, remotes
+from lockgate.dvc.opened import watching
 from lockgate.dvc.pipeline import read_lock, read_pipeline
 from lockgate.dvc.plan import needed_pipeline, plan
 from lockgate.dvc.remotes import QUARANTINE
@@ -29,6 +30,7 @@ from lockgate.formatting import size
 from lockgate.git import Commit, Workspace
 from lockgate.pull_requests import bound
 from lockgate.pull_requests.artifact import Artifact
+from lockgate.pull_requests.measures import measuring
 from lockgate.result import Execution
 
 CONFIG = ".dvc/config"
@@ -55,11 +57,14 @@ def judge(
         head = Commit(root, "head", git.resolve(root, "HEAD"))
         if _is_claimed(root, base):
             return _claimed(root, base, head)
-        try:
-            packages = _packages(head) if dependencies == "locked" else None
-            _, execution = run.run(root, base.commit, dvc, judge=False, dependencies=packages)
-        except run.StageFailed as failure:
-            return Artifact(bound.failed(base, head, failure.execution))
+        top = Path(git.git(root, "rev-parse", "--show-toplevel").rstrip("\n"))
+        with watching(top, measuring(root, base, head).others) as opened:
+            try:
+                packages = _packages(head) if dependencies == "locked" else None
+                _, execution = run.run(root, base.commit, dvc, judge=False, dependencies=packages)
+            except run.StageFailed as failure:
+                return Artifact(bound.failed(base, head, replace(failure.execution, opened=opened())))
+            execution = replace(execution, opened=opened())
         notes = () if fork else _quarantined(root, base)
         kept = KeptOutputs.of(root)
         notes = (*notes, kept.note()) if kept.left_out else notes

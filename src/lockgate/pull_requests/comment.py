@@ -7,6 +7,7 @@ git.
 from dataclasses import dataclass, replace
 from typing import Self
 
+from lockgate.pull_requests.measures import NOTHING, Measuring
 from lockgate.rendering import escape
 from lockgate.rendering.markdown import LIMIT, render_markdown
 from lockgate.rendering.result_document import document
@@ -23,7 +24,7 @@ UNSHOWN = "**Lock:** its change cannot be shown here; `lockgate run` makes the s
 @dataclass(frozen=True, slots=True)
 class Told:
     """What there is to tell of a run: a result, or why there is none. ``head`` is the commit that it was for, ``url``
-    where the run's log is, ``measuring`` are the changed files that decide how the change is measured.
+    where the run's log is, ``measuring`` are the changed files that decide, or may decide, how the change is measured.
 
     ``withheld`` are the outputs for which the lock is not written to the branch. ``unverified`` names what of the
     result rests on the word of the run, ``allowed`` says that the policy takes it.
@@ -31,7 +32,7 @@ class Told:
 
     head: str
     url: str
-    measuring: tuple[str, ...] = ()
+    measuring: Measuring = NOTHING
     result: Result | None = None
     error: str = ""
     misfit: str = ""
@@ -75,12 +76,26 @@ def text(told: Told, written: Written) -> str:
     return whole.encode("utf-8", "backslashreplace").decode()
 
 
-def _warning(measuring: tuple[str, ...]) -> str:
-    if not measuring:
-        return ""
-    files = ", ".join(escape.code(name) for name in measuring[:8])
-    more = f" and {len(measuring) - 8:,} more" if len(measuring) > 8 else ""
-    return f"> [!WARNING]\n> This pull request changes what measures it: {files}{more}. Read that first.\n\n"
+def _warning(measuring: Measuring) -> str:
+    said = []
+    if measuring.by_rule:
+        said.append(f"This pull request changes what measures it: {_names(measuring.by_rule)}. Read that first.")
+    if measuring.opened:
+        said.append(
+            f"The run opened what this pull request changes, and no stage names as a dependency: "
+            f"{_names(measuring.opened)}. Read that first: stages that need it did not run again for it."
+        )
+    if measuring.unknown:
+        said.append(
+            f"Changed, and neither an input of a stage nor a file that lockgate knows: {_names(measuring.unknown)}. "
+            "Whether a stage reads it is not known."
+        )
+    return "> [!WARNING]\n> " + "\n>\n> ".join(said) + "\n\n" if said else ""
+
+
+def _names(files: tuple[str, ...]) -> str:
+    more = f" and {len(files) - 8:,} more" if len(files) > 8 else ""
+    return ", ".join(escape.code(name) for name in files[:8]) + more
 
 
 def _unverified(told: Told) -> str:

@@ -1,47 +1,156 @@
 """Which changed files decide how a change is measured: what the check's own steps read, beside the pipeline's inputs.
 
-A stage's dependencies are listed with the change itself. The files here are none, and yet decide what runs, with which
-packages, by which rules it is judged, or what git and DVC make of a file: a reviewer reads them first.
+A stage's dependencies are listed with the change itself. The files here are none, and yet may decide what runs, with
+which packages, by which rules it is judged, or what git and DVC make of a file: a reviewer reads them first.
+
+Three things are said, each of files that git says are changed:
+
+- *by rule*: a closed list of names that the steps of a check read. Nothing that a pull request holds can shorten it.
+- *opened*: the run saw the file opened while stages ran (:mod:`lockgate.dvc.opened`), although no stage names it as a
+  dependency. That is the run's word, which changed code can falsify: it only ever adds a file.
+- *unknown*: neither an input or output of a stage, nor by rule, nor a document that people alone read. Whether
+  anything reads it is not known, so it is named.
 """
 
+import posixpath
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from lockgate import git
+from lockgate.dvc.documents import template_files
+from lockgate.dvc.ignore import Ignores
+from lockgate.dvc.pipeline import is_address, read_pipeline, with_parents
+from lockgate.errors import LockgateError
+from lockgate.git import Commit
 
-FOLDERS = (".github/", ".dvc/", "requirements/")
-"""Everything below these, in the project or at the top of the repository."""
+FOLDERS = (".github", ".dvc", "requirements")
+"""All that is below these, in the project or at the top of the repository, and what stands in their place."""
 NAMES = re.compile(
     r"""
     (?:GNU)?[Mm]akefile | .+\.mk                      # what the steps call
-    | pyproject\.toml | setup\.(?:cfg|py) | tox\.ini | noxfile\.py | pytest\.ini | [\w.-]*\.lock | uv\.toml
-    | [\w.-]*requirements[\w.-]*\.(?:txt|in) | Pipfile | environment\.ya?ml | package(?:-lock)?\.json
+    | pyproject\.toml | setup\.(?:cfg|py) | tox\.ini | noxfile\.py | pytest\.ini | .*\.lock | uv\.toml
+    | .*requirements.*\.(?:txt|in) | Pipfile | environment\.ya?ml | package(?:-lock)?\.json
     | \.python-version | \.tool-versions | \.nvmrc | pip\.conf | \.netrc | \.npmrc
     | \.gitattributes | \.gitmodules | \.gitconfig | \.lfsconfig | \.dvcignore
-    | lockgate\.ya?ml | lockgate[\w.-]*\.pub
-    | sitecustomize\.py | usercustomize\.py | conftest\.py | [\w.-]+\.pth | \.env(?:\.[\w.-]+)? | \.envrc
+    | lockgate\.ya?ml | lockgate.*\.pub
+    | sitecustomize\.py | usercustomize\.py | conftest\.py | .+\.pth | \.env(?:\..+)? | \.envrc
     | Dockerfile | \.dockerignore
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
 """File names that are read wherever they lie; ``dvc.lock`` is not among them, for it is checked entry by entry."""
+PACKAGES = ("sitecustomize", "usercustomize", "conftest")
+"""Modules that Python or pytest imports by itself, and that may as well be folders."""
+DOCUMENTS = re.compile(
+    r".+\.(?:md|rst|adoc|png|jpe?g|gif|svg|webp|drawio)|(?:LICEN[CS]E|NOTICE|COPYING|AUTHORS|CHANGELOG)(?:\.txt)?"
+    r"|CITATION\.cff|\.editorconfig|\.git(?:keep|-blame-ignore-revs)",
+    re.IGNORECASE,
+)
+"""File names that no step of a check reads by itself. Who finds one opened by a stage says so: see :func:`unlisted`."""
+PIPELINE = re.compile(r"dvc\.(?:yaml|lock)|.+\.dvc|\.gitignore")
+"""What DVC writes and reads; what it says of stages and data is told with the change."""
 
 
-def measuring_files(root: Path, base: str, head: str) -> tuple[str, ...]:
-    """Return the files that differ between two commits and decide how the change is measured."""
-    changed = git.changed_files(root, base, head)
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """The changed files that decide how a change is measured, or may do so; paths are from the top of the repository.
+
+    ``others`` are those for which neither rule nor pipeline accounts, ``opened`` those of them that the run saw opened.
+    """
+
+    by_rule: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Those of which it is not known whether anything reads them."""
+        return tuple(name for name in self.others if name not in self.opened and not is_document(name))
+
+    def with_opened(self, said: Iterable[str]) -> Self:
+        """Add what a run says was opened, as far as git says that it changed."""
+        opened = set(said)
+        return replace(self, opened=tuple(name for name in self.others if name in opened))
+
+
+NOTHING = Measuring()
+
+
+def measuring(root: Path, base: Commit, head: Commit) -> Measuring:
+    """Return what differs between two commits and decides how the change is measured, or may do so."""
+    changed = git.changed_files(root, base.commit, head.commit)
     prefix = git.git(root, "rev-parse", "--show-prefix").rstrip("\n")
     own = _own_code(root)
-    return tuple(name for name in changed if measures(name, prefix) or (own and name.startswith(own)))
+    by_rule = tuple(name for name in changed if measures(name, prefix) or (own and name.startswith(own)))
+    before, after = (_Named.of(side, prefix) for side in (base, head))
+    others = [name for name in changed if name not in by_rule and not PIPELINE.fullmatch(posixpath.basename(name))]
+    others = [name for name in others if not (before.tells(name) or after.tells(name) or before.writes(name))]
+    # What only head calls an output is one if it is new: a file of base's cannot be hidden by that.
+    return Measuring(by_rule, tuple(name for name in others if not after.writes(name) or before.has(name)))
 
 
 def measures(path: str, prefix: str = "") -> bool:
     """Say whether the file at ``path`` decides how a change is measured. ``prefix`` is the project's folder."""
+    *folders, name = path.split("/")
     inner = path.removeprefix(prefix)
-    if path.startswith(FOLDERS) or inner.startswith(FOLDERS) or "/.dvc/" in path:
+    if any(one == folder or one.startswith(f"{folder}/") for folder in FOLDERS for one in (path, inner)):
         return True
-    name = path.rsplit("/", 1)[-1]
+    if ".dvc" in (*folders, name) or any(folder in PACKAGES for folder in (*folders, name)):
+        return True
     return name != "dvc.lock" and NAMES.fullmatch(name) is not None
+
+
+def is_document(path: str) -> bool:
+    """Say whether a file is one that people read and no step of a check does by itself."""
+    return DOCUMENTS.fullmatch(posixpath.basename(path)) is not None
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What the stages and tracked data of one side name, from the top of the repository."""
+
+    side: Commit
+    prefix: str
+    read: frozenset[str]
+    written: frozenset[str]
+
+    @classmethod
+    def of(cls, side: Commit, prefix: str) -> Self:
+        """Read the pipeline; one that cannot be read names nothing, and is answered where it is judged."""
+        try:
+            pipeline = read_pipeline(side)
+            values = {path for stage in pipeline.stages for path in template_files(side, stage.file)}
+        except LockgateError:
+            return cls(side, prefix, frozenset(), frozenset())
+        values.update(item.file for stage in pipeline.stages for item in stage.params)
+        values = {path for path in values if not path.endswith(".py")}  # whose values are told, and not its code
+        deps = {dep for stage in pipeline.stages for dep in stage.deps if not is_address(dep)}
+        outs = {out.path for stage in pipeline.stages for out in stage.outs if not is_address(out.path)}
+        found = [frozenset(posixpath.normpath(f"{prefix}{path}") for path in paths) for paths in (deps | values, outs)]
+        return cls(side, prefix, found[0], found[1] | {posixpath.normpath(f"{prefix}{path}") for path in pipeline.data})
+
+    @cached_property
+    def _ignores(self) -> Ignores:
+        return Ignores(self.side)
+
+    def tells(self, path: str) -> bool:
+        """Say whether a file goes into a stage, so that its change is told and the stage runs again for it."""
+        if "." not in self.read and self.read.isdisjoint(with_parents(path)):
+            return False
+        inner = path.removeprefix(self.prefix)
+        return not path.startswith(self.prefix) or bool(self._ignores.visible([inner]))
+
+    def writes(self, path: str) -> bool:
+        """Say whether a file comes out of a stage, or is data that DVC tracks."""
+        return not self.written.isdisjoint(with_parents(path))
+
+    def has(self, path: str) -> bool:
+        """Say whether the file is there."""
+        return self.side.exists(posixpath.relpath(path, self.prefix or "."))
 
 
 def _own_code(root: Path) -> str:

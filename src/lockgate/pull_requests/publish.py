@@ -35,7 +35,7 @@ from lockgate.pull_requests.apart import Sides
 from lockgate.pull_requests.artifact import Artifact, Unfit
 from lockgate.pull_requests.bound import Computed, OtherBase
 from lockgate.pull_requests.comment import Told, Written
-from lockgate.pull_requests.measures import measuring_files
+from lockgate.pull_requests.measures import measuring
 from lockgate.rendering.result_document import OUTCOMES
 from lockgate.result import Outcome, Result
 
@@ -265,7 +265,7 @@ class Publisher:
         head = Commit(self.root, self.run.head_branch, self.run.head_sha, lfs=False)
         fork = git.merge_base(self.root, target.start, self.run.head_sha)
         base = Commit(self.root, target.base_branch, fork, lfs=False)
-        told = Told(self.run.head_sha, self.run.url, measuring_files(self.root, base.commit, self.run.head_sha))
+        told = Told(self.run.head_sha, self.run.url, measuring(self.root, base, head))
         told, files = self.judged(told, base, head)
         made = None
         if files:
@@ -317,6 +317,8 @@ class Publisher:
     ) -> tuple[Told, dict[str, bytes]]:
         """Hold the result to what git and the recorded files say, and show what was computed here."""
         bound.check_base(result, base)
+        if result.execution:
+            told = replace(told, measuring=told.measuring.with_opened(result.execution.opened))
         files = write_back.changes(base, head, left)
         computed = self.compute(Sides(self.root, base, head), left)
         if computed.result is not None:

@@ -1,19 +1,33 @@
 """Which changed files a reviewer is told of first: those that decide what runs, with what, and how it is judged."""
 
-import pytest
-from tests.e2e.forge import git
-from tests.lockgate.pull_requests.conftest import REPOSITORY, Scene
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from lockgate.pull_requests.measures import measures, measuring_files
+import pytest
+import yaml
+from tests.e2e.forge import git
+from tests.lockgate import modelled
+from tests.lockgate.factory import Project
+
+from lockgate.dvc.opened import watching
+from lockgate.dvc.stages import DvcProcess
+from lockgate.git import Commit
+from lockgate.pull_requests import comment
+from lockgate.pull_requests.check import judge
+from lockgate.pull_requests.comment import Told, Written
+from lockgate.pull_requests.measures import Measuring, measures, measuring
 
 MEASURING = (
     *(".github/workflows/ci.yml", ".github/actions/setup/action.yml", "Makefile", "rules.mk", "pyproject.toml"),
-    *("requirements/pipeline.lock", "requirements.txt", "uv.lock", ".python-version", ".gitattributes"),
-    *("data/.gitattributes", ".dvcignore", "src/.dvcignore", "lockgate.pub", "keys/lockgate.old.pub"),
-    *("sitecustomize.py", "src/sitecustomize.py", "conftest.py", "tests/conftest.py", "lockgate.yaml"),
-    *(".dvc/config", "team/.dvc/config", "src/extra.pth", ".env"),
+    *("requirements/pipeline.lock", "requirements.txt", "uv.lock", "my packages.lock", ".python-version"),
+    *(".gitattributes", "data/.gitattributes", ".dvcignore", "src/.dvcignore", "lockgate.pub", "keys/lockgate.old.pub"),
+    *("sitecustomize.py", "src/sitecustomize.py", "sitecustomize/__init__.py", "conftest.py", "tests/conftest.py"),
+    *("lockgate.yaml", ".dvc/config", "team/.dvc/config", "src/extra.pth", ".env"),
 )
 ORDINARY = ("README.md", "src/train.py", "params.yaml", "dvc.yaml", "dvc.lock", "reports/metrics.json", "docs/a.md")
+READ = "tools/scale.json"
+"""Read by a stage of the project below, and not one of its dependencies."""
 
 
 @pytest.mark.parametrize("path", MEASURING)
@@ -22,18 +36,149 @@ def test_a_file_of_each_kind_that_decides_the_measurement_is_named(path: str) ->
     assert measures(f"project/{path}", "project/")
 
 
+@pytest.mark.parametrize("folder", [".github", ".dvc", "requirements"])
+def test_a_link_or_submodule_in_place_of_a_folder_that_decides_is_named(folder: str) -> None:
+    assert measures(folder)
+    assert measures(f"project/{folder}", "project/")
+
+
 @pytest.mark.parametrize("path", ORDINARY)
 def test_an_input_or_output_of_the_pipeline_is_no_such_file(path: str) -> None:
     assert not measures(path)
 
 
-def test_the_comment_names_every_changed_file_that_measures_however_many(scene: Scene) -> None:
-    clone = scene.folder / "measuring"
-    git(scene.folder, "clone", "-q", str(scene.forge.repository(REPOSITORY)), str(clone))
-    for path in MEASURING:
-        (clone / path).parent.mkdir(parents=True, exist_ok=True)
-        (clone / path).write_text("# changed\n")
-    git(clone, "add", "-f", *MEASURING)
-    git(clone, "commit", "-q", "-m", "all of them")
+# --- a project with a stage that reads what it does not name
 
-    assert measuring_files(clone, scene.main, git(clone, "rev-parse", "HEAD")) == tuple(sorted(MEASURING))
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, no_configuration_of_this_machine: None) -> Iterator[Project]:
+    with pytest.MonkeyPatch.context() as patch:
+        project = Project.create(tmp_path_factory.mktemp("measures") / "project")
+        patch.chdir(project.root)
+        project.write("evaluate.py", 'import json\njson.load(open("tools/scale.json"))\n' + modelled.EVALUATE)
+        project.write(READ, "1")
+        project.write("README.md", "A model.\n")
+        patch.setattr(modelled, "EVALUATE", project.read("evaluate.py"))
+        modelled.make(project)
+        project.push()
+        project.git("branch", "base")
+        yield project
+
+
+@pytest.fixture
+def project(made: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(made.root)
+    made.git("reset", "-q", "--hard", "base")
+    made.git("clean", "-q", "-d", "-f")
+    return made
+
+
+def changed(project: Project, files: Mapping[str, str]) -> Measuring:
+    """Commit files and return what is said of them."""
+    for path, text in files.items():
+        project.write(path, text)
+    project.git("add", "-f", *files)
+    project.git("commit", "-q", "-m", "change")
+    return measured(project)
+
+
+def declare(project: Project, name: str, **stage: Any) -> None:
+    """Add a stage."""
+    content = yaml.safe_load(project.read("dvc.yaml"))
+    content["stages"][name] = stage
+    project.write("dvc.yaml", yaml.safe_dump(content, sort_keys=False))
+
+
+def measured(project: Project) -> Measuring:
+    sides = (Commit(project.root, name, project.git("rev-parse", name).strip()) for name in ("base", "HEAD"))
+    return measuring(project.root, *sides)
+
+
+def test_every_changed_file_that_measures_is_named_however_many(project: Project) -> None:
+    found = changed(project, {**dict.fromkeys(MEASURING, "# changed\n"), "dvc.yaml": project.read("dvc.yaml") + "\n"})
+
+    assert found.by_rule == tuple(sorted(MEASURING))
+    assert found.others == ()
+
+
+def test_a_changed_file_that_is_neither_a_dependency_nor_known_is_a_warning(project: Project) -> None:
+    files = {"helpers.py": "#\n", "tools/run.sh": "#\n", "notes.txt": "x", "docs/guide.md": "x", "plot.PNG": "x"}
+
+    found = changed(
+        project, {**files, "evaluate.py": "# x\n" + project.read("evaluate.py"), "params.yaml": "train: {}"}
+    )
+
+    assert found.unknown == ("helpers.py", "notes.txt", "tools/run.sh")
+    assert "`helpers.py`, `notes.txt`, `tools/run.sh`" in comment.text(Told("0" * 40, "", found), Written())
+
+
+def test_a_file_that_is_in_a_dependency_but_ignored_by_dvc_is_a_warning(project: Project) -> None:
+    declare(project, "look", deps=["lib"], outs=["out"], cmd="cat lib/* > out")
+    project.write(".dvcignore", "lib/*.cfg\n")
+    project.write("lib/one.py", "#\n")
+    project.write("lib/one.cfg", "1\n")
+    project.commit("a folder")
+    project.git("branch", "-f", "other")
+    sides = Commit(project.root, "other", project.git("rev-parse", "other").strip())
+    project.write("lib/one.py", "# 2\n")
+    project.write("lib/one.cfg", "2\n")
+
+    found = measuring(project.root, sides, Commit(project.root, "head", project.commit("both")))
+
+    assert found.unknown == ("lib/one.cfg",)
+
+
+def test_no_declaration_of_a_pull_request_hides_a_file_that_it_changes(project: Project) -> None:
+    project.write("tools/scale.json", "2")
+    project.write("tools/seed.py", "SEED = 1\nprint('code')\n")
+    outs = [{"tools/scale.json": {"cache": False}}]
+    declare(project, "hide", params=[{"tools/seed.py": ["SEED"]}], outs=outs, cmd="echo 2 > tools/scale.json")
+    project.commit("they are said to be an output and parameters")
+
+    assert measured(project).unknown == ("tools/scale.json", "tools/seed.py")
+
+
+def test_what_a_stage_reads_without_naming_it_is_told_by_the_run(project: Project) -> None:
+    modelled.set_params(project, noise=0.8)
+    changed(
+        project,
+        {
+            READ: "2",
+            "README.md": "Another model.\n",
+            "tools/other.sh": "#\n",
+            "params.yaml": project.read("params.yaml"),
+        },
+    )
+    with DvcProcess(project.root) as dvc:
+        left = judge(project.root, "base", dvc)
+    assert left.result is not None
+    assert left.result.execution is not None
+
+    found = measured(project).with_opened(left.result.execution.opened)
+
+    assert found.opened == (READ,)
+    assert found.unknown == ("tools/other.sh",)
+    assert f"no stage names as a dependency: `{READ}`" in comment.text(Told("0" * 40, "", found), Written())
+
+
+def test_what_a_run_says_was_opened_adds_and_never_takes_away(project: Project) -> None:
+    found = changed(project, {"Makefile": "all:\n", "helpers.py": "#\n", "README.md": "x\n"})
+
+    said = found.with_opened(["README.md", "Makefile", "evaluate.py", "nowhere"])
+
+    assert (said.by_rule, said.opened, said.unknown) == (("Makefile",), ("README.md",), ("helpers.py",))
+
+
+# --- the kernel's word
+
+
+def test_a_file_is_seen_opened_whoever_opens_it_and_by_whatever_name(tmp_path: Path) -> None:
+    for name in ("read", "linked to", "left alone"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "link").symlink_to("linked to")
+    with watching(tmp_path, ["read", "linked to", "link", "left alone", "nowhere"]) as opened:
+        assert opened() == ()
+        git(tmp_path, "hash-object", "read", "link")
+        (tmp_path / "left alone").stat()
+
+        assert opened() == ("link", "linked to", "read")
