@@ -15,9 +15,7 @@ error's code reaches a message, because its text may repeat keys and tokens.
 """
 
 import os
-import random
 import re
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -92,10 +90,6 @@ class Patience:
     answer: float = 60.0
     transfer: float = 300.0
     altogether: float = 600.0
-
-    def pause(self, attempt: int) -> float:
-        """Return the seconds to wait after failure number ``attempt`` (from 0)."""
-        return random.uniform(0, min(self.longest, self.first * 2.0**attempt))  # noqa: S311 - jitter, not a secret
 
 
 class Store:
@@ -271,26 +265,41 @@ class Store:
         Raises :class:`ObjectMissing`, ``FileExistsError``, or a :class:`StoreError` in plain words: the library's own
         text may carry what was signed, so none of it is passed on.
         """
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
+        from tenacity.wait import wait_random_exponential
+
+        patience = self._patience
+        again = Retrying(
+            retry=retry_if_exception_type(_Passing),
+            wait=wait_random_exponential(multiplier=patience.first, max=patience.longest),
+            stop=stop_after_attempt(patience.tries) | stop_after_delay(patience.altogether),
+            reraise=True,
+        )
+        try:
+            answer: T = again(self._ask_once, path, request)
+        except _Passing as failure:
+            raise failure.error from None
+        return answer
+
+    def _ask_once(self, path: str, request: Callable[[], T]) -> T:
         from obstore.exceptions import AlreadyExistsError, BaseError
 
-        attempt, begin = 0, time.monotonic()
-        while True:
-            try:
-                return request()
-            except StoreError:  # it was found by us, not told by the library
-                raise
-            except (BaseError, OSError, ValueError) as error:
-                failure = self._failure(path, error)
-                # a conflict is told as "exists" too, but nothing may have come of it: that is for another try
-                if isinstance(error, AlreadyExistsError) and not failure.passing:
-                    raise FileExistsError(path) from None
-            attempt += 1
-            late = time.monotonic() - begin > self._patience.altogether
-            if not failure.passing or late or attempt >= self._patience.tries:
-                raise failure.error
-            time.sleep(self._patience.pause(attempt - 1))
+        try:
+            return request()
+        except StoreError:  # it was found by us, not told by the library
+            raise
+        except (BaseError, OSError, ValueError) as error:
+            fault, passing = self._failure(path, error)
+            exists = isinstance(error, AlreadyExistsError)
+        # behind the handler, so that the library's error is not even the context of ours
+        if passing:
+            raise _Passing(fault)
+        if exists:  # a conflict is told so too, but nothing may have come of it: that was for another try
+            raise FileExistsError(path)
+        raise fault
 
-    def _failure(self, path: str, error: Exception) -> "_Failure":
+    def _failure(self, path: str, error: Exception) -> tuple[StoreError, bool]:
+        """Return what failed in plain words, and whether another try may help."""
         text = str(error)
         status = _found(r"status code: (\d{3})", text)
         code = _found(r"<Code>([A-Z][A-Za-z]{2,40})</Code>", text) or ""  # nothing that a key or token could be
@@ -320,13 +329,15 @@ class Store:
                 "Run the same command again later." if passing else "Check the store's URL, region and credentials."
             )
             fault = StoreError(f"{self.place(path)}: {said}{tries}", advice)
-        return _Failure(fault, passing)
+        return fault, passing
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    error: StoreError
-    passing: bool
+class _Passing(Exception):  # noqa: N818 - never seen by a caller
+    """A failure after which another try may help."""
+
+    def __init__(self, error: StoreError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 _CREDENTIALS = "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN) of a user with rights there."

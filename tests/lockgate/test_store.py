@@ -134,15 +134,6 @@ def test_a_folder_without_rights_says_so(tmp_path: Path) -> None:
         store.create("a/b", b"1")
 
 
-def test_pauses_grow_are_jittered_and_stay_below_their_limit() -> None:
-    patience = Patience(tries=8, first=0.1, longest=5.0)
-    pauses = [[patience.pause(attempt) for _ in range(200)] for attempt in range(8)]
-    for attempt, drawn in enumerate(pauses):
-        limit = min(5.0, 0.1 * 2**attempt)
-        assert 0.7 * limit < max(drawn) <= limit
-        assert min(drawn) < 0.3 * limit
-
-
 def test_a_variable_that_is_empty_is_one_that_nobody_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_SESSION_TOKEN"):
         monkeypatch.setenv(name, "")

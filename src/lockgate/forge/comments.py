@@ -1,6 +1,5 @@
 """The one comment of ours on a pull request: created or replaced, by CML where it can, else by our own client."""
 
-import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +39,8 @@ def put_comment(github: GitHub, server: str, number: int, body: str, *, label: s
     makes the request. Our own client also steps in where CML fails, or ends without the comment being there.
     Raises :class:`~lockgate.forge.github.GitHubError` if the comment cannot be posted at all.
     """
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+
     text = marked(body, label, sha)
     comments = github.comments(number)
     ours = _ours(comments, label, author)
@@ -55,18 +56,17 @@ def put_comment(github: GitHub, server: str, number: int, body: str, *, label: s
         except CmlFailed as error:
             reason = str(error)
             ours = _ours(github.comments(number), label, author)
-    for left in reversed(range(TRIES)):
-        try:
+    again = Retrying(
+        retry=retry_if_exception_type(GitHubError), wait=wait_fixed(PAUSE), stop=stop_after_attempt(TRIES), reraise=True
+    )
+    for attempt in again:
+        with attempt:
+            if attempt.retry_state.attempt_number > 1:  # what seemed to fail may have come through
+                ours = _ours(github.comments(number), label, author)
             if ours:
                 github.replace_comment(ours[-1].id, text)
             else:
                 github.add_comment(number, text)
-            break
-        except GitHubError:
-            if not left:
-                raise
-            time.sleep(PAUSE)
-            ours = _ours(github.comments(number), label, author)  # what seemed to fail may have come through
     return Posted("lockgate", reason)
 
 

@@ -5,7 +5,6 @@ is read up to a bound that the caller names.
 """
 
 import json
-import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -158,27 +157,57 @@ class GitHub:
         )
         request.add_unredirected_header("Authorization", f"Bearer {self.token}")
         once = method == "POST" and not repeatable
-        patience, tries = PATIENCE, TRIES
-        while True:
-            try:
-                with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310
-                    body = answer.read(limit + 1)
-                    if len(body) > limit:
-                        raise TooLarge(what, limit)
-                    return body, answer.status
-            except HTTPError as error:
-                pause = _told_to_wait(error)
-                tries -= 1
-                failed = error.code < 500 or once or not tries
-                if (pause > patience) if pause else failed:
-                    raise GitHubError(method, path, f"{error.code} {_said(error)}", _advice(error.code)) from error
-                tries, patience = (tries + 1, patience - pause) if pause else (tries, patience)
-            except (URLError, HTTPException, OSError) as error:
-                tries -= 1
-                if once or not tries:
-                    raise GitHubError(method, path, str(getattr(error, "reason", error))) from error
-                pause = 0.0
-            time.sleep(pause or random.uniform(0.5, 2.0))  # noqa: S311 - jitter
+        # heavy where no forge is spoken to: it brings asyncio
+        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
+
+        told = Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, _Passing) and error.pause > 0),
+            wait=_told_pause,
+            stop=lambda state: (state.seconds_since_start or 0.0) + _told_pause(state) > PATIENCE,
+            reraise=True,
+        )
+        failed = Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, _Passing) and not error.pause and not once),
+            wait=wait_random(0.5, 2.0),
+            stop=stop_after_attempt(TRIES),
+            reraise=True,
+        )
+        try:
+            answer: tuple[bytes, int] = told(failed, _sent, request, what, limit)
+        except _Passing as passing:
+            raise GitHubError(method, path, passing.problem, passing.advice) from passing
+        except HTTPError as error:
+            raise GitHubError(method, path, f"{error.code} {_said(error)}", _advice(error.code)) from error
+        return answer
+
+
+class _Passing(Exception):  # noqa: N818 - never seen by a caller
+    """A failure after which another try may help, ``pause`` seconds from now where GitHub says when."""
+
+    def __init__(self, problem: str, pause: float = 0.0, advice: str = "") -> None:
+        super().__init__(problem)
+        self.problem, self.pause, self.advice = problem, pause, advice
+
+
+def _told_pause(state: Any) -> float:
+    return float(state.outcome.exception().pause)
+
+
+def _sent(request: Request, what: str, limit: int) -> tuple[bytes, int]:
+    """Send a request once. Raises :class:`_Passing`, and ``HTTPError`` where another try would not help."""
+    try:
+        with urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 - the address comes from the runner
+            body = answer.read(limit + 1)
+            if len(body) > limit:
+                raise TooLarge(what, limit)
+            return body, answer.status
+    except HTTPError as error:
+        pause = _told_to_wait(error)
+        if not pause and error.code < 500:
+            raise
+        raise _Passing(f"{error.code} {_said(error)}", pause, _advice(error.code)) from error
+    except (URLError, HTTPException, OSError) as error:
+        raise _Passing(str(getattr(error, "reason", error))) from error
 
 
 def _told_to_wait(error: HTTPError) -> float:
