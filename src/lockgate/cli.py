@@ -29,6 +29,9 @@ Commands = Mapping[str, tuple[str, str]]
 """command → (module, one line for the overview)"""
 
 GROUPS: dict[str, Commands] = {
+    "setting up": {
+        "init": ("lockgate.commands.init", "propose Lockgate to this repository, as one pull request"),
+    },
     "everyday": {
         "plan": ("lockgate.commands.plan", "show which stages would run and why, from hashes alone"),
         "run": ("lockgate.commands.run", "run the stages that changed, then show the result"),

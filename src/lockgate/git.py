@@ -671,8 +671,10 @@ def fetch(root: Path, commit: str, credentials: Mapping[str, str]) -> None:
     git(root, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "origin", commit, environment=credentials)
 
 
-def commit_on(root: Path, parent: str, files: Mapping[str, bytes], message: str, author: tuple[str, str]) -> str:
-    """Return the commit that has ``files`` (paths in the project) on top of ``parent``. Nothing points at it yet.
+def commit_on(root: Path, parent: str, files: Mapping[str, bytes | None], message: str, author: tuple[str, str]) -> str:
+    """Return the commit that has ``files`` (paths in the project) on top of ``parent``; ``None`` removes one.
+
+    Nothing points at it yet.
 
     The same arguments give the same sha: its time is that of the parent. Raises :class:`GitError` where a path is
     something else than a plain file in ``parent``.
@@ -690,6 +692,9 @@ def commit_on(root: Path, parent: str, files: Mapping[str, bytes], message: str,
             there = git(top, "ls-tree", parent, "--", f":(top,literal){prefix}{path}")
             if there and not there.startswith("100644 blob "):
                 raise GitError(f"'{path}' is not a plain file in {parent[:10]}, so it is not replaced")
+            if content is None:
+                git(top, "update-index", "--force-remove", "--", f"{prefix}{path}", environment=index)
+                continue
             blob = git(top, "hash-object", "-w", "--stdin", input=content).strip()
             git(top, "update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{path}", environment=index)
         tree = git(top, "write-tree", environment=index).strip()

@@ -83,6 +83,17 @@ class GitHub:
         found = (_pull_request(item) for item in self._pages(f"pulls?{query}"))
         return tuple(pull for pull in found if pull.head_repository == head_repository)
 
+    def propose(self, branch: str, into: str, title: str, body: str) -> str:
+        """Open a pull request from a branch of this repository, unless one is open; return its address."""
+        query = urlencode({"state": "open", "head": f"{self.repository.partition('/')[0]}:{branch}", "base": into})
+        for item in self._pages(f"pulls?{query}&per_page=100"):
+            number = int(item["number"])
+            if str(item["body"] or "") != body:
+                self._ask("PATCH", f"pulls/{number:d}", {"title": title, "body": body})
+            return str(item["html_url"])
+        made = self._ask("POST", "pulls", {"head": branch, "base": into, "title": title, "body": body})
+        return str(made["html_url"])
+
     def artifact(self, run: int, name: str, limit: int) -> bytes | None:
         """Return the newest artifact ``name`` of a workflow run as the zip archive it is, ``None`` if there is none.
 

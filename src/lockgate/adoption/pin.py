@@ -1,0 +1,68 @@
+"""Which workflows a repository is given: those of the commit that this lockgate was built from."""
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata
+from importlib.resources import files
+from pathlib import Path
+
+from lockgate import __version__, git
+from lockgate.errors import NotAskedError, UsageError
+
+SOURCE = "https://github.com/lockgate/lockgate"
+"""Where the workflows are, unless the package's own metadata says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A commit of the repository ``owner/name``, and the version that it is."""
+
+    repository: str
+    commit: str
+    version: str
+
+
+class NoPin(NotAskedError):  # noqa: N818 - named for what the user reads
+    """Nothing says which commit this lockgate is."""
+
+    def __init__(self) -> None:
+        """Say how to name it."""
+        super().__init__(
+            "this lockgate was built outside of a git repository, so it does not know which commit it is",
+            "Name it: `lockgate init --pin COMMIT` (40 digits), or install a released version.",
+        )
+
+
+def own_pin(named: str | None = None) -> Pin:
+    """Return the pin of this lockgate; ``named`` is a commit, or ``OWNER/NAME@COMMIT``, that is to be pinned instead.
+
+    Raises :class:`UsageError` for what is no full commit, :class:`NoPin` where nothing says which one it is.
+    """
+    repository, _, commit = (named or "").rpartition("@")
+    if named and not (re.fullmatch("[0-9a-f]{40}", commit) and re.fullmatch(r"([\w.-]+/[\w.-]+)?", repository)):
+        raise UsageError(f"--pin {named} is not a full commit", "Write its 40 digits, or OWNER/NAME@COMMIT.")
+    return Pin(repository or _repository(), commit or _commit(), f"v{__version__}")
+
+
+def _repository() -> str:
+    try:
+        told = metadata("lockgate").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        told = []
+    addresses = [str(line).partition(", ")[2] for line in told if str(line).startswith("Source, ")]
+    return (addresses or [SOURCE])[0].removeprefix("https://github.com/").removesuffix("/")
+
+
+def _commit() -> str:
+    packaged = files("lockgate.adoption") / "COMMIT"
+    if packaged.is_file():
+        return packaged.read_text(encoding="utf-8").strip()
+    here = Path(__file__).parent
+    try:
+        top = Path(git.git(here, "rev-parse", "--show-toplevel").rstrip("\n"))
+        commit = git.head(here)
+    except git.GitError as error:
+        raise NoPin from error
+    if commit is None or not (top / "src/lockgate/adoption/pin.py").exists():
+        raise NoPin
+    return commit

@@ -1,0 +1,210 @@
+"""Looking into a table for predictions on test rows: which column is the label, the score, the name of a row, a group.
+
+Names propose, values decide: a label holds 0 and 1 alone, a score finite numbers that are not just 0 and 1, the key
+differs in every row. Where that is not so, there are no predictions to compare row by row.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from lockgate.evaluation.predictions import File, Refused, read_scored
+from lockgate.policy import STATISTICS, Predictions, Statistic
+
+if TYPE_CHECKING:
+    from lockgate.adoption.found import FoundMetric
+
+LABEL = re.compile(
+    r"(y_?)?(label|target|true|actual|truth|ground_?truth|observed|outcome|class|gt)s?|y|y_?test|churn|late|is_\w+"
+)
+SCORE = re.compile(
+    r"(y_?)?(score|prob|proba|probability|prediction|pred|predicted|predict|y_?hat|p)s?(_?1|_positive)?|\w+_(proba|probability|score|prob)"
+)
+KEY = re.compile(r"(id|key|index|idx|uuid|row|row_id|rowid|unnamed: 0)|\w+_(id|key|uuid)")
+GROUP = re.compile(
+    r"(\w+_)?(date|day|user|user_id|customer|customer_id|patient|patient_id|session|session_id|group|store|subject)"
+)
+SLICES = range(2, 31)
+"""Distinct values that a column to slice by has."""
+SAME = 5e-4
+"""How far a statistic of the rows may be from the metric that the pipeline wrote, which may be rounded."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Predictions, as the policy has them, why each column was chosen, and the statistics of its rows."""
+
+    predictions: Predictions
+    reasons: Mapping[str, str]
+    statistics: Mapping[Statistic, float] = field(default_factory=dict)
+
+    def recognise(self, metric: "FoundMetric") -> "FoundMetric":
+        """Return the metric with the statistic that it is, if the rows give the number that its file holds."""
+        if metric.of_training:
+            return metric
+        words = re.sub(r"[^a-z]+", "_", metric.key.lower())
+        close = [name for name, value in self.statistics.items() if abs(value - metric.value) <= SAME]
+        named = [name for name in close if name in words or _ALIASES.get(name, "~") in words]
+        exact = [name for name in close if abs(self.statistics[name] - metric.value) < 1e-9]
+        for name in [*named, *exact]:
+            return replace(metric, statistic=name, better=STATISTICS[name])
+        return metric
+
+    def with_metrics(self, values: Mapping[str, float]) -> "Table":
+        """Return the table as it is: the metrics decide later whether slices have one to be shown by."""
+        return self if values else replace(self, predictions=replace(self.predictions, slices=()))
+
+
+_ALIASES: Mapping[str, str] = {
+    "roc_auc": "auc", "average_precision": "av", "accuracy": "acc", "log_loss": "loss", "calibration_error": "ece",
+}  # fmt: skip
+
+
+def predictions_in(path: str, content: bytes) -> Table | str:  # noqa: PLR0911 - one for each reason
+    """Return the predictions that a CSV or Parquet file holds, or why it holds none that can be compared."""
+    import pyarrow as pa
+
+    file = File("head", path, content)
+    try:
+        names = _names(file)
+        table = file.columns(tuple(names))
+    except Refused as error:
+        return str(error)
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        return f"it cannot be read ({str(error).splitlines()[0]})"
+    if table.num_rows < 2:
+        return "it has fewer than two rows"
+    labels = [name for name in names if _is_binary(table.column(name))]
+    label = _best(labels, LABEL)
+    scores = [
+        name for name in names if name != label and _is_score(table.column(name)) and not KEY.fullmatch(name.lower())
+    ]
+    score = _best([name for name in scores if SCORE.fullmatch(name.lower())], SCORE)
+    if label is None:
+        return "no column holds labels that are 0 and 1 alone"
+    if score is None:
+        return "no column looks like a score (a number for each row, named score, probability, prediction …)"
+    key = _key(table, [name for name in names if name not in (label, score)])
+    if key is None:
+        return (
+            f"no column names its rows (its labels are in '{label}', its scores in '{score}'): add one, such as an id"
+        )
+    rest = [name for name in names if name not in (label, score)]
+    cluster = next((name for name in rest if GROUP.fullmatch(name.lower()) and _repeats(table.column(name))), None)
+    slices = tuple(name for name in rest if (name,) != key and name != cluster and _is_category(table.column(name)))[:5]
+    found = Predictions(path, key, label, score, slices, None, (cluster,) if cluster else ())
+    try:
+        scored = read_scored(found, file)
+    except Refused as error:
+        return str(error)
+    reasons = {
+        "key": f"differs in each of the {table.num_rows:,} rows",
+        "label": "holds 0 and 1 alone",
+        "score": "holds a number for each row",
+    }
+    if cluster:
+        reasons["cluster"] = "rows with the same value were probably drawn together, so intervals count them together"
+    if slices:
+        reasons["slices"] = f"have {SLICES.start} to {SLICES.stop - 1} values each"
+    return Table(found, reasons, _statistics(scored))
+
+
+def _names(file: File) -> list[str]:
+    import io
+
+    if file.is_csv:
+        from pyarrow import csv
+
+        assert isinstance(file.source, bytes)  # noqa: S101
+        return list(
+            csv.open_csv(io.BytesIO(file.source), parse_options=csv.ParseOptions(newlines_in_values=True)).schema.names
+        )
+    from pyarrow import parquet
+
+    return list(
+        parquet.ParquetFile(
+            io.BytesIO(file.source) if isinstance(file.source, bytes) else file.source
+        ).schema_arrow.names
+    )
+
+
+def _statistics(scored: Any) -> dict[Statistic, float]:
+    from lockgate.evaluation.statistics import Undefined, value
+
+    found: dict[Statistic, float] = {}
+    for name in STATISTICS:
+        try:
+            figure = value(name, scored.label, scored.score)
+        except (Undefined, ValueError):
+            continue
+        if figure == figure:  # noqa: PLR0124 - not NaN
+            found[name] = figure
+    return found
+
+
+def _best(names: list[str], pattern: "re.Pattern[str]") -> str | None:
+    """Return the first name that says what the column is, else the only one there is."""
+    said = [name for name in names if pattern.fullmatch(name.lower())]
+    return said[0] if said else names[0] if len(names) == 1 else None
+
+
+def _is_binary(column: Any) -> bool:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if pa.types.is_boolean(column.type):
+        return not column.null_count
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)) or column.null_count:
+        return False
+    return set(compute.unique(column).to_pylist()[:3]) <= {0, 1}
+
+
+def _is_score(column: Any) -> bool:
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if not pa.types.is_floating(column.type) or column.null_count:
+        return False
+    return bool(compute.all(compute.is_finite(column)).as_py())
+
+
+def _distinct(column: Any) -> int:
+    from pyarrow import compute
+
+    return int(compute.count_distinct(column, mode="all").as_py())
+
+
+def _key(table: Any, names: list[str]) -> tuple[str, ...] | None:
+    import pyarrow as pa
+
+    plain = [
+        name
+        for name in names
+        if not pa.types.is_floating(table.column(name).type) and not table.column(name).null_count
+    ]
+    for name in sorted(plain, key=lambda name: not KEY.fullmatch(name.lower())):
+        if _distinct(table.column(name)) == table.num_rows:
+            return (name,)
+    for count in (2, 3, 4):
+        chosen = tuple(plain[:count])
+        if len(chosen) == count and table.group_by(list(chosen)).aggregate([]).num_rows == table.num_rows:
+            return chosen
+    return None
+
+
+def _repeats(column: Any) -> bool:
+    return 1 < _distinct(column) < len(column)
+
+
+def _is_category(column: Any) -> bool:
+    import pyarrow as pa
+
+    kind = column.type
+    named = (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_dictionary(kind)
+        or pa.types.is_boolean(kind)
+    )
+    return bool(named) and _distinct(column) in SLICES

@@ -1,0 +1,229 @@
+"""``lockgate init`` in a stranger's repository: what is proposed, that it holds, that it can be taken back."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.lockgate.factory import Project
+
+from lockgate.policy import NoRegression, read_policy
+
+Lockgate = Callable[..., tuple[int, str, str]]
+PINNED = ("--pin", "a" * 40, "--no-lock")
+
+
+def state(project: Project) -> str:
+    return (
+        project.git("status", "--porcelain")
+        + project.git("rev-parse", "HEAD")
+        + project.git("branch", "--show-current")
+    )
+
+
+def test_a_policy_is_proposed_from_what_is_there_and_the_working_tree_is_not_touched(
+    stranger: Project, lockgate: Lockgate
+) -> None:
+    before = state(stranger)
+
+    code, out, err = lockgate("init", "--no-push", *PINNED)
+
+    assert code == 0, err
+    assert state(stranger) == before
+    policy = read_policy(stranger.git("show", "lockgate-init:lockgate.yaml"))
+    (accuracy, training) = policy.metrics
+    assert (accuracy.name, accuracy.better, accuracy.statistic) == ("test_accuracy", "higher", "accuracy")
+    assert training.name == "train_accuracy"  # shown, but no gate asks it
+    assert policy.predictions is not None
+    assert (policy.predictions.key, policy.predictions.cluster) == (("id",), ("date",))
+    assert policy.opaque
+    assert policy.seed == "train.seed"
+    (gate,) = [gate for gate in policy.gates if isinstance(gate, NoRegression)]
+    assert gate.metric == "test_accuracy"
+    assert 0 < gate.margin < 0.2
+    assert "churniness" in out  # whose direction nobody knows
+    assert "artifacts:\n  model:\n    path: model.pkl\n" in stranger.git("show", "lockgate-init:dvc.yaml")
+
+
+def test_the_description_explains_each_line_and_what_the_last_merges_would_have_got(
+    stranger: Project, lockgate: Lockgate
+) -> None:
+    lockgate("init", "--no-push", *PINNED)
+
+    told = stranger.git("log", "-1", "--format=%B", "lockgate-init")
+    added = stranger.git("diff", "main", "lockgate-init", "--", "lockgate.yaml")
+    for key in ("cluster", "label", "score", "no-regression", "metrics-present"):
+        assert key in added
+        assert key in told
+    assert "Shift more (`#4`)" in told or "Shift more (#4)" in told
+    assert "2 merged pull requests" in told
+
+
+def test_a_dry_run_prints_a_patch_that_git_applies_and_makes_no_branch(
+    stranger: Project, lockgate: Lockgate, tmp_path: Path
+) -> None:
+    _, out, _ = lockgate("init", "--dry-run", *PINNED)
+
+    assert "lockgate-init" not in stranger.git("branch", "--all")
+    (tmp_path / "change.patch").write_text(out[: out.index("\nWith this merged")])
+    stranger.git("status")  # the project is a copy: git has to look at its files once
+    stranger.git("apply", "--index", str(tmp_path / "change.patch"))
+    lockgate("init", "--no-push", *PINNED)
+    assert stranger.git("diff", "--cached", "lockgate-init") == ""
+
+
+def test_run_again_it_makes_the_same_commit_and_after_the_merge_nothing(stranger: Project, lockgate: Lockgate) -> None:
+    lockgate("init", "--no-push", *PINNED)
+    first = stranger.git("rev-parse", "lockgate-init")
+
+    _, again, _ = lockgate("init", "--no-push", *PINNED)
+    assert "as before" in again
+    assert stranger.git("rev-parse", "lockgate-init") == first
+
+    stranger.git("merge", "-q", "lockgate-init")
+    assert lockgate("init", "--no-push", *PINNED)[1] == "nothing to propose: everything is there\n"
+    _, moved, _ = lockgate("init", "--no-push", "--pin", "b" * 40, "--no-lock")
+    assert "lockgate-publish.yml" in moved  # the pin moves, and nothing else
+    assert "lockgate.yaml" not in moved.split("open:")[0]
+
+
+def test_what_was_laid_down_is_taken_back_to_the_last_byte_and_what_is_not_ours_stays(
+    stranger: Project, lockgate: Lockgate
+) -> None:
+    before = stranger.git("ls-tree", "-r", "HEAD")
+    lockgate("init", "--no-push", *PINNED)
+    assert lockgate("init", "--remove")[1] == "deleted the branch lockgate-init, which was not merged\n"
+    assert "lockgate-init" not in stranger.git("branch", "--all")
+
+    lockgate("init", "--no-push", *PINNED)
+    stranger.git("merge", "-q", "lockgate-init")
+    stranger.write(".github/workflows/own.yml", "name: own\n")
+    stranger.commit("Ours")
+    code, _, err = lockgate("init", "--remove", "--no-push")
+
+    assert code == 0, err
+    gone = stranger.git("ls-tree", "-r", "lockgate-remove")
+    kept = [line for line in gone.splitlines() if not line.endswith(("\town.yml", "\tdvc.yaml", "/own.yml"))]
+    assert kept == [line for line in before.splitlines() if not line.endswith("\tdvc.yaml")]
+    assert "own.yml" in stranger.git("ls-tree", "-r", "lockgate-remove")
+
+
+def test_a_repository_that_has_half_of_it_keeps_its_half(stranger: Project, lockgate: Lockgate) -> None:
+    own = "model: mine\nmetrics:\n  a: {file: metrics.json, key: test.accuracy, better: higher}\n"
+    stranger.write("lockgate.yaml", own)
+    stranger.write(".github/workflows/lockgate-main.yml", "name: mine\n")
+    stranger.commit("Half")
+
+    code, _, err = lockgate("init", "--no-push", *PINNED)
+
+    assert code == 0
+    assert "lockgate.yaml is there already and is left as it is" in err
+    assert stranger.git("show", "lockgate-init:lockgate.yaml") == own
+    assert stranger.git("show", "lockgate-init:.github/workflows/lockgate-main.yml") == "name: mine\n"
+    assert "uses:" in stranger.git("show", "lockgate-init:.github/workflows/lockgate-publish.yml")
+
+
+def test_a_branch_with_somebody_elses_commit_is_left_alone(stranger: Project, lockgate: Lockgate) -> None:
+    lockgate("init", "--no-push", *PINNED)
+    stranger.git("checkout", "-q", "lockgate-init")
+    stranger.write("lockgate.yaml", stranger.read("lockgate.yaml") + "# mine\n")
+    mine = stranger.commit("Mine")
+    stranger.git("checkout", "-q", "main")
+
+    for arguments in (("--no-push", "--pin", "b" * 40, "--no-lock"), ("--remove",)):
+        assert lockgate("init", *arguments)[0] == 3
+        assert stranger.git("rev-parse", "lockgate-init").strip() == mine
+
+
+def bare(project: Project, _: Path) -> None:
+    shutil.rmtree(project.root / ".git")
+
+
+def no_commit(project: Project, _: Path) -> None:
+    shutil.rmtree(project.root / ".git")
+    project.git("init", "-q", "-b", "main")
+
+
+def no_dvc(project: Project, _: Path) -> None:
+    shutil.rmtree(project.root / ".dvc")
+
+
+def no_stage(project: Project, _: Path) -> None:
+    project.write("dvc.yaml", "stages: {}\n")
+    (project.root / "dvc.lock").unlink()
+    project.commit()
+
+
+def old_lock(project: Project, _: Path) -> None:
+    project.write("dvc.lock", "train:\n  cmd: python train.py\n")
+    project.commit()
+
+
+def future_policy(project: Project, _: Path) -> None:
+    project.write("lockgate.yaml", "model: m\nfederated: true\nmetrics: {}\n")
+    project.commit()
+
+
+def detached(project: Project, _: Path) -> None:
+    project.git("checkout", "-q", "--detach")
+    project.git("branch", "-q", "-D", "main")
+
+
+def no_metrics(project: Project, _: Path) -> None:
+    (project.root / "metrics.json").unlink()
+    project.commit()
+
+
+@pytest.mark.parametrize(
+    "damage", [bare, no_commit, no_dvc, no_stage, old_lock, future_policy, detached, no_metrics],
+    ids=lambda damage: damage.__name__,
+)  # fmt: skip
+def test_a_repository_that_cannot_be_proposed_to_is_told_in_one_sentence_and_nothing_is_made(
+    stranger: Project, lockgate: Lockgate, tmp_path: Path, damage: Callable[[Project, Path], None]
+) -> None:
+    damage(stranger, tmp_path)
+    files = {path: path.read_bytes() for path in stranger.root.iterdir() if path.is_file()}
+
+    code, out, err = lockgate("init", *PINNED)
+
+    assert code in (1, 3)
+    assert out == ""
+    fact, advice = err.splitlines()
+    assert fact.startswith("lockgate: ")
+    assert advice.strip()
+    assert {path: path.read_bytes() for path in stranger.root.iterdir() if path.is_file()} == files
+    if damage is not bare:
+        assert "lockgate-init" not in stranger.git("for-each-ref")
+
+
+def test_without_the_right_to_push_the_branch_stays_here_and_the_way_on_is_told(
+    stranger: Project, lockgate: Lockgate, tmp_path: Path
+) -> None:
+    stranger.git("remote", "set-url", "origin", str(tmp_path / "nowhere.git"))
+
+    code, _, err = lockgate("init", *PINNED)
+
+    assert code == 3
+    assert "fork" in err
+    assert "lockgate-init" in stranger.git("branch", "--all")
+
+
+def test_the_branch_is_pushed_and_a_second_run_pushes_nothing_new(
+    stranger: Project, lockgate: Lockgate, tmp_path: Path
+) -> None:
+    stranger.git("init", "-q", "--bare", str(tmp_path / "origin.git"))
+    stranger.git("remote", "set-url", "origin", str(tmp_path / "origin.git"))
+
+    code, out, err = lockgate("init", *PINNED)
+    assert code == 0, err
+    assert "GitHub alone" in out  # no workflow for a forge that has none
+    pushed = stranger.git("ls-remote", "origin", "lockgate-init").split()[0]
+    assert pushed == stranger.git("rev-parse", "lockgate-init").strip()
+    assert lockgate("init", *PINNED)[0] == 0
+
+
+def test_a_metric_of_unknown_direction_is_named_on_the_command_line(stranger: Project, lockgate: Lockgate) -> None:
+    assert lockgate("init", "--better", "churnines=lower", *PINNED)[0] == 2
+    assert lockgate("init", "--no-push", "--better", "churniness=lower", *PINNED)[0] == 0
+    policy = read_policy(stranger.git("show", "lockgate-init:lockgate.yaml"))
+    assert policy.metric("churniness").better == "lower"

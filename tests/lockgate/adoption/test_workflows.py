@@ -1,0 +1,52 @@
+"""The workflows that are laid down: ours by commit, and for tags ours word for word."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lockgate.adoption.pin import Pin
+from lockgate.adoption.proposal import TAG_WORKFLOWS, WORKFLOWS, rendered
+from lockgate.adoption.workflows import template_of, templates
+
+ROOT = Path(__file__).parents[3]
+PIN = Pin("lab/lockgate", "a" * 40, "v1.2.3")
+
+
+@pytest.mark.parametrize("name", TAG_WORKFLOWS)
+def test_the_workflow_of_a_tag_is_our_own_but_for_the_address_of_its_actions(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    path = ROOT / f"src/lockgate/adoption/templates/{name}.yml"
+    wanted = template_of((ROOT / f".github/workflows/{name}.yml").read_text())
+    if request.config.getoption("--refresh-golden"):
+        path.write_text(wanted)
+    assert path.read_text() == wanted
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_a_called_workflow_is_pinned_twice_by_one_commit_and_gets_what_its_jobs_ask_for(name: str) -> None:
+    called = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())
+    (job,) = yaml.safe_load(rendered(templates((name,))[name], PIN, "main"))["jobs"].values()
+
+    assert job["uses"] == f"lab/lockgate/.github/workflows/{name}.yml@{'a' * 40}"
+    assert job["with"] == {"lockgate": "a" * 40, "source": "lab/lockgate"}
+    needed: dict[str, str] = {}
+    for inner in called["jobs"].values():
+        for right, level in inner["permissions"].items():
+            needed[right] = "write" if "write" in (level, needed.get(right)) else level
+    assert job["permissions"] == needed
+    wanted = set(called[True]["workflow_call"].get("secrets", {}))
+    given = set(job["secrets"]) if isinstance(job.get("secrets"), dict) else wanted if "secrets" in job else set()
+    assert given == wanted
+
+
+@pytest.mark.parametrize("name", [*WORKFLOWS, *TAG_WORKFLOWS])
+def test_every_action_of_a_laid_down_workflow_is_named_by_a_commit_and_no_place_is_left_open(name: str) -> None:
+    text = rendered(templates((name,))[name], PIN, "trunk")
+
+    for line in (line for line in text.splitlines() if re.match(r"\s+(- )?uses:", line)):
+        assert re.search(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+    assert not re.search("@[A-Z]+@", text)
+    assert yaml.safe_load(text)["permissions"] == {}
