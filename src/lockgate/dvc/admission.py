@@ -18,8 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from lockgate.dvc import listing
 from lockgate.dvc.checkout import fetch_sources, temporary_clone
 from lockgate.dvc.documents import load_yaml
+from lockgate.dvc.listing import BrokenList
 from lockgate.dvc.objects import Cache, WorkspaceFiles, file_digest
 from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.dvc.quarantine import named
@@ -33,9 +35,6 @@ from lockgate.policy import FILE as POLICY
 from lockgate.policy import Stages, read_policy
 from lockgate.result import Isolation
 from lockgate.temporary import temporary_folder
-
-LIST_LIMIT = 1 << 30
-"""Bytes of the list of a folder's files; a million files need about 0.1 GB."""
 
 Status = Literal["trusted", "admitted", "rebuilt", "refused", "missing"]
 ABSENT: tuple[Status, ...] = ("refused", "missing")
@@ -234,7 +233,7 @@ class _Admitter:
     def _copy_folder(self, item: Object, record: Recorded, source: Source) -> int:
         is_known = bool(self.trusted.has([item]))
         origin = Source(self.trusted.name, remote=self.trusted) if is_known else source
-        with self._fetched(item, origin, LIST_LIMIT) as file:
+        with self._fetched(item, origin, listing.LIMIT) as file:
             members = _members(file.read_bytes(), item, origin)
             absent = sorted(members - self.trusted.has(members))
 
@@ -270,15 +269,11 @@ class _Altered(Exception):  # noqa: N818 - never leaves this module
 
 
 def _members(text: bytes, item: Object, source: Source) -> set[Object]:
-    """Return the files that a folder's list names. What is no such list, or leads out of its folder, is refused."""
+    """Return the files that a folder's list names. A list that is not held to the rules is refused."""
     try:
-        found = {posixpath.normpath(entry["relpath"]): Object(entry["md5"], item.legacy) for entry in json.loads(text)}
-        wrong = [path for path, member in found.items() if path.split("/")[0] in ("", ".", "..") or not member.is_valid]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _Altered(item.digest, "something that is not a list of files", source.name) from error
-    if wrong:
-        raise _Altered(item.digest, f"a list of files with '{wrong[0]}' in it", source.name)
-    return set(found.values())
+        return {Object(digest, item.legacy) for digest in listing.read_strictly(text).values()}
+    except BrokenList as error:
+        raise _Altered(item.digest, f"a list of files that is not admitted: {error.finding}", source.name) from error
 
 
 # --- what has to be made again

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from lockgate.dvc import listing
 from lockgate.dvc.ignore import FILE as IGNORE_FILE
 from lockgate.dvc.ignore import Ignores
 from lockgate.dvc.pipeline import Recorded, State, is_address
@@ -303,9 +304,9 @@ class Cache:
         return self.folder / ("" if legacy else "files/md5") / digest[:2] / digest[2:]
 
     def entries(self, record: Recorded) -> dict[str, str]:
-        """Return relative path → digest of the files of a folder. Raises ``FileNotFoundError`` if it is not here."""
-        listing = json.loads(self.path(record.digest, legacy=record.legacy).read_bytes())
-        return {str(item["relpath"]): str(item["md5"]) for item in listing}
+        """Return relative path → digest of the files of a folder. Raises ``FileNotFoundError`` if it is not here, and
+        :class:`~lockgate.dvc.listing.BrokenList`."""
+        return listing.read(self.path(record.digest, legacy=record.legacy).read_bytes())
 
     def holds(self, record: Recorded) -> bool:
         """Say whether the content is here, of a folder all of it."""
@@ -402,11 +403,8 @@ def _ensure(root: Path, cache: Cache, record: Recorded) -> None:
             local.add(source.path, source.fs, record.digest)
     except (DvcException, ObjectFormatError, OSError) as error:
         raise ObjectMissing(record.path, record.digest, words(error)) from error
-    if not target.is_file():
+    if not _is_whole(cache, record):
         raise ObjectMissing(record.path, record.digest, "the remote does not have it")
-    if file_digest(target, legacy=record.legacy) != record.digest.removesuffix(".dir"):
-        target.unlink()
-        raise ObjectAltered(record.path, record.digest)
 
 
 def remotes(root: Path) -> dict[str, str]:
@@ -428,8 +426,12 @@ def read_anonymously(root: Path) -> None:
                 local["remote"].setdefault(name, {})["allow_anonymous_login"] = True
 
 
-def fetch_tracked(root: Path, files: Sequence[str], remote: str) -> None:
-    """Bring the data of ``.dvc`` files into the cache from one remote. Raises :class:`DvcError`."""
+def fetch_tracked(root: Path, files: Mapping[str, Sequence[Recorded]], remote: str) -> None:
+    """Bring what DVC tracks into the cache from one remote: by ``.dvc`` file or path, with what is recorded of it.
+
+    Every object is hashed, and lists of folders are held to the rules of what comes from outside. What was altered is
+    removed. Raises :class:`DvcError`, :class:`ObjectAltered` and :class:`~lockgate.dvc.listing.BrokenList`.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -438,11 +440,46 @@ def fetch_tracked(root: Path, files: Sequence[str], remote: str) -> None:
     try:
         with _quiet(), Repo(str(root)) as repo, reaching(repo.config, remote):
             repo.fetch(targets=[str(root / file) for file in files], remote=remote)
+    except listing.BrokenList as error:
+        raise listing.BrokenList(error.finding, ", ".join(files)) from error
     except DvcException as error:
         advice = f"`dvc push -r {remote} {' '.join(files)}` where the data is; then run this check again."
         raise DvcError(
             f"{', '.join(files)}: the data is not in the remote '{remote}': {words(error)}", advice
         ) from error
+    for records in files.values():
+        for record in records:
+            check_arrived(Cache.of(root), record)
+
+
+def check_arrived(cache: Cache, record: Recorded) -> None:
+    """Hash what has come into a cache of a file or folder; of a folder, hold the list of its files to the rules of what
+    comes from outside. What is not here is passed over.
+
+    Raises :class:`ObjectAltered` and :class:`~lockgate.dvc.listing.BrokenList`, and removes the object.
+    """
+    if not _is_whole(cache, record):
+        return
+    if record.is_folder:
+        place = cache.path(record.digest, legacy=record.legacy)
+        try:
+            entries = listing.read_strictly(place.read_bytes(), record.path)
+        except listing.BrokenList:
+            place.unlink()
+            raise
+        for path, digest in entries.items():
+            _is_whole(cache, Recorded(f"{record.path}/{path}", digest, legacy=record.legacy))
+
+
+def _is_whole(cache: Cache, record: Recorded) -> bool:
+    """Say whether a cache has an object. Raises :class:`ObjectAltered`, and removes it, if it has other bytes."""
+    place = cache.path(record.digest, legacy=record.legacy)
+    if not place.is_file():
+        return False
+    if file_digest(place, legacy=record.legacy) != record.digest.removesuffix(".dir"):
+        place.unlink()
+        raise ObjectAltered(record.path, record.digest)
+    return True
 
 
 @contextmanager

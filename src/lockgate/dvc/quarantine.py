@@ -5,9 +5,10 @@ write there and nowhere else. It pushes objects that the lock and the ``.dvc`` f
 are in the cache here but not in the trusted remote. ``lockgate admit`` brings them from there once they are merged.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lockgate.dvc import listing
 from lockgate.dvc.objects import Cache
 from lockgate.dvc.pipeline import Recorded, State, is_address, read_state
 from lockgate.dvc.remotes import QUARANTINE, Object, RemoteError, in_parallel, open_remotes
@@ -18,7 +19,8 @@ def push(root: Path, name: str = QUARANTINE, *, base: State | None = None, dry_r
     """Push what is new; return the number of objects and their bytes. Nothing that is there is written again.
 
     New is what the trusted remote lacks; with ``base``, all that ``base`` does not name, and no question is asked.
-    Raises :class:`RemoteError` if there is no such remote, if it is the trusted one, or if it fails.
+    Raises :class:`RemoteError` if there is no such remote, if it is the trusted one, or if it fails;
+    :class:`~lockgate.dvc.listing.BrokenList` for a folder that would not be admitted.
     """
     state, cache = read_state(Workspace(root)), Cache.of(root)
     with open_remotes(root, None, name) as (trusted, quarantine):
@@ -27,6 +29,7 @@ def push(root: Path, name: str = QUARANTINE, *, base: State | None = None, dry_r
         here = _held(cache, state)
         new = here - (_held(cache, base) if base else trusted.has(here))
         new -= quarantine.has(new)
+        _check(cache, (record for _, record in named(state) if Object.of(record) in new))
         files = {item: cache.path(item.digest, legacy=item.legacy) for item in new}
         if not dry_run:
             # a list of a folder's files goes last: where it is, they are
@@ -34,6 +37,21 @@ def push(root: Path, name: str = QUARANTINE, *, base: State | None = None, dry_r
                 some = [item for item in sorted(new) if item.digest.endswith(".dir") is is_list]
                 in_parallel(lambda item: quarantine.create(item, files[item]), some)
         return len(new), sum(file.stat().st_size for file in files.values())
+
+
+def check_lists(root: Path, base: State | None) -> None:
+    """Raise :class:`~lockgate.dvc.listing.BrokenList` naming a folder that ``base`` does not have and that would not be
+    admitted after a merge, because of the names of its files. Folders that are not in the cache here are passed over.
+    """
+    known = {record.digest for _, record in named(base)} if base else set()
+    _check(Cache.of(root), (record for _, record in named(read_state(Workspace(root))) if record.digest not in known))
+
+
+def _check(cache: Cache, records: Iterable[Recorded]) -> None:
+    for record in records:
+        place = cache.path(record.digest, legacy=record.legacy)
+        if record.is_folder and Object.of(record).is_valid and place.is_file():
+            listing.read_strictly(place.read_bytes(), record.path)
 
 
 def named(state: State) -> Iterator[tuple[str | None, Recorded]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from lockgate.dvc.listing import hold_dvc
 from lockgate.dvc.objects import DvcError, words
 from lockgate.errors import causes
 
@@ -83,8 +84,10 @@ def out_of_reach(remote: str, address: str, error: BaseException) -> OutOfReach 
 def reaching(config: Any, name: str | None = None) -> Iterator[None]:
     """Turn what DVC's remote ``name`` (default: the default remote of ``config``) may raise into :class:`OutOfReach`.
 
-    Any other error passes as it is.
+    Any other error passes as it is. What a remote lists of a folder's files is held to
+    :func:`lockgate.dvc.listing.check` from then on.
     """
+    hold_dvc()
     try:
         yield
     except Exception as error:

@@ -7,7 +7,6 @@ base's lock, head's to the lock that will be committed. So nothing of a result h
 machine knows that ran it (:class:`lockgate.result.Execution`).
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from lockgate.dvc import listing
+from lockgate.dvc.listing import BrokenList
 from lockgate.dvc.objects import Cache, CommitFiles, DvcError, content_digest, local_file
 from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Recorded, State, read_pipeline, read_state
 from lockgate.evaluation import changes, report
@@ -215,9 +216,9 @@ def _model(before: State | None, after: State, judging: Policy, fetch: Fetch) ->
 
 def _members(content: bytes) -> dict[str, str]:
     try:
-        return {str(item["relpath"]): str(item["md5"]) for item in json.loads(content)}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise Unfit(f"the list of a folder's files cannot be read: {error}") from error
+        return listing.read(content)
+    except BrokenList as error:
+        raise Unfit(str(error)) from error
 
 
 def _object(root: Path, state: State, path: str, record: Recorded) -> Path | None:

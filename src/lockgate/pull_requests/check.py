@@ -19,7 +19,7 @@ from lockgate.dependencies.commit import Choice, locked_by
 from lockgate.dvc import quarantine
 from lockgate.dvc.objects import DvcError, WorkspaceFiles, fetch_tracked, read_anonymously, remotes
 from lockgate.dvc.opened import watching
-from lockgate.dvc.pipeline import read_lock, read_pipeline
+from lockgate.dvc.pipeline import Recorded, read_lock, read_pipeline, read_state
 from lockgate.dvc.plan import needed_pipeline, plan
 from lockgate.dvc.remotes import QUARANTINE
 from lockgate.dvc.stages import DvcProcess
@@ -65,7 +65,7 @@ def judge(
             except run.StageFailed as failure:
                 return Artifact(bound.failed(base, head, replace(failure.execution, opened=opened())))
             execution = replace(execution, opened=opened())
-        notes = () if fork else _quarantined(root, base)
+        notes = _quarantined(root, base, fork=fork)
         kept = KeptOutputs.of(root)
         notes = (*notes, kept.note()) if kept.left_out else notes
         left = Artifact(None, Workspace(root).read("dvc.lock"), kept.texts, binaries=kept.binaries)
@@ -86,16 +86,19 @@ def _judged(root: Path, base: Commit, head: Commit, left: Artifact, *, execution
     return replace(left, result=computed.result)
 
 
-def _new_data(root: Path, base: Commit) -> list[str]:
-    """Return the ``.dvc`` files that track other data than in ``base``, if there is a quarantine to bring it from.
+def _new_data(root: Path, base: Commit) -> dict[str, tuple[Recorded, ...]]:
+    """Return the ``.dvc`` files that track other data than in ``base``, with what they record of it, if there is a
+    quarantine to bring it from.
 
     Such data is what its digest says, whoever wrote it there, and nothing is claimed of how it came to be.
     """
     if QUARANTINE not in remotes(root):
-        return []
+        return {}
     before, _ = report.base_state(base)
     known = {item.file: item.outs for item in before.pipeline.tracked} if before else {}
-    return [item.file for item in read_pipeline(Workspace(root)).tracked if known.get(item.file) != item.outs]
+    return {
+        item.file: item.outs for item in read_pipeline(Workspace(root)).tracked if known.get(item.file) != item.outs
+    }
 
 
 @dataclass(frozen=True)
@@ -182,12 +185,17 @@ def _is_claimed(root: Path, base: Commit) -> bool:
     return all(item.verdict == "same" for item in plans)
 
 
-def _quarantined(root: Path, base: Commit) -> tuple[str, ...]:
-    """Push what is not of ``base`` to the quarantine, if there is one; return what a reviewer should know of it."""
-    if QUARANTINE not in remotes(root):
+def _quarantined(root: Path, base: Commit, *, fork: bool) -> tuple[str, ...]:
+    """Push what is not of ``base`` to the quarantine, if there is one; return what a reviewer should know of it.
+
+    Raises :class:`~lockgate.dvc.listing.BrokenList` for a folder that would not be admitted after the merge.
+    """
+    before, _ = report.base_state(base)
+    quarantine.check_lists(root, before)
+    if fork or QUARANTINE not in remotes(root):
         return ()
     try:
-        quarantine.push(root, base=report.base_state(base)[0])
+        quarantine.push(root, base=before)
     except DvcError as error:
         return (f"What was made here could not be pushed, so it will be made again after the merge: {error}",)
     return ()
@@ -196,6 +204,9 @@ def _quarantined(root: Path, base: Commit) -> tuple[str, ...]:
 def _claimed(root: Path, base: Commit, head: Commit) -> Artifact:
     with suppress(LockgateError):  # what is not there is told by the report
         named = policy.read_policy(base.read(policy.FILE) or b"").predictions
-        fetch_tracked(root, [named.file] if named else [], QUARANTINE)
+        state = read_state(head)
+        record = state.pipeline.recorded(state.lock, named.file) if named else None
+        if named and record:
+            fetch_tracked(root, {named.file: (record,)}, QUARANTINE)
     left = Artifact(objects=bound.collect(root, base, head, Artifact()))
     return _judged(root, base, head, left, execution=None)

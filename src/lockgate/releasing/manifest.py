@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from lockgate.errors import LockgateError
+from lockgate.names import clash
 from lockgate.releasing.pickles import PickleFound, named_as_pickle, refuse_pickle
 from lockgate.store import Piece
 
@@ -273,8 +274,5 @@ def _check_paths(paths: list[str], place: str, *, opaque: bool) -> None:
             raise BuildError(f"{place}: {path} is written by Lockgate itself", "Take it out of the folder.")
         if named_as_pickle(path) and not (opaque and is_model(path)):
             raise PickleFound(path, "by its name")
-    lower = [path.lower() for path in paths]
-    taken = {str(parent) for path in lower for parent in PurePosixPath(path).parents}
-    for path in lower:
-        if lower.count(path) > 1 or path in taken:
-            raise BuildError(f"{place}: {path} is both two files, or a file and a folder, on some disks", "Rename one.")
+    if (twice := clash(paths)) is not None:
+        raise BuildError(f"{place}: {twice} is two files, or a file and a folder, on some disks", "Rename one.")

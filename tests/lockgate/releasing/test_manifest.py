@@ -30,7 +30,7 @@ from lockgate.releasing.manifest import (
     read_manifest,
     sha256,
 )
-from lockgate.releasing.pickles import NotLookedInto, PickleFound, refuse_pickle
+from lockgate.releasing.pickles import NotLookedInto, PickleFound, named_as_pickle, refuse_pickle
 
 SOME = "0" * 64
 ONE = Manifest("flight-delay", "v1.2.0", (BuildFile("model.skops", SOME, 3),), {"commit": "abc"})
@@ -92,6 +92,7 @@ def test_a_fact_with_more_than_one_spelling_is_refused_by_its_place(facts: dict[
     st.dictionaries(st.text(st.characters(codec="ascii")), json_values),
 )
 def test_a_manifest_survives_the_round_trip(sizes: dict[str, int], facts: dict[str, Any]) -> None:
+    sizes = {path: size for path, size in sizes.items() if not named_as_pickle(path)}
     tops = {path.partition("/")[0] for path in sizes if "/" in path}
     files = tuple(BuildFile(path, sha256(path.encode()), sizes[path]) for path in sorted(sizes) if path not in tops)
     manifest = Manifest("flight-delay", "v1.2.0", files or ONE.files, facts)
