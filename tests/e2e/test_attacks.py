@@ -37,7 +37,7 @@ def number(world: World) -> int:
 
 def published(world: World, number: int, files: Any, conclusion: str = "success") -> str:
     """Publish what a run, made by the author, left; return the one comment."""
-    done = world.publish(world.finish(number, files, conclusion))
+    done = world.publish_here(world.finish(number, files, conclusion))
     assert done.code == 0, done.log
     (comment,) = world.comments(number)
     return comment
@@ -69,8 +69,16 @@ def entry(name: str, content: bytes, mode: int = 0) -> bytes:
 def test_the_archive_that_an_honest_run_leaves_is_published(
     world: World, number: int, honest: dict[str, bytes]
 ) -> None:
-    """Or the tests below would refuse for another reason than theirs."""
-    assert published(world, number, honest).startswith("### ✅")
+    """Or the tests below would refuse for another reason than theirs: by the workflow, and here alike."""
+    run = world.finish(number, honest)
+
+    done = world.publish(run)
+    (comment,) = world.comments(number)
+    again = world.publish_here(run)
+
+    assert (done.code, again.code) == (0, 0), done.log + again.log
+    assert comment.startswith("### ✅")
+    assert world.comments(number) == [comment]
 
 
 # --- the artifact
@@ -223,7 +231,7 @@ def test_a_forged_marker_gets_no_comment_of_ours(world: World, number: int, hone
     forged = f'### ✅ passed\n\n![](https://cml.dev/watermark.png#{"0" * 40} "CML watermark lockgate")'
     world.forge.add_comment(number, "mallory", forged)
 
-    done = world.publish(world.finish(number, with_result(honest, verdict=Verdict("failed", "a closer look"))))
+    done = world.publish_here(world.finish(number, with_result(honest, verdict=Verdict("failed", "a closer look"))))
 
     assert done.code == 0, done.log
     ours, theirs = world.forge.comments[number]
@@ -239,8 +247,8 @@ def test_a_marker_forged_before_our_first_comment_is_passed_over(
     world.forge.add_comment(number, "mallory", forged)
 
     run = world.finish(number, honest)
-    world.publish(run)
-    world.publish(run)
+    world.publish_here(run)
+    world.publish_here(run)
 
     theirs, ours = world.comments(number)
     assert theirs == forged
@@ -258,7 +266,7 @@ def test_a_policy_weakened_by_the_pull_request_does_not_judge_it(world: World) -
     number = world.propose("weaker", files)
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     (comment,) = world.comments(number)
     assert run.code == 1
@@ -288,7 +296,7 @@ def test_a_lock_that_claims_a_model_never_computed_is_shown_as_different_and_cor
     number = world.propose("claims", {**files, "README.md": "a better model"})
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     assert run.code == 1, run.log
     assert world.result(run).lock.status == "differs"
@@ -308,7 +316,7 @@ def test_a_cache_or_configuration_in_git_stops_the_run(world: World, path: str) 
     number = world.propose("planted", {**world.edited(*LESS_NOISE), path: "[core]\n"})
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     assert run.code == 1
     assert f"git tracks {path}" in github.read(world.comments(number)[0]).text
@@ -344,7 +352,7 @@ def test_a_remote_pointed_elsewhere_is_not_used_and_the_change_is_told(
     )
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     assert run.code == 0, run.log
     assert asked == []
@@ -433,7 +441,7 @@ def test_a_workflow_of_the_same_name_is_not_published(world: World, number: int,
     run = world.finish(number, honest)
     event = {**run.event, "workflow_run": {**run.event["workflow_run"], "path": ".github/workflows/mine.yml"}}
 
-    done = world.publish(Done(run.id, 0, "", event))
+    done = world.publish_here(Done(run.id, 0, "", event))
 
     assert done.code == 0
     assert "nothing to publish: .github/workflows/mine.yml" in done.log
@@ -446,7 +454,7 @@ def test_a_fork_cannot_have_a_branch_of_ours_written_by_naming_its_own_the_same(
     head = world.forge.tip(REPOSITORY, "less-noise")
     fork = world.propose("less-noise", world.edited(*LESS_NOISE), fork=True)
 
-    world.publish(world.finish(fork, honest))
+    world.publish_here(world.finish(fork, honest))
 
     assert world.forge.tip(REPOSITORY, "less-noise") == head
     assert world.comments(number) == []
@@ -461,7 +469,7 @@ def test_a_run_of_an_older_commit_of_a_fork_is_not_shown_for_the_newer_one(
     run = world.finish(fork, honest)
     world.push(FORK, "less-noise", {"src/train.py": "raise SystemExit(1)\n"})
 
-    done = world.publish(run)
+    done = world.publish_here(run)
 
     assert done.code == 0
     assert "the branch has moved on" in done.log

