@@ -315,6 +315,10 @@ def _prefix(root: Path) -> str:
     return git(root, "rev-parse", "--show-prefix").rstrip("\n")
 
 
+SMALL, MANY = 1 << 16, 256
+"""Bytes of a blob that is kept in memory once it has been read, and how many of them are kept."""
+
+
 class Blobs:
     """Reads blobs through ``git cat-file``: as they are stored, or as a checkout with these attributes has them.
 
@@ -328,9 +332,12 @@ class Blobs:
         self._converting: subprocess.Popen[bytes] | None = None
         self._place: tempfile.TemporaryDirectory[str] | None = None
         self._mark = secrets.token_hex(16).encode()
+        self._known: dict[str, bytes] = {}
 
     def raw(self, oid: str) -> bytes:
-        """Return a blob as it is stored."""
+        """Return a blob as it is stored. Small ones are asked for once: the files of the pipeline are read often."""
+        if oid in self._known:
+            return self._known[oid]
         if self._raw is None:
             self._raw = self._start(["git", "cat-file", "--batch"], self.root, None)
         stdin, stdout = _pipes(self._raw)
@@ -339,7 +346,10 @@ class Blobs:
         header = stdout.readline().split()
         if len(header) != 3:
             raise GitError(f"git has no object {oid}", "`git fsck` shows what is missing in this clone.")
-        return stdout.read(int(header[2]) + 1)[:-1]
+        found = stdout.read(int(header[2]) + 1)[:-1]
+        if len(found) <= SMALL and len(self._known) < MANY:
+            self._known[oid] = found
+        return found
 
     def content(self, oid: str, path: str) -> bytes:
         """Return what a checkout has at ``path`` (from the top of the repository). Raises :class:`GitError`."""
