@@ -5,14 +5,21 @@ from dataclasses import replace
 
 from lockgate.result import (
     CheckFailure,
+    ColumnShift,
     Comparison,
+    Confusion,
     Curve,
     DataChecks,
+    DataDiff,
+    Difference,
     Execution,
     FileChange,
     GateOutcome,
+    Importance,
     LockStatus,
     MetricChange,
+    ModelFile,
+    OperatingPoint,
     ParamChange,
     Reason,
     Result,
@@ -48,7 +55,17 @@ def calibration(bend: float) -> tuple[tuple[float, float], ...]:
 
 CURVES = (
     Curve("ROC", "false positive rate", "true positive rate", roc(0.6887), roc(0.6948)),
-    Curve("Calibration", "mean score", "observed rate", calibration(0.05), calibration(0.02)),
+    Curve(
+        "Calibration",
+        "mean score",
+        "observed rate",
+        calibration(0.05),
+        calibration(0.02),
+        "",
+        True,
+        tuple(12_000.0 / 2**i for i in range(10)),
+        tuple(11_500.0 / 2**i for i in range(10)),
+    ),
 )
 
 CHECKS = DataChecks(suites=3, expectations=41, failed=())
@@ -118,10 +135,16 @@ def better_model() -> Result:
     return Result(
         model="flight-delay",
         base=MAIN,
-        head=Revision("lower-learning-rate", "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432"),
+        head=Revision(
+            "lower-learning-rate",
+            "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432",
+            "Learn more slowly",
+            "Ada L.",
+            "2026-11-25",
+        ),
         verdict=Verdict("passed", "roc_auc is better, +0.0061 [+0.0049, +0.0073]; 7 of 7 gates hold"),
         lock=LockStatus("written"),
-        comparison=Comparison(ROWS, ROWS, ROWS),
+        comparison=Comparison(ROWS, ROWS, ROWS, positives_base=18_972, positives_head=18_972),
         metrics=(
             MetricChange("roc_auc", "higher", 0.68871, 0.69484, 0.00613, 0.00491, 0.00732, "better", "DeLong"),
             MetricChange(
@@ -142,6 +165,25 @@ def better_model() -> Result:
         curves=CURVES,
         seeds=(SeedSpread("roc_auc", (0, 1, 2, 3, 4), (0.6939, 0.6948, 0.6951, 0.6944, 0.6942)),),
         execution=_execution("train", "evaluate"),
+        operating_point=OperatingPoint(
+            0.3,
+            "late flights",
+            Confusion(8_230, 11_106, 10_742, 52_531),
+            Confusion(8_442, 11_446, 10_530, 52_191),
+            Difference(212.0, 37.1, 424.9, "better"),
+            Difference(340.0, -38.2, 765.8, "noise"),
+            7.0,
+            3.0,
+            1.3136,
+            1.308,
+            Difference(-0.0056, -0.011, -0.0002, "better"),
+        ),
+        model_file=ModelFile("models/model.skops", 1_391_004, 1_391_816),
+        importance=(
+            Importance("scheduled_departure", "roc_auc_lost", 0.0931, 0.0977, 0.0021, 0.0019),
+            Importance("wind_speed", "roc_auc_lost", 0.0057, 0.0049, 0.0012, 0.0011),
+            Importance("tailnum", "roc_auc_lost", None, -0.0002),
+        ),
     )
 
 
@@ -255,6 +297,23 @@ def failing_gate() -> Result:
         seeds=(),
         notes=("log_loss of head is NaN: it cannot be compared.",),
         execution=_execution(*STAGES),
+        operating_point=None,
+        data=(
+            DataDiff(
+                "data/train.parquet",
+                221_000,
+                244_737,
+                "2013-01-01",
+                "2013-08-31",
+                "2013-01-01",
+                "2013-09-30",
+                (
+                    ColumnShift("temp", 0.311, "median 52.3", "median 58.1"),
+                    ColumnShift("carrier", 0.004, "UA 17.4 %", "UA 17.9 %"),
+                ),
+            ),
+            DataDiff("data/test.parquet", None, None, note="120 MB: more than the 34 MB that are read"),
+        ),
     )
 
 

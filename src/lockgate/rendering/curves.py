@@ -9,7 +9,7 @@ from lockgate.result import Curve
 
 Points = tuple[tuple[float, float], ...]
 STEPS = 40
-BASE_COLOUR, HEAD_COLOUR = "#8b949e", "#1f6feb"
+BASE_COLOUR, HEAD_COLOUR, DIAGONAL_COLOUR = "#8b949e", "#1f6feb", "#d29922"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ def xychart(curve: Curve) -> Markdown | None:
     if sampled is None:
         return None
     low, high = sampled.y_range()
-    sides = [(sampled.base, BASE_COLOUR), (sampled.head, HEAD_COLOUR)]
+    diagonal = sampled.xs if curve.diagonal else ()
+    sides = [(diagonal, DIAGONAL_COLOUR), (sampled.base, BASE_COLOUR), (sampled.head, HEAD_COLOUR)]
     palette = ", ".join(colour for ys, colour in sides if ys)
     y_places = formatting.decimals((high - low) / 100)
     lines = "\n".join(f"  line [{', '.join(_plain(y, y_places) for y in ys)}]" for ys, _ in sides if ys)

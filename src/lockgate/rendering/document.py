@@ -52,6 +52,7 @@ class Judged:
     judgement: Judgement
 
 
+Side = Literal["base", "head"]
 Part = str | Code | Strong | Commit | Mark | Judged
 Line = tuple[Part, ...]
 DASH = "—"  # where there is no figure
@@ -68,12 +69,31 @@ class Whisker:
 
 
 @dataclass(frozen=True, slots=True)
+class Dot:
+    """One figure of a strip, of base or of head, with its error bar if it has one."""
+
+    side: Side
+    value: float
+    error: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Figures side by side on one scale from ``low`` to ``high``."""
+
+    low: float
+    high: float
+    dots: tuple[Dot, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: what it shows, what it is sorted by, and the interval that may be drawn in it."""
+    """One cell: what it shows, what it is sorted by, and the interval or the strip that may be drawn in it."""
 
     line: Line
     key: float | str | None = None
     whisker: Whisker | None = None
+    strip: Strip | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +146,23 @@ class Chart:
 
 Block = Paragraph | Bullets | Table | Log | Chart
 SectionName = Literal[
-    "metrics", "log", "hurt", "gates", "changes", "stages", "checks", "notes", "slices", "curves", "hashes", "run"
+    "log",
+    "metrics",
+    "operating",
+    "hurt",
+    "gates",
+    "changes",
+    "data",
+    "stages",
+    "checks",
+    "notes",
+    "held",
+    "slices",
+    "beside",
+    "importance",
+    "curves",
+    "hashes",
+    "run",
 ]
 
 

@@ -28,8 +28,9 @@ _INVISIBLE = re.compile(
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])")
 _WORD = r"[^\W\d_]+(?:['’-][^\W\d_]+)*"  # noqa: RUF001
 _NUMBER = r"[+−±-]?\d+(?:[.,]\d+)*(?:e[+-]\d+)?%?"
+_DATE = r"\d{4}-\d{2}-\d{2}"
 _SIGN = r"[-+=/%&<>≤≥≠×·→↑↓–—−±…]"
-_PLAIN = re.compile(rf"(?P<lead>[(\[\"“]*)(?P<core>{_WORD}|{_NUMBER}|{_SIGN}|)(?P<trail>[)\]\"”.,;:!?…]*)")
+_PLAIN = re.compile(rf"(?P<lead>[(\[\"“]*)(?P<core>{_WORD}|{_DATE}|{_NUMBER}|{_SIGN}|)(?P<trail>[)\]\"”.,;:!?…]*)")
 _AROUND = re.compile(r"(?P<lead>[(\[\"“]*)(?P<core>.*?)(?P<trail>[)\]\"”.,;:!?…]*)")
 
 

@@ -10,18 +10,26 @@ from lockgate.rendering.document import (
     Chart,
     Code,
     Column,
+    Dot,
     Judged,
     Line,
     Mark,
     Paragraph,
     Part,
     Section,
+    Strip,
     Strong,
     Table,
     Whisker,
     listed,
 )
-from lockgate.result import Comparison, MetricChange, Result, SliceChange
+from lockgate.result import (
+    Comparison,
+    Curve,
+    MetricChange,
+    Result,
+    SliceChange,
+)
 
 WORST_SHOWN = 5
 UNCHANGED = "unchanged"
@@ -42,14 +50,15 @@ def metrics(result: Result) -> Section | None:
     notes = tuple((Code(metric.name), ": ", metric.note) for metric in result.metrics if metric.note)
     blocks: list[Block] = [Table("Metrics, base and head", columns, rows)]
     blocks += [Bullets(notes)] if notes else []
-    blocks += [Paragraph(line) for line in (*_basis(result), *_seeds(result)) if line]
+    blocks += [Paragraph(line) for line in _basis(result) if line]
+    blocks += _seeds(result)
     return Section("metrics", "Metrics", _tally(result.metrics), tuple(blocks))
 
 
 def _metric_row(metric: MetricChange, *, compared: bool) -> tuple[Cell, ...]:
     arrow = "↑" if metric.better == "higher" else "↓"
     name = Cell((Code(metric.name), f" {arrow}"), metric.name)
-    base, head, change = _figures(metric)
+    base, head, change = figures(metric)
     if not compared:
         return (name, head)
     return (name, Cell((_judged(metric),), metric.judgement), base, head, change)
@@ -65,7 +74,7 @@ def _is_unchanged(of: MetricChange | SliceChange) -> bool:
     return of.base is not None and of.base == of.head and not (of.change or of.low or of.high)
 
 
-def _figures(of: MetricChange | SliceChange, reach: float | None = None) -> tuple[Cell, Cell, Cell]:
+def figures(of: MetricChange | SliceChange, reach: float | None = None) -> tuple[Cell, Cell, Cell]:
     """Base, head and change with its interval, to the digits that the interval allows."""
     spread = (of.high - of.low) / 2 if of.low is not None and of.high is not None else of.change
     known = of.head if of.head is not None else of.base
@@ -98,15 +107,23 @@ def _basis(result: Result) -> tuple[Line, ...]:
     else:
         sides = f"base has {rows.rows_base or 0:,}, head {rows.rows_head or 0:,}"
         basis = f"Compared on the {shared} that both sides share ({sides}){_clusters(rows)}"
-    methods: dict[str, list[str]] = {}
+    if not any(metric.method for metric in result.metrics):
+        return ((basis, "."),)
+    covered = "The intervals cover chance in the choice of test rows, not chance in training."
+    return ((basis, ". ", *_power(result), covered),)
+
+
+def methods(result: Result) -> Line:
+    """Say by which method each interval was found."""
+    found: dict[str, list[str]] = {}
     for metric in result.metrics:
         if metric.method:
-            methods.setdefault(metric.method, []).append(metric.name)
-    parts: list[Part] = [basis]
-    for number, (method, names) in enumerate(methods.items()):
-        of: Line = (" for ", *listed(tuple(names))) if len(methods) > 1 else ()
-        parts += [("; " if number else ": ") + method, *of]
-    return ((*parts, ". Chance in the choice of test rows is covered, chance in training is not."), *_power(result))
+            found.setdefault(metric.method, []).append(metric.name)
+    parts: list[Part] = []
+    for number, (method, names) in enumerate(found.items()):
+        of: Line = (" for ", *listed(tuple(names))) if len(found) > 1 else ()
+        parts += [("; " if number else "Intervals: ") + method, *of]
+    return (*parts, ".") if parts else ()
 
 
 def _clusters(rows: Comparison) -> str:
@@ -114,29 +131,41 @@ def _clusters(rows: Comparison) -> str:
     return f" in {rows.clusters:,} groups by {rows.cluster}" if rows.clusters is not None else ""
 
 
-def _power(result: Result) -> tuple[Line, ...]:
+def _power(result: Result) -> Line:
     """Say which change this test set shows four times in five, so that noise is not read as "no change"."""
     for metric in result.metrics:
         if (least := smallest_shown(metric)) is not None:
             places = formatting.decimals(least)
-            return (
-                ("These rows show a change of ", Code(metric.name), f" from {formatting.fixed(least, places)} on."),
-            )
+            return ("They show a change of ", Code(metric.name), f" from {formatting.fixed(least, places)} on. ")
     return ()
 
 
-def _seeds(result: Result) -> tuple[Line, ...]:
-    return tuple(
-        (
-            f"Trained anew under {formatting.count(len(spread.seeds), 'seed')}, head's ",
-            Code(spread.metric),
-            f" came out between {formatting.fixed(min(spread.values), places)}"
-            f" and {formatting.fixed(max(spread.values), places)}.",
+def _seeds(result: Result) -> list[Block]:
+    """Draw each metric under the seeds that head was trained with again, beside base's and head's own value."""
+    rows = []
+    own = {metric.name: metric for metric in result.metrics}
+    for spread in result.seeds:
+        if not spread.values:
+            continue
+        metric = own.get(spread.metric)
+        known = [value for value in (metric.base, metric.head) if value is not None] if metric else []
+        low, high = min(*spread.values, *known), max(*spread.values, *known)
+        places = formatting.decimals(max(spread.values) - min(spread.values), spread.values[0])
+        ends = (formatting.fixed(end, places) for end in (min(spread.values), max(spread.values)))
+        dots = tuple(Dot("head", value) for value in spread.values)
+        if metric and metric.base is not None:
+            dots = (Dot("base", metric.base), *dots)
+        rows.append(
+            (
+                Cell((Code(spread.metric),), spread.metric),
+                Cell((" to ".join(ends),), min(spread.values), strip=Strip(low, high, dots)),
+            )
         )
-        for spread in result.seeds
-        if spread.values
-        for places in [formatting.decimals(max(spread.values) - min(spread.values), spread.values[0])]
-    )
+    if not rows:
+        return []
+    seeds = formatting.count(len(result.seeds[0].seeds), "seed")
+    columns = (Column("metric"), Column(f"head under {seeds}, beside base"))
+    return [Table("Head trained again under other seeds", columns, tuple(rows))]
 
 
 def _tally(metrics: tuple[MetricChange | SliceChange, ...]) -> str:
@@ -153,11 +182,13 @@ def _slice_table(caption: str, slices: tuple[SliceChange, ...], shown: int) -> T
     reach = dict.fromkeys(metrics, 0.0)
     for one in slices:
         reach[one.metric] = max([reach[one.metric], *(abs(end) for end in (one.low, one.high) if end is not None)])
+    known = any(one.positives is not None for one in slices)
     columns = (
         Column("slice"),
         Column("judgement"),
         *((Column("metric"),) if len(metrics) > 1 else ()),
         Column("rows", figures=True),
+        *((Column("positives", figures=True),) if known else ()),
         Column("base", figures=True),
         Column("head", figures=True),
         Column("change, 95 % interval", figures=True),
@@ -166,15 +197,21 @@ def _slice_table(caption: str, slices: tuple[SliceChange, ...], shown: int) -> T
     rows = tuple(
         (
             Cell((Code(f"{one.column} = {one.value}"),), f"{one.column} = {one.value}"),
-            Cell((_judged(one), *((f" ({one.note})",) if one.note else ())), one.judgement),
+            Cell((_judged(one),), one.judgement),
             *((Cell((Code(one.metric),), one.metric),) if len(metrics) > 1 else ()),
             Cell((f"{one.rows:,}",), one.rows),
-            *_figures(one, reach[one.metric]),
+            *((Cell((DASH if one.positives is None else f"{one.positives:,}",), one.positives),) if known else ()),
+            *figures(one, reach[one.metric]),
             Cell((DASH if one.adjusted_p is None else formatting.probability(one.adjusted_p),), one.adjusted_p),
         )
         for one in slices[:shown]
     )
     return Table(caption, columns, rows, more=len(slices) - len(rows))
+
+
+def _slice_notes(slices: tuple[SliceChange, ...]) -> list[Block]:
+    notes = tuple((Code(f"{one.column} = {one.value}"), ": ", one.note) for one in slices if one.note)
+    return [Bullets(notes)] if notes else []
 
 
 def _slice_basis(slices: tuple[SliceChange, ...]) -> Paragraph:
@@ -198,7 +235,8 @@ def slices(result: Result) -> Section | None:
         return None
     table = _slice_table("Every slice, the worst first", result.slices, len(result.slices))
     aside = _tally(result.slices)
-    return Section("slices", "Slices", aside, (table, _slice_basis(result.slices)), folded=True)
+    blocks = (table, *_slice_notes(result.slices), _slice_basis(result.slices))
+    return Section("slices", "Slices", aside, blocks, folded=True)
 
 
 def curves(result: Result) -> Section | None:
@@ -206,6 +244,30 @@ def curves(result: Result) -> Section | None:
     if not result.curves:
         return None
     blocks: list[Block] = [Chart(curve) for curve in result.curves if curve.base or curve.head]
+    blocks += [_points(curve) for curve in result.curves if curve.rows_base or curve.rows_head]
     notes = tuple((Code(curve.title), ": ", curve.note) for curve in result.curves if curve.note)
     blocks += [Bullets(notes)] if notes else []
     return Section("curves", "Curves", formatting.count(len(result.curves), "plot"), tuple(blocks), folded=True)
+
+
+def _points(curve: Curve) -> Table:
+    """The points themselves, and how many rows stand behind each."""
+    sides = [
+        (name, tuple((*point, number) for point, number in zip(points, rows, strict=False)))
+        for name, points, rows in (("base", curve.base, curve.rows_base), ("head", curve.head, curve.rows_head))
+        if rows
+    ]
+    rows = []
+    for place in range(max(len(points) for _, points in sides)):
+        cells = [Cell((f"{place + 1}",), place)]
+        for _, points in sides:
+            there = points[place] if place < len(points) else None
+            written = (
+                (*(formatting.fixed(value, 3) for value in there[:2]), formatting.fixed(there[2], 0)) if there else ()
+            )
+            cells += [Cell((words,), value) for words, value in zip(written, there or (), strict=True)]
+            cells += [Cell((DASH,))] * (3 - len(written))
+        rows.append(tuple(cells))
+    titles = (f"{name} {axis}" for name, _ in sides for axis in ("x", "y", "rows"))
+    columns = (Column("point"), *(Column(title, figures=True) for title in titles))
+    return Table(f"{curve.title}: {curve.y} (y) over {curve.x} (x), and rows", columns, tuple(rows))

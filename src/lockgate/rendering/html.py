@@ -24,6 +24,7 @@ from lockgate.rendering.document import (
     Paragraph,
     Part,
     Section,
+    Strip,
     Strong,
     Table,
     Whisker,
@@ -87,8 +88,8 @@ def _section(section: Section) -> Html:
     aside = tag("span", escaped(section.aside), class_="aside") if section.aside else Html("")
     blocks = _blocks(section.blocks)
     if section.folded:
-        opened = section.name not in ("hashes", "run")  # a page has more room than a comment
-        blocks = [tag("details", tag("summary", title, aside), *blocks, open=opened)]
+        wide = section.name not in ("hashes", "run")  # where there is room, the script opens these
+        blocks = [tag("details", tag("summary", title, aside), *blocks, data_wide=wide)]
     else:
         blocks = [title, aside, *blocks]
     return tag("section", *blocks, id=section.name, aria_labelledby=name)
@@ -160,9 +161,28 @@ def _row(row: tuple[Cell, ...], columns: tuple[Column, ...]) -> Html:
 
 
 def _drawn(cell: Cell) -> Html:
-    if cell.whisker is None:
+    if cell.whisker is None and cell.strip is None:
         return _line(cell.line)
-    return tag("div", _whisker(cell.whisker), tag("span", _line(cell.line)), class_="interval")
+    drawn = _whisker(cell.whisker) if cell.whisker else _strip(cell.strip)
+    return tag("div", drawn, tag("span", _line(cell.line)), class_="interval")
+
+
+def _strip(strip: Strip | None) -> Html:
+    """Figures of base and of head on one scale, base's above; the words beside say the same."""
+    assert strip is not None  # noqa: S101 - the caller has one
+    span = strip.high - strip.low or 1.0
+
+    def across(value: float) -> str:
+        return f"{6 + 132 * (min(max(value, strip.low), strip.high) - strip.low) / span:.1f}"
+
+    drawn = []
+    for dot in strip.dots:
+        down = "6" if dot.side == "base" else "14"
+        if dot.error:
+            ends = {"x1": across(dot.value - dot.error), "x2": across(dot.value + dot.error)}
+            drawn.append(tag("line", class_=dot.side, y1=down, y2=down, **ends))
+        drawn.append(tag("circle", class_=dot.side, cx=across(dot.value), cy=down, r="3.5"))
+    return tag("svg", *drawn, class_="whisker strip", viewBox="0 0 144 20", aria_hidden="true")
 
 
 def _key(key: float | str) -> str:

@@ -12,6 +12,7 @@ from lockgate.result import Curve
 
 WIDTH, HEIGHT = 440, 310
 STEPS = 100  # that a reader can stop at
+BAR, FOOT = 7.0, 46.0  # a bar's width, and the height of the tallest
 MOST_POINTS = 500  # of a line; more cannot be told apart
 
 
@@ -60,7 +61,7 @@ def figure(curve: Curve, number: int) -> Html:
     )
     return tag(
         "figure",
-        tag("figcaption", tag("span", escaped(curve.title), id=name), *legend),
+        tag("figcaption", tag("span", escaped(curve.title), id=name), *legend, *_ideal(curve)),
         _plot(curve, sides, frame),
         slider,
         tag("output", hidden=True),
@@ -81,13 +82,50 @@ def _plot(curve: Curve, sides: dict[str, Points], frame: Frame) -> Html:
     return tag(
         "svg",
         *_axes(curve, frame),
+        *_diagonal(curve, frame),
+        *_rows(curve, frame),
         *lines,
+        *_marks(curve, sides, frame),
         tag("g", tag("line", class_="cross", y1=low, y2=high), *dots, class_="reading", hidden=True),
         class_="plot",
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
         aria_label=f"{curve.title}: {curve.y} over {curve.x}; {', '.join(ends.values())}",
     )
+
+
+def _diagonal(curve: Curve, frame: Frame) -> list[Html]:
+    """The line on which a good model's points lie, as far as both axes go."""
+    low, high = max(frame.x[0], frame.y[0]), min(frame.x[1], frame.y[1])
+    if not curve.diagonal or low >= high:
+        return []
+    (x1, y1), (x2, y2) = frame.at(low, low), frame.at(high, high)
+    return [tag("line", class_="diagonal", x1=x1, y1=y1, x2=x2, y2=y2)]
+
+
+def _rows(curve: Curve, frame: Frame) -> list[Html]:
+    """How many rows stand behind each point: bars at the foot, of both sides on one scale."""
+    most = max((*curve.rows_base, *curve.rows_head), default=0)
+    drawn = []
+    for side, points, rows, shift in (
+        ("base", curve.base, curve.rows_base, -BAR),
+        ("head", curve.head, curve.rows_head, 0.0),
+    ):
+        for (x, _), number in zip(points, rows, strict=False):
+            across, tall = float(frame.at(x, frame.y[0])[0]), FOOT * number / most if most else 0.0
+            top = frame.top + frame.height - tall
+            drawn.append(
+                tag("rect", class_=f"rows {side}", x=f"{across + shift:.1f}", y=f"{top:.1f}", width=f"{BAR:g}",
+                    height=f"{tall:.1f}")
+            )  # fmt: skip
+    return drawn
+
+
+def _marks(curve: Curve, sides: dict[str, Points], frame: Frame) -> list[Html]:
+    """The points themselves, where each stands for a number of rows."""
+    marked = [side for side, rows in (("base", curve.rows_base), ("head", curve.rows_head)) if rows and side in sides]
+    places = [(side, frame.at(x, y)) for side in marked for x, y in sides[side]]
+    return [tag("circle", class_=f"point {side}", cx=across, cy=down, r="3") for side, (across, down) in places]
 
 
 def _axes(curve: Curve, frame: Frame) -> list[Html]:
@@ -123,8 +161,15 @@ def _text(words: str, x: str, y: str, anchor: str, dy: str | None = None) -> Htm
     return tag("text", escaped(words), x=x, y=y, text_anchor=anchor, dy=dy)
 
 
-def _swatch(side: str) -> Html:
-    line = tag("line", class_=f"line {side}", x1="0", x2="32", y1="6", y2="6")
+def _ideal(curve: Curve) -> list[Html]:
+    """What the diagonal is, for the legend."""
+    if not curve.diagonal:
+        return []
+    return [tag("span", _swatch("", "diagonal"), escaped("as it should be"), class_="legend fixed")]
+
+
+def _swatch(side: str, kind: str = "line") -> Html:
+    line = tag("line", class_=f"{kind} {side}".strip(), x1="0", x2="32", y1="6", y2="6")
     return tag("svg", line, viewBox="0 0 32 12", aria_hidden="true")
 
 

@@ -10,6 +10,7 @@ from lockgate.rendering.curves import xychart
 from lockgate.rendering.document import (
     Block,
     Bullets,
+    Cell,
     Chart,
     Code,
     Commit,
@@ -22,6 +23,7 @@ from lockgate.rendering.document import (
     Part,
     Section,
     SectionName,
+    Strip,
     Strong,
     Table,
     cut,
@@ -37,17 +39,23 @@ SHRINK_ORDER: tuple[SectionName, ...] = (
     "hashes",
     "curves",
     "run",
+    "importance",
     "slices",
+    "held",
+    "beside",
     "notes",
     "checks",
+    "data",
     "changes",
     "stages",
     "log",
     "hurt",
+    "operating",
     "gates",
     "metrics",
 )
 FEWER_ROWS = (10, 3, 0)
+MANY_DOTS, STRIP_WIDTH = 3, 25
 
 _OUTCOME: dict[Outcome, str] = {"passed": "✅", "failed": "❌", "attention": "⚠️"}
 _JUDGED: dict[Judgement, str] = {"better": "🟢 better", "worse": "🔴 **worse**"}
@@ -118,9 +126,27 @@ def _table(table: Table) -> Markdown:
     rows = [
         "| " + " | ".join(text(column.title) for column in table.columns) + " |",
         "|" + "|".join("--:" if column.figures else ":--" for column in table.columns) + "|",
-        *("| " + " | ".join(_line(cell.line) for cell in row) + " |" for row in table.rows),
+        *("| " + " | ".join(map(_cell, row)) + " |" for row in table.rows),
     ]
     return Markdown("\n".join([*rows, *_more(table.more, "\n")]))
+
+
+def _cell(cell: Cell) -> Markdown:
+    """One cell. A strip of many dots is drawn in characters of one width: ``○`` base, ``●`` head."""
+    if cell.strip is None or len(cell.strip.dots) < MANY_DOTS:
+        return _line(cell.line)
+    return Markdown(f"{_line(cell.line)} {code(strip_in_characters(cell.strip))}")
+
+
+def strip_in_characters(strip: Strip) -> str:
+    """Return a strip as text; where dots fall together, head's is seen."""
+    drawn = ["·"] * STRIP_WIDTH
+    span = strip.high - strip.low or 1.0
+    for side in ("base", "head"):
+        for dot in strip.dots:
+            if dot.side == side:
+                drawn[round((dot.value - strip.low) / span * (STRIP_WIDTH - 1))] = "○" if side == "base" else "●"
+    return "".join(drawn)
 
 
 def _more(number: int, before: str) -> list[str]:
@@ -133,6 +159,7 @@ def _chart(chart: Chart) -> Markdown:
     if drawn is None:
         return Markdown(f"{title}: too few points to draw")
     sides = " grey: base, blue: head" if chart.curve.base and chart.curve.head else ""
+    sides += f"{',' if sides else ''} yellow: as it should be" if chart.curve.diagonal else ""
     return Markdown(f"{title}{sides}\n\n{drawn}")
 
 

@@ -6,7 +6,9 @@ What stands by itself ends its line, so that a page's source can be read and com
 from lockgate.rendering.escape import Html, escaped
 
 VOID = frozenset({"input", "link", "meta"})
-INLINE = frozenset({"a", "button", "circle", "code", "h1", "h2", "line", "path", "span", "strong", "td", "text", "th"})
+INLINE = frozenset(
+    {"a", "button", "circle", "code", "h1", "h2", "line", "path", "rect", "span", "strong", "td", "text", "th"}
+)
 
 
 def tag(name: str, /, *children: Html, **attributes: str | bool | None) -> Html:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lockgate import formatting
-from lockgate.rendering import figures
+from lockgate.rendering import beside, figures
 from lockgate.rendering.document import (
     DASH,
     Block,
@@ -28,7 +28,16 @@ from lockgate.rendering.document import (
     Table,
     listed,
 )
-from lockgate.result import FileChange, LockStatus, Outcome, Reason, Result, Revision, StageChange
+from lockgate.result import (
+    FileChange,
+    GateOutcome,
+    LockStatus,
+    Outcome,
+    Reason,
+    Result,
+    Revision,
+    StageChange,
+)
 
 OUTCOMES: dict[Outcome, str] = {"passed": "passed", "failed": "failed", "attention": "needs a look"}
 
@@ -38,13 +47,18 @@ def document(result: Result) -> Document:
     sections = [
         _failed_stage(result),
         figures.metrics(result),
+        beside.operating(result),
         figures.hurt(result),
         _gates(result),
         _changes(result),
+        beside.data(result),
         _stages(result),
         _checks(result),
         _notes(result),
+        _held(result),
         figures.slices(result),
+        beside.beside(result),
+        beside.importance(result),
         figures.curves(result),
         _hashes(result),
         _run(result),
@@ -52,7 +66,7 @@ def document(result: Result) -> Document:
     present = tuple(section for section in sections if section)
     same = _nothing_differs(result)
     if same:
-        kept = {"metrics", "gates", "run"}
+        kept = {"metrics", "gates", "held", "run"}
         present = tuple(replace(section, folded=True) for section in present if section.name in kept)
     title = f"{result.model} {OUTCOMES[result.verdict.outcome]}"
     verdict = (Mark(result.verdict.outcome), f" {title}: ", result.verdict.reason)
@@ -78,6 +92,7 @@ def _lead(result: Result, *, same: bool) -> Line:
         compared = ("First result of ", *_revision(result.head), "; there is no base to compare with. ")
     else:
         compared = (*_revision(result.base), " → ", *_revision(result.head), ". ")
+    compared = (*_about(result.head), *compared)
     nothing = "No stage, parameter, code or data of the pipeline differs. " if same else ""
     run = result.execution
     if run and run.failed_stage is None and all(stage.status == "untouched" for stage in run.stages):
@@ -88,6 +103,14 @@ def _lead(result: Result, *, same: bool) -> Line:
 
 def _revision(revision: Revision) -> Line:
     return (Code(revision.label), " ", Commit(revision.commit)) if revision.commit else (Code(revision.label),)
+
+
+def _about(revision: Revision) -> Line:
+    """Say what the commit says of itself, and by whom and when it was made."""
+    if not revision.subject:
+        return ()
+    by = f" by {revision.author}" if revision.author else ""
+    return (Strong(revision.subject), f"{by}, {revision.date}. " if revision.date else f"{by}. ")
 
 
 def _lock(lock: LockStatus, *, recorded: bool) -> Line:
@@ -128,20 +151,32 @@ def _failed_stage(result: Result) -> Section | None:
 
 
 def _gates(result: Result) -> Section | None:
-    if not result.gates:
+    """What does not hold, or asks for a look; the rest is told in a section of its own."""
+    asked = [gate for gate in result.gates if not gate.passed or gate.look]
+    if not asked:
         return None
-    ordered = sorted(result.gates, key=lambda gate: gate.passed)
-    rows = tuple(
+    holding = sum(gate.passed for gate in result.gates)
+    table = Table("The gates that do not hold", (Column("rule"), Column("holds"), Column("measured")), _rows(asked))
+    return Section("gates", "Gates", f"{holding:,} of {len(result.gates):,} hold", (table,))
+
+
+def _held(result: Result) -> Section | None:
+    asked = [gate for gate in result.gates if gate.passed and not gate.look]
+    if not asked:
+        return None
+    table = Table("The gates that hold", (Column("rule"), Column("holds"), Column("measured")), _rows(asked))
+    return Section("held", "Gates that hold", f"{len(asked):,} of {len(result.gates):,}", (table,), folded=True)
+
+
+def _rows(gates: list[GateOutcome]) -> tuple[tuple[Cell, ...], ...]:
+    return tuple(
         (
             Cell((gate.rule,), gate.rule),
+            Cell((Mark("attention" if gate.look else "passed" if gate.passed else "failed"),), gate.passed),
             Cell((": ".join(filter(None, (gate.measured, gate.reason))) or DASH,), gate.measured),
-            Cell((Mark("passed" if gate.passed else "failed"),), gate.passed),
         )
-        for gate in ordered
+        for gate in sorted(gates, key=lambda gate: gate.passed)
     )
-    holding = sum(gate.passed for gate in ordered)
-    table = Table("The policy's gates", (Column("rule"), Column("measured"), Column("holds")), rows)
-    return Section("gates", "Gates", f"{holding} of {len(rows)} hold", (table,), folded=holding == len(rows))
 
 
 def _changes(result: Result) -> Section | None:
@@ -254,7 +289,8 @@ def _checks(result: Result) -> Section | None:
         blocks.append(Table("Expectations that do not hold", columns, rows))
     looked = f"{formatting.count(checks.expectations, 'expectation')} in {formatting.count(checks.suites, 'suite')}"
     aside = f"{len(rows):,} of {looked} {'fails' if len(rows) == 1 else 'fail'}" if rows else f"{looked}, all hold"
-    return Section("checks", "Data checks", aside if checks.expectations else "none", tuple(blocks))
+    folded = all(one.severity == "warning" for one in checks.failed) and not checks.note
+    return Section("checks", "Data checks", aside if checks.expectations else "none", tuple(blocks), folded=folded)
 
 
 def _notes(result: Result) -> Section | None:

@@ -78,6 +78,21 @@ def test_a_page_is_quiet_and_never_wider_than_its_screen(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sample", "script"), [("better_model", True), ("better_model", False), ("failing_gate", False)]
+)
+def test_a_phone_shows_the_decision_on_four_screens_until_something_is_opened(
+    chromium: "Browser", tmp_path: Path, sample: str, script: bool
+) -> None:
+    phone = {"viewport": {"width": 390, "height": 740}, "java_script_enabled": script}
+    with opened(chromium, tmp_path, samples.SAMPLES[sample](), **phone) as page:
+        box = page.locator("html").bounding_box()
+        assert box is not None
+        assert box["height"] <= 3_000
+        assert not page.locator("details[open]").count()
+
+
+@pytest.mark.slow
 def test_the_longest_values_do_not_widen_a_phone(chromium: "Browser", tmp_path: Path) -> None:
     result = poisoned(samples.failing_gate(), "W" * 300)
     with opened(chromium, tmp_path, result, viewport={"width": 360, "height": 740}) as page:

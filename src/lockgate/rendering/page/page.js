@@ -8,6 +8,9 @@ theme.addEventListener("click", () => { document.documentElement.dataset.theme =
 theme.hidden = false;
 nameTheme();
 
+// What most readers need only sometimes is folded; where there is room for it, it is open from the start.
+if (matchMedia("(min-width: 44rem)").matches) document.querySelectorAll("details[data-wide]").forEach((part) => { part.open = true; });
+
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
 const openTarget = () => document.getElementById(location.hash.slice(1))?.querySelector("details")?.setAttribute("open", "");
 addEventListener("hashchange", openTarget);

@@ -1,0 +1,72 @@
+"""What stands beside the metrics, in the words that a reviewer reads."""
+
+from dataclasses import replace
+
+import pytest
+from tests.lockgate import samples
+
+from lockgate.rendering.document import Dot, Strip
+from lockgate.rendering.markdown import strip_in_characters
+from lockgate.rendering.render import render
+from lockgate.result import ColumnShift, DataDiff, Difference, Result
+
+
+def at(**changes: Difference | float | None) -> Result:
+    result = samples.better_model()
+    assert result.operating_point is not None
+    return replace(result, operating_point=replace(result.operating_point, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (at(), "212 more late flights found, 340 more false alarms (may be chance); the cost falls by 0.4%."),
+        (at(cost=None), "212 more late flights found, 340 more false alarms (may be chance)."),
+        (at(found=Difference(-3.0, None, None, "unjudged")), "3 fewer late flights found, "),
+        (at(found=Difference(0.0, 0.0, 0.0, "noise")), "as many late flights found, "),
+        (at(cost=Difference(0.0, 0.0, 0.0, "noise")), "; the cost is the same."),
+        (at(cost=Difference(0.1, -0.1, 0.3, "noise")), "; the cost rises by 7.6% (may be chance)."),
+        (at(cost=Difference(0.1, -0.1, 0.3, "noise"), cost_base=0.0), "; the cost rises (may be chance)."),
+    ],
+)
+def test_the_operating_point_is_told_in_one_sentence(result: Result, said: str) -> None:
+    assert said in render(result, "md")
+
+
+@pytest.mark.parametrize(
+    ("diff", "said"),
+    [
+        (DataDiff("d", 10, 10, "2013-01-01", "2013-02-01", "2013-01-01", "2013-02-01"),
+         "`d`: 10 rows, 2013-01-01 to 2013-02-01"),
+        (DataDiff("d", 10, 20, "2013-01-01", "2013-02-01", "2013-01-01", "2013-03-01"),
+         "`d`: 10 → 20 rows, 2013-01-01 to 2013-02-01 → 2013-01-01 to 2013-03-01"),
+        (DataDiff("d", 10, 20), "`d`: 10 → 20 rows"),
+        (DataDiff("d", None, None, note="there is no d of base"), "`d`: not compared: there is no d of base"),
+        (DataDiff("d", 1, 1, columns=(ColumnShift("a", 0.3, "x", "y"),)), "| `a` | large | x | y | 0.300 |"),
+        (DataDiff("d", 1, 1, columns=(ColumnShift("a", 0.2, "x", "y"),)), "| `a` | small | x | y | 0.200 |"),
+        (DataDiff("d", 1, 1, columns=(ColumnShift("a", 0.01, "x", "y"),)), "| `a` | none | x | y | 0.010 |"),
+    ],
+)  # fmt: skip
+def test_a_table_that_differs_is_told_by_rows_days_and_columns(diff: DataDiff, said: str) -> None:
+    assert said in render(replace(samples.better_model(), data=(diff,)), "md")
+
+
+def test_the_lead_says_what_the_commit_is_by_whom_and_of_which_day() -> None:
+    assert "**Learn more slowly** by Ada L., 2026-11-25. `main` a1b2c3d" in render(samples.better_model(), "md")
+    assert "2026" not in render(samples.noise(), "md").split("####")[0]
+
+
+def test_a_strip_shows_each_dot_in_its_place_and_heads_where_two_fall_together() -> None:
+    drawn = strip_in_characters(
+        Strip(0.0, 1.0, (Dot("base", 0.0), Dot("head", 0.5), Dot("head", 1.0), Dot("base", 1.0)))
+    )
+
+    assert drawn == "○" + "·" * 11 + "●" + "·" * 11 + "●"
+    assert strip_in_characters(Strip(2.0, 2.0, (Dot("head", 2.0),))).startswith("●·")
+
+
+def test_seeds_are_drawn_beside_base() -> None:
+    (line,) = [line for line in render(samples.better_model(), "md").splitlines() if "0.6939 to 0.6951" in line]
+
+    assert line.count("○") == 1
+    assert line.count("●") >= 4
