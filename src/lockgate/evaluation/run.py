@@ -19,7 +19,7 @@ from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_l
 from lockgate.dvc.plan import StagePlan, describe, needed_pipeline, plan
 from lockgate.dvc.stages import DvcProcess, Progress, Sandbox, run_stages
 from lockgate.errors import LockgateError, NotAskedError
-from lockgate.evaluation import report
+from lockgate.evaluation import report, times
 from lockgate.evaluation.prefetch import bringing
 from lockgate.files import locked, progress, write_whole
 from lockgate.formatting import size
@@ -85,7 +85,7 @@ def run(
                 _reproduce(root, dvc, recorder, sandbox, complete=complete, beside=beside.digests)
             recorder.pulled += beside.pulled
             after = read_lock(current, planned.pipeline)
-            execution = recorder.execution(after)
+            execution = times.beside(root, recorder.execution(after), _lock_of_base(root, planned), after)
             status = lock_status(claimed, after, planned.pipeline) if planned.base else None
             if not recorder.failed:
                 return _result(root, base, execution, status) if judge else None, execution
@@ -177,6 +177,14 @@ class Recorder:
         elapsed = time.monotonic() - self.started
         sys.stderr.write(f"[{number}/{len(self.pipeline.stages)} {elapsed:.0f} s] {stage}: {what}\n")
         sys.stderr.flush()
+
+
+def _lock_of_base(root: Path, planned: Planned) -> Lock | None:
+    """Return the lock of what the run is compared with, ``None`` if it has none that can be read."""
+    with suppress(LockgateError):
+        base = planned.base or report.revisions(root, None, report.WORKSPACE)[0]
+        return read_lock(base, planned.pipeline) if base else None
+    return None
 
 
 def _sandbox(judge: Snapshot) -> Sandbox:
