@@ -290,6 +290,12 @@ _METRIC = {
     ),
     "threshold": Key(values.share, False, "accuracy: the score from which a row counts as true (default 0.5)"),
     "bins": Key(values.count, False, "calibration_error: the number of equal bins (default 10)"),
+    "weights": Key(values.text, False, "the column of the predictions that says how much each row counts"),
+    "average": Key(
+        values.one_of(*AVERAGES),
+        False,
+        "log_loss, brier and accuracy: `micro` (the default), every row counts alike; `macro`, every class does",
+    ),
 }
 _PREDICTIONS = {
     "file": Key(values.path, help="Parquet or CSV: a row for each test row"),
@@ -403,6 +409,8 @@ def _metric(place: str, name: str, value: Any) -> Metric:
 _BELONGS: dict[str, tuple[str, ...]] = {
     "threshold": ("accuracy",),
     "bins": ("calibration_error",),
+    "average": ("log_loss", "brier", "accuracy"),
+    "weights": tuple(STATISTICS),
 }
 
 

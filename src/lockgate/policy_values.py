@@ -127,7 +127,7 @@ def section(place: str, value: Any, keys: Mapping[str, Key]) -> dict[str, Any]:
             raise PolicyError(prefix + name, "unknown key", item, hint)
     for name, rule in keys.items():
         if rule.required and name not in given:
-            raise PolicyError(prefix + name, f"is missing{': ' + rule.help if rule.help else ''}")
+            raise PolicyError(prefix + name, "is missing")
     return {name: rule.read(prefix + name, given[name]) for name, rule in keys.items() if name in given}
 
 

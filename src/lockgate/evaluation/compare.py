@@ -6,8 +6,9 @@ note of the metric concerned; nothing here fails on what a pipeline wrote.
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from lockgate.evaluation import operating_point, predictions, statistics
 from lockgate.evaluation.metric_files import Absent, Unreadable, document, number
@@ -36,7 +37,8 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the comparison found. ``warnings`` are the notes that a reviewer has to read before trusting the rest."""
+    """What the comparison found. ``warnings`` are the notes that a reviewer has to read before trusting the rest.
+    ``disagree`` says of each metric of which head's file and head's predictions say something else that they do."""
 
     comparison: Comparison
     metrics: tuple[MetricChange, ...]
@@ -44,6 +46,7 @@ class Judged:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     operating_point: OperatingPoint | None = None
+    disagree: Mapping[str, str] = field(default_factory=dict)
 
 
 def compare(policy: Policy, base: Side | None, head: Side, *, intervals: bool = True) -> Judged:
@@ -56,17 +59,44 @@ def compare(policy: Policy, base: Side | None, head: Side, *, intervals: bool = 
     if not intervals:
         return nothing if base is None else replace(nothing, comparison=Comparison(None, None, None, NOT_ASKED))
     if base is None:
-        return nothing
+        return _alone(policy, policy.predictions, head, nothing)
     if base.predictions is None and base.absent and head.predictions is not None:
-        return replace(nothing, notes=("No intervals: base has no predictions.",))
+        found = _alone(policy, policy.predictions, head, nothing)
+        return replace(found, notes=("No intervals: base has no predictions.", *found.notes))
     return _with_intervals(policy, policy.predictions, base, head, nothing)
+
+
+def _alone(policy: Policy, what: Predictions, head: Side, nothing: Judged) -> Judged:
+    """Hold head's metrics files against its predictions where there are none of base to compare with."""
+    if head.predictions is None:
+        return nothing
+    try:
+        scored = predictions.read_scored(what, _file(what, "head", head), _weights(policy))
+    except Refused as reason:
+        return replace(nothing, notes=(f"The metrics are not checked against predictions: {reason}.",))
+    disagree: dict[str, dict[str, str]] = {}
+    for change in nothing.metrics:
+        metric = policy.metric(change.name)
+        with suppress(Undefined):
+            if told := _disagreement(metric, {"head": (change.head, scored)}):
+                disagree[metric.name] = told
+    warnings = tuple(_not_judged(name, told) for name, told in disagree.items())
+    return replace(nothing, warnings=warnings, disagree=_of_head(disagree))
+
+
+def _of_head(disagree: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {name: told["head"] for name, told in disagree.items() if "head" in told}
+
+
+def _weights(policy: Policy) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(metric.weights for metric in policy.metrics if metric.weights))
 
 
 def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, nothing: Judged) -> Judged:
     sides: list[Scored] = []
     try:
         files = [_file(what, "base", base), _file(what, "head", head)]
-        sides.extend(predictions.read_scored(what, file) for file in files)
+        sides.extend(predictions.read_scored(what, file, _weights(policy)) for file in files)
         shared = predictions.join(what, files[0], files[1], (sides[0], sides[1]))
     except Refused as reason:
         rows = [len(side.label) for side in sides] + [None, None]
@@ -91,20 +121,23 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
         return Judged(counts, unjudged, (), (warning,), ())
     differ = counts.rows_shared != counts.rows_base or counts.rows_shared != counts.rows_head
     metrics: list[MetricChange] = []
-    warnings: list[str] = []
+    disagree: dict[str, dict[str, str]] = {}
     for change in nothing.metrics:
-        told, warning = (
-            (change, "")
-            if change.change is None
-            else _estimated(policy.metric(change.name), change, shared, differ=differ)
-        )
+        if change.head is None:
+            metrics.append(change)
+            continue
+        told, disagreement = _estimated(policy.metric(change.name), change, shared, differ=differ)
         metrics.append(told)
-        warnings += [warning] if warning else []
+        if disagreement:
+            disagree[change.name] = disagreement
+    warnings = [_not_judged(name, told) for name, told in disagree.items()]
     if differ:
         warnings.insert(0, _rows_differ(counts))
     warnings += _undeclared_cluster(policy, what, shared)
     at = operating_point.measure(policy.operating_point, what, shared) if policy.operating_point else None
-    return Judged(counts, tuple(metrics), _sliced(policy, what, shared), tuple(warnings), shared.notes, at)
+    return Judged(
+        counts, tuple(metrics), _sliced(policy, what, shared), tuple(warnings), shared.notes, at, _of_head(disagree)
+    )
 
 
 def _incomplete(what: Predictions, shared: Shared) -> str:
@@ -122,7 +155,7 @@ def _undeclared_cluster(policy: Policy, what: Predictions, shared: Shared) -> li
         rows = (shared.label, shared.score_base, shared.score_head, groups)
         for metric in quick[:2]:
             with suppress(Undefined):
-                effect = statistics.design_effect(str(metric.statistic), *rows, _definition(metric))
+                effect = statistics.design_effect(str(metric.statistic), *rows, _definition(metric, shared))
                 worst = max(worst, (effect, metric.name, column))
     effect, name, column = worst
     if not name:
@@ -133,8 +166,15 @@ def _undeclared_cluster(policy: Policy, what: Predictions, shared: Shared) -> li
     ]
 
 
-def _definition(metric: Metric) -> Definition:
-    return Definition(metric.threshold, metric.bins)
+def _definition(metric: Metric, of: Scored | Shared, rows: Any = None) -> Definition:
+    """Return how a metric is computed on these rows (``None``: all of them). Raises :class:`Undefined` where the policy
+    weights rows and the weights cannot be had."""
+    if metric.weights is None:
+        return Definition(metric.threshold, metric.bins, metric.average)
+    weights = of.weights.get(metric.weights, f"there are no weights '{metric.weights}'")
+    if isinstance(weights, str):
+        raise Undefined(weights)
+    return Definition(metric.threshold, metric.bins, metric.average, weights if rows is None else weights[rows])
 
 
 def _file(what: Predictions, side: str, offered: Side) -> File:
@@ -187,39 +227,51 @@ def recorded_value(metric: Metric, side: Side) -> float:
     return number(document(data, metric.file), metric.key, metric.file)
 
 
-def _estimated(metric: Metric, recorded: MetricChange, shared: Shared, *, differ: bool) -> tuple[MetricChange, str]:
-    """Return the change with its interval where the metric has a statistic that is defined on the shared rows, and a
-    warning where a metrics file disagrees with its own predictions: then nothing is judged.
+def _disagreement(metric: Metric, sides: Mapping[str, tuple[float | None, Scored]]) -> dict[str, str]:
+    """Say of each side whose metrics file says something else than its own predictions that it does. Raises
+    :class:`Undefined` where the statistic is not defined on a side's rows."""
+    found: dict[str, str] = {}
+    if metric.statistic is None:
+        return found
+    for name, (told, side) in sides.items():
+        computed = statistics.value(metric.statistic, side.label, side.score, _definition(metric, side))
+        if told is not None and abs(told - computed) > DISAGREEMENT * max(1.0, abs(computed)):
+            said = f"{name}'s {metric.file} says {fixed(told, 4)}, its predictions give {fixed(computed, 4)}"
+            found[name] = said
+    return found
+
+
+def _not_judged(name: str, disagreement: Mapping[str, str]) -> str:
+    return (
+        f"{name} is not judged, because {next(iter(disagreement.values()))}. If it is defined otherwise, say so in the "
+        "policy (`threshold`, `weights`, `bins`, `average`, or `statistic: null`)."
+    )
+
+
+def _estimated(
+    metric: Metric, recorded: MetricChange, shared: Shared, *, differ: bool
+) -> tuple[MetricChange, dict[str, str]]:
+    """Return the change with its interval where the metric has a statistic that is defined on the shared rows, and on
+    which side the metrics file disagrees with its own predictions: then nothing is judged.
 
     If the rows of the two sides ``differ``, figures of the two files are not compared with each other.
     """
     if metric.statistic is None:
-        return recorded, ""
+        return recorded, {}
     bare = replace(recorded, change=None) if differ else recorded
-    definition = _definition(metric)
     rows = (shared.label, shared.score_base, shared.score_head, shared.cluster)
     try:
-        anew = [
-            statistics.value(metric.statistic, side.label, side.score, definition)
-            for side in (shared.base, shared.head)
-        ]
-    except Undefined as reason:
-        return replace(bare, note=f"no interval: {reason}"), ""
-    disagree = [
-        f"{name}'s {metric.file} says {fixed(told, 4)}, its predictions give {fixed(computed, 4)}"
-        for name, told, computed in zip(("base", "head"), (recorded.base, recorded.head), anew, strict=True)
-        if told is not None and abs(told - computed) > DISAGREEMENT * max(1.0, abs(computed))
-    ]
-    if disagree:
-        note = f"not judged: {'; '.join(disagree)}"
-        return replace(bare, note=note), (
-            f"{metric.name} is not judged, because {disagree[0]}. If it is defined otherwise, say so in the policy "
-            f"(`threshold`, `bins`, or `statistic: null`)."
+        disagreement = _disagreement(
+            metric, {"base": (recorded.base, shared.base), "head": (recorded.head, shared.head)}
         )
-    try:
-        estimate = statistics.compare(metric.statistic, *rows, definition)
+        if disagreement:
+            note = f"not judged: {'; '.join(disagreement.values())}"
+            return replace(bare, note=f"{recorded.note}; {note}" if recorded.note else note), disagreement
+        if recorded.change is None:
+            return recorded, {}
+        estimate = statistics.compare(metric.statistic, *rows, _definition(metric, shared))
     except Undefined as reason:
-        return replace(bare, note=f"no interval: {reason}"), ""
+        return (recorded if recorded.change is None else replace(bare, note=f"no interval: {reason}")), {}
     low, high = reported(estimate.low), reported(estimate.high)
     return replace(
         recorded,
@@ -228,7 +280,7 @@ def _estimated(metric: Metric, recorded: MetricChange, shared: Shared, *, differ
         high=high,
         judgement=statistics.judge(low, high, metric.better),
         method=estimate.method,
-    ), ""
+    ), {}
 
 
 # --- slices
@@ -261,7 +313,11 @@ def _slice(metric: Metric, one: predictions.Slice, shared: Shared) -> tuple[Slic
         positives=int(label.sum()),
     )  # fmt: skip
     assert metric.statistic is not None  # noqa: S101  the policy was checked for it
-    cluster, definition = None if shared.cluster is None else shared.cluster[one.rows], _definition(metric)
+    cluster = None if shared.cluster is None else shared.cluster[one.rows]
+    try:
+        definition = _definition(metric, shared, one.rows)
+    except Undefined as reason:
+        return replace(empty, note=str(reason)), None
     try:
         estimate = statistics.compare(metric.statistic, label, base, head, cluster, definition)
     except Undefined as reason:

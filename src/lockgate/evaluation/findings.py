@@ -73,6 +73,7 @@ def find(
         model_bytes=model_bytes,
         no_model=no_model,
         base_model_bytes=model_size(root, base, judging.model, [])[0] if base else None,
+        disagree=judged.disagree,
         unsliced="base has no predictions to compare with" if sides[0] and sides[0].absent else "",
     )
     return Findings(policies, judged, checks, gates.evaluate(judging, inputs), tuple(missed))

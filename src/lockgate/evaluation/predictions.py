@@ -4,7 +4,7 @@ Only the columns that are needed are read, one at a time for both sides, and a k
 million rows take a few hundred megabytes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from lockgate.formatting import count
 from lockgate.policy import Predictions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -32,10 +32,12 @@ class Refused(Exception):  # noqa: N818  an answer, not an error of the program
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One side: label and score of each row, in the file's order."""
+    """One side: label and score of each row, in the file's order; and by column how much each row counts, or why that
+    cannot be said."""
 
     label: "Labels"
     score: "Floats"
+    weights: "Mapping[str, Floats | str]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class Slice:
 class Shared:
     """The rows that both sides have, in base's order: one label, two scores, and the slices of base's columns.
 
-    ``cluster`` numbers the groups of rows that were drawn together, as the policy declares them.
+    ``cluster`` numbers the groups of rows that were drawn together, as the policy declares them. ``weights`` are those
+    of the shared rows.
     ``file`` and ``rows_base`` are base's file, and which of its rows these are.
     """
 
@@ -65,6 +68,7 @@ class Shared:
     file: "File"
     rows_base: "Indices"
     cluster: "Indices | None" = None
+    weights: "Mapping[str, Floats | str]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,9 +151,12 @@ def _from_csv(source: BytesIO | str, names: tuple[str, ...], *, text: bool) -> t
     return [name for name in names if name not in there], table
 
 
-def read_scored(what: Predictions, file: File) -> Scored:
-    """Return label and score of every row. Raises :class:`Refused` for no rows, labels that are not two classes
-    written 0 and 1, and scores that are no numbers."""
+def read_scored(what: Predictions, file: File, weights: tuple[str, ...] = ()) -> Scored:
+    """Return label and score of every row, and these columns of weights.
+
+    Raises :class:`Refused` for no rows, labels that are not two classes written 0 and 1, and scores
+    that are no numbers.
+    """
     import numpy as np
     import pyarrow as pa
 
@@ -167,7 +174,24 @@ def read_scored(what: Predictions, file: File) -> Scored:
     wrong = int((~np.isfinite(scores)).sum())
     if wrong:
         raise Refused(f"{wrong:,} of {len(scores):,} scores of {file} are missing, NaN or infinite")
-    return Scored(labels.astype(np.bool_), scores)
+    return Scored(labels.astype(np.bool_), scores, {name: _weights(file, name) for name in weights})
+
+
+def _weights(file: File, name: str) -> "Floats | str":
+    """Return how much each row counts by a column, or why it does not say."""
+    import numpy as np
+    import pyarrow as pa
+
+    try:
+        found = np.asarray(file.column(name).cast(pa.float64()).to_numpy(), dtype=np.float64)
+    except Refused as reason:
+        return str(reason)
+    except pa.ArrowException:
+        return f"'{name}' of {file} holds values that are not numbers"
+    wrong = int((~np.isfinite(found) | (found < 0)).sum())
+    if wrong:
+        return f"{wrong:,} of {len(found):,} weights '{name}' of {file} are missing, negative or infinite"
+    return found if found.any() else f"no row counts by '{name}' of {file}: every weight is 0"
 
 
 def join(what: Predictions, base: File, head: File, scored: tuple[Scored, Scored]) -> Shared:
@@ -206,7 +230,22 @@ def join(what: Predictions, base: File, head: File, scored: tuple[Scored, Scored
         base,
         rows_base,
         _cluster(what, base, rows_base) if what.cluster else None,
+        {name: _shared_weights(name, scored, (rows_base, rows_head)) for name in scored[0].weights},
     )
+
+
+def _shared_weights(name: str, scored: tuple[Scored, Scored], rows: "tuple[Indices, Indices]") -> "Floats | str":
+    """Return the weights of the shared rows, or why there are none: a row must count the same on both sides."""
+    found = []
+    for side, chosen in zip(scored, rows, strict=True):
+        weights = side.weights[name]
+        if isinstance(weights, str):
+            return weights
+        found.append(weights[chosen])
+    other = int((found[0] != found[1]).sum())
+    if other:
+        return f"the weights '{name}' differ between base and head on {other:,} of {len(found[0]):,} shared rows"
+    return found[0] if found[0].any() else f"no shared row counts by '{name}': every weight is 0"
 
 
 def _cluster(what: Predictions, base: File, rows: "Indices") -> "Indices":

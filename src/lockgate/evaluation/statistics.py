@@ -14,7 +14,7 @@ widths differ in the last bits of sums and logarithms, and a result has to have 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
@@ -49,10 +49,16 @@ class Undefined(Exception):  # noqa: N818  not an error of the program: an answe
 @dataclass(frozen=True, slots=True)
 class Definition:
     """How a metric is computed where there is a choice: the ``threshold`` from which a score counts as true
-    (accuracy), the number of equal ``bins`` (calibration error)."""
+    (accuracy), the number of equal ``bins`` (calibration error), whether every row counts alike (``micro``) or every
+    class does (``macro``: the mean of the classes' means), and how much each row counts (``weights``, none below 0).
+
+    The words are those of scikit-learn: ``average``, and ``sample_weight``.
+    """
 
     threshold: float = 0.5
     bins: int = CALIBRATION_BINS
+    average: Literal["micro", "macro"] = "micro"
+    weights: "Floats | None" = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +94,10 @@ class Statistic:
 
 def value(name: str, label: "Labels", score: "Floats", definition: Definition | None = None) -> float:
     """Return the statistic ``name`` of one model, no interval. Raises :class:`Undefined` with the reason."""
-    statistic = _statistics()[name]
-    _check(statistic, label, score)
-    return statistic.value(label, score, definition or Definition())
+    statistic, definition = _statistics()[name], definition or Definition()
+    (label, score), definition = _weighted((label, score), definition)
+    _check(statistic, definition, label, score)
+    return statistic.value(label, score, definition)
 
 
 def compare(
@@ -130,11 +137,15 @@ def _compared(
 ) -> Estimate:
     import numpy as np
 
-    _check(statistic, label, base, head)
+    if definition.weights is not None:
+        counting = definition.weights > 0
+        cluster = None if cluster is None else cluster[counting]
+    (label, base, head), definition = _weighted((label, base, head), definition)
+    _check(statistic, definition, label, base, head)
     if len(label) < FEWEST_ROWS:
         raise Undefined(f"{_rows(len(label))}: too few for an interval (it takes {FEWEST_ROWS})")
     rarer = min(int(label.sum()), int((~label).sum()))
-    if statistic.both_classes and rarer < FEWEST_OF_A_CLASS:
+    if _both_classes(statistic, definition) and rarer < FEWEST_OF_A_CLASS:
         raise Undefined(f"{_rows(rarer)} of the rarer class: too few for an interval (it takes {FEWEST_OF_A_CLASS})")
     if cluster is not None:
         cluster = np.unique(cluster, return_inverse=True)[1].astype(np.int64)
@@ -200,7 +211,7 @@ def delong(
     base: "Floats",
     head: "Floats",
     cluster: "Indices | None" = None,
-    _definition: Definition | None = None,
+    definition: Definition | None = None,
 ) -> Estimate:
     """Compare two correlated ROC AUCs (DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44:837-845).
 
@@ -210,13 +221,20 @@ def delong(
     """
     import numpy as np
 
+    weights = None if definition is None else definition.weights
     positives, negatives = int(label.sum()), int((~label).sum())
-    of_positives_base, of_negatives_base = _placements(label, base)
-    of_positives_head, of_negatives_head = _placements(label, head)
-    auc_base, auc_head = float(of_positives_base.mean()), float(of_positives_head.mean())
+    of_positives_base, of_negatives_base = _placements(label, base, weights)
+    of_positives_head, of_negatives_head = _placements(label, head, weights)
     influence = np.empty(len(label))
-    influence[label] = (of_positives_head - of_positives_base - (auc_head - auc_base)) / positives
-    influence[~label] = (of_negatives_head - of_negatives_base - (auc_head - auc_base)) / negatives
+    if weights is None:
+        auc_base, auc_head = float(of_positives_base.mean()), float(of_positives_head.mean())
+        influence[label] = (of_positives_head - of_positives_base - (auc_head - auc_base)) / positives
+        influence[~label] = (of_negatives_head - of_negatives_base - (auc_head - auc_base)) / negatives
+    else:
+        share, share_false = weights[label] / weights[label].sum(), weights[~label] / weights[~label].sum()
+        auc_base, auc_head = float(share @ of_positives_base), float(share @ of_positives_head)
+        influence[label] = share * (of_positives_head - of_positives_base - (auc_head - auc_base))
+        influence[~label] = share_false * (of_negatives_head - of_negatives_base - (auc_head - auc_base))
     if cluster is not None:
         return _estimate(auc_base, auc_head, influence, cluster, "DeLong")
     variance = (influence[label] ** 2).sum() * positives / (positives - 1)
@@ -242,19 +260,51 @@ def paired_rows(
                     "outweigh all others"
                 )
         loss_base, loss_head = loss(label, base, definition), loss(label, head, definition)
-        of_base, of_head = float(loss_base.mean()), float(loss_head.mean())
-        influence = (loss_head - loss_base - (of_head - of_base)) / len(label)
+        of_base, of_head = _mean(label, loss_base, definition), _mean(label, loss_head, definition)
+        influence = _influence_on_mean(label, loss_head - loss_base, of_head - of_base, definition)
         return _estimate(of_base, of_head, influence, cluster, "paired rows")
 
     return compared
 
 
+def _shares(label: "Labels", definition: Definition) -> "Floats":
+    """Return how much each row counts in a mean: shares that add up to 1, or to 1/2 in each class (``macro``)."""
+    import numpy as np
+
+    weights = np.ones(len(label)) if definition.weights is None else definition.weights
+    if definition.average == "micro":
+        return _floats(weights / weights.sum())
+    of_class = np.where(label, weights[label].sum(), weights[~label].sum())
+    return _floats(weights / (2 * of_class))
+
+
+def _mean(label: "Labels", loss: "Floats", definition: Definition) -> float:
+    """Return the mean of a per-row loss, over rows or over classes."""
+    if definition.weights is None and definition.average == "micro":
+        return float(loss.mean())
+    return float(_shares(label, definition) @ loss)
+
+
+def _influence_on_mean(label: "Labels", loss: "Floats", mean: float, definition: Definition) -> "Floats":
+    """Return the influence of each row on :func:`_mean`: its share of the distance from the mean of its rows, which are
+    all of them or those of its class."""
+    import numpy as np
+
+    if definition.weights is None and definition.average == "micro":
+        return (loss - mean) / len(label)
+    shares = _shares(label, definition)
+    if definition.average == "micro":
+        return _floats(shares * (loss - mean))
+    of_class = [float(shares[rows] @ loss[rows]) / float(shares[rows].sum()) for rows in (~label, label)]
+    return _floats(shares * (loss - np.where(label, of_class[1], of_class[0])))
+
+
 def _compare_average_precision(
-    label: "Labels", base: "Floats", head: "Floats", cluster: "Indices | None", _definition: Definition
+    label: "Labels", base: "Floats", head: "Floats", cluster: "Indices | None", definition: Definition
 ) -> Estimate:
     """Compare two average precisions by the influence of each row on them, found by sorting, O(n log n)."""
-    of_base, influence_base = _average_precision(label, base)
-    of_head, influence_head = _average_precision(label, head)
+    of_base, influence_base = _average_precision(label, base, definition.weights)
+    of_head, influence_head = _average_precision(label, head, definition.weights)
     influence = influence_head - influence_base
     if cluster is not None:
         return _estimate(of_base, of_head, influence, cluster, "influence of rows")
@@ -349,7 +399,7 @@ def t_quantile(probability: float, freedom: float) -> float:
     return (low + high) / 2
 
 
-def _placements(label: "Labels", score: "Floats") -> "tuple[Floats, Floats]":
+def _placements(label: "Labels", score: "Floats", weights: "Floats | None" = None) -> "tuple[Floats, Floats]":
     """Return for each true row the share of false rows that score below it, and for each false row the share of true
     rows that score above it; ties count half."""
     import numpy as np
@@ -358,11 +408,13 @@ def _placements(label: "Labels", score: "Floats") -> "tuple[Floats, Floats]":
     ranked, true = score[order], label[order]
     first = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))  # of each group of equal scores
     group = np.cumsum(np.append(False, ranked[1:] != ranked[:-1]))
-    true_to = np.append(0, np.cumsum(true))  # true rows before each place
     past = np.append(first[1:], len(score))
+    # the true rows before each place, and all rows
+    true_to = np.append(0, np.cumsum(true if weights is None else true * weights[order]))
+    rows_to = np.arange(len(score) + 1) if weights is None else np.append(0, np.cumsum(weights[order]))
     true_below, true_with = true_to[first], true_to[past] - true_to[first]
-    false_below, false_with = first - true_below, (past - first) - true_with
-    positives, negatives = true_to[-1], len(score) - true_to[-1]
+    false_below, false_with = rows_to[first] - true_below, (rows_to[past] - rows_to[first]) - true_with
+    positives, negatives = true_to[-1], rows_to[-1] - true_to[-1]
     share_below = (2 * false_below + false_with) / (2.0 * negatives)
     share_above = (2 * (positives - true_below - true_with) + true_with) / (2.0 * positives)
     placement = np.empty(len(score))
@@ -373,9 +425,12 @@ def _placements(label: "Labels", score: "Floats") -> "tuple[Floats, Floats]":
 # --- the metrics
 
 
-def roc_auc(label: "Labels", score: "Floats") -> float:
+def roc_auc(label: "Labels", score: "Floats", definition: Definition | None = None) -> float:
     """Return the area under the ROC curve: how often a true row scores above a false one, ties counting half."""
-    return float(_placements(label, score)[0].mean())
+    if definition is None or definition.weights is None:
+        return float(_placements(label, score)[0].mean())
+    weights = definition.weights[label]
+    return float(weights @ _placements(label, score, definition.weights)[0] / weights.sum())
 
 
 def _log_loss(label: "Labels", score: "Floats", _definition: Definition) -> "Floats":
@@ -396,12 +451,12 @@ def _accuracy(label: "Labels", score: "Floats", definition: Definition) -> "Floa
     return np.asarray((score >= definition.threshold) == label, dtype=np.float64)
 
 
-def average_precision(label: "Labels", score: "Floats") -> float:
+def average_precision(label: "Labels", score: "Floats", definition: Definition | None = None) -> float:
     """Return the average precision: the sum over thresholds of recall gained times precision there."""
-    return _average_precision(label, score)[0]
+    return _average_precision(label, score, None if definition is None else definition.weights)[0]
 
 
-def _average_precision(label: "Labels", score: "Floats") -> "tuple[float, Floats]":
+def _average_precision(label: "Labels", score: "Floats", weights: "Floats | None" = None) -> "tuple[float, Floats]":
     """Return the average precision and each row's influence on it: its derivative by the weight of the row.
 
     With weights ``w`` it is the sum over true rows of ``w · precision``, over the sum of their ``w``; the precision at
@@ -413,7 +468,11 @@ def _average_precision(label: "Labels", score: "Floats") -> "tuple[float, Floats
     ranked, true = score[order], label[order].astype(np.float64)
     last = np.append(ranked[1:] != ranked[:-1], True)  # of each group of equal scores
     group = np.cumsum(np.append(False, last[:-1]))
-    taken = np.flatnonzero(last) + 1.0
+    if weights is None:
+        taken = np.flatnonzero(last) + 1.0
+    else:
+        weights = weights[order]
+        true, taken = true * weights, np.cumsum(weights)[last]
     found = np.cumsum(true)[last]
     precision = found / taken
     positives = found[-1]
@@ -423,7 +482,8 @@ def _average_precision(label: "Labels", score: "Floats") -> "tuple[float, Floats
     below = np.cumsum((true_here / taken)[::-1])[::-1]
     below_precision = np.cumsum((true_here * precision / taken)[::-1])[::-1]
     influence = np.empty(len(score))
-    influence[order] = (true * (precision[group] - average + below[group]) - below_precision[group]) / positives
+    counted = below_precision[group] if weights is None else weights * below_precision[group]
+    influence[order] = (true * (precision[group] - average + below[group]) - counted) / positives
     return average, influence
 
 
@@ -432,7 +492,7 @@ def calibration_error(label: "Labels", score: "Floats", definition: Definition |
     in bins of equal width over [0, 1], ten by default (Naeini, Cooper and Hauskrecht 2015)."""
     import numpy as np
 
-    return float(np.abs(_gaps(label, score, (definition or Definition()).bins)[2]).sum())
+    return float(np.abs(_gaps(label, score, definition or Definition())[2]).sum())
 
 
 def calibration(
@@ -448,7 +508,7 @@ def calibration(
     import numpy as np
 
     bins = definition.bins
-    gaps, covariance = _joint_gaps(label, base, head, cluster, bins)
+    gaps, covariance = _joint_gaps(label, base, head, cluster, definition)
     spread, axes = np.linalg.eigh(covariance)
     # the symmetric root: unlike the axes it is unique, so that every processor draws the same noise
     root = (axes * np.sqrt(np.where(spread > spread[-1] * 1e-12, spread, 0.0))) @ axes.T
@@ -468,27 +528,34 @@ def calibration(
     return _interval(float(of_base), float(of_head), error, "paired bootstrap", _freedom(cluster))
 
 
-def _gaps(label: "Labels", score: "Floats", bins: int) -> "tuple[NDArray[np.int64], Floats, Floats]":
-    """Return each row's bin and its ``score - label``, and for each bin their sum over the number of all rows."""
+def _gaps(label: "Labels", score: "Floats", definition: Definition) -> "tuple[NDArray[np.int64], Floats, Floats]":
+    """Return each row's bin and its ``score - label`` (times its weight), and for each bin their sum over the number
+    (the weight) of all rows."""
     import numpy as np
 
+    bins, weights = definition.bins, definition.weights
     places = np.minimum((score * bins).astype(np.int64), bins - 1)
-    residuals = score - label
-    return places, residuals, np.bincount(places, residuals, bins) / len(score)
+    residuals = score - label if weights is None else weights * (score - label)
+    return places, residuals, np.bincount(places, residuals, bins) / _weight_of_all(label, definition)
+
+
+def _weight_of_all(label: "Labels", definition: Definition) -> float:
+    return float(len(label)) if definition.weights is None else float(definition.weights.sum())
 
 
 def _joint_gaps(
-    label: "Labels", base: "Floats", head: "Floats", cluster: "Indices | None", bins: int
+    label: "Labels", base: "Floats", head: "Floats", cluster: "Indices | None", definition: Definition
 ) -> "tuple[Floats, Floats]":
     """Return base's and head's gaps in one vector and the covariance of that vector of means."""
     import numpy as np
 
-    of_base, residual_base, gaps_base = _gaps(label, base, bins)
-    of_head, residual_head, gaps_head = _gaps(label, head, bins)
-    gaps = np.concatenate([gaps_base, gaps_head])
+    bins, weights = definition.bins, definition.weights
+    of_base, residual_base, gaps_base = _gaps(label, base, definition)
+    of_head, residual_head, gaps_head = _gaps(label, head, definition)
+    gaps, whole = np.concatenate([gaps_base, gaps_head]), _weight_of_all(label, definition)
     rows = len(label)
     if cluster is not None:
-        sizes = np.bincount(cluster)
+        sizes = np.bincount(cluster, weights)
         sums = np.concatenate(
             [
                 np.bincount(cluster * bins + place, residual, len(sizes) * bins).reshape(-1, bins)
@@ -496,14 +563,20 @@ def _joint_gaps(
             ],
             axis=1,
         )
-        apart = (sums - np.outer(sizes, gaps)) / rows
+        apart = (sums - np.outer(sizes, gaps)) / whole
         return gaps, _floats(apart.T @ apart * (len(sizes) / (len(sizes) - 1)))
     cells = of_base * bins + of_head
     across = np.bincount(cells, residual_base * residual_head, bins**2).reshape(bins, -1)
     within_base = np.diag(np.bincount(of_base, residual_base**2, bins))
     within_head = np.diag(np.bincount(of_head, residual_head**2, bins))
-    moments = np.block([[within_base, across], [across.T, within_head]]) / rows
-    return gaps, _floats((moments - np.outer(gaps, gaps)) / (rows - 1))
+    moments = np.block([[within_base, across], [across.T, within_head]])
+    if weights is None:
+        return gaps, _floats((moments / rows - np.outer(gaps, gaps)) / (rows - 1))
+    once = np.concatenate(
+        [np.bincount(of_base, weights * residual_base, bins), np.bincount(of_head, weights * residual_head, bins)]
+    )
+    apart = moments - np.outer(gaps, once) - np.outer(once, gaps) + np.outer(gaps, gaps) * float((weights**2).sum())
+    return gaps, _floats(apart / whole**2 * (rows / (rows - 1)))
 
 
 def _floats(values: Any) -> "Floats":
@@ -517,7 +590,7 @@ def _rows_statistic(
 ) -> Statistic:
     return Statistic(
         paired_rows(loss, extreme=extreme),
-        lambda label, score, definition: float(loss(label, score, definition).mean()),
+        lambda label, score, definition: _mean(label, loss(label, score, definition), definition),
         probability=probability,
         both_classes=False,
     )
@@ -525,14 +598,9 @@ def _rows_statistic(
 
 def _statistics() -> dict[str, Statistic]:
     return {
-        "roc_auc": Statistic(
-            delong, lambda label, score, _definition: roc_auc(label, score), probability=False, both_classes=True
-        ),
+        "roc_auc": Statistic(delong, roc_auc, probability=False, both_classes=True),
         "average_precision": Statistic(
-            _compare_average_precision,
-            lambda label, score, _definition: average_precision(label, score),
-            probability=False,
-            both_classes=True,
+            _compare_average_precision, average_precision, probability=False, both_classes=True
         ),
         "log_loss": _rows_statistic(_log_loss, extreme=True, probability=True),
         "brier": _rows_statistic(_brier, probability=True),
@@ -541,10 +609,22 @@ def _statistics() -> dict[str, Statistic]:
     }
 
 
-def _check(statistic: Statistic, label: "Labels", *scores: "Floats") -> None:
+def _weighted(columns: "tuple[Any, ...]", definition: Definition) -> "tuple[tuple[Any, ...], Definition]":
+    """Return only the rows that count at all."""
+    if definition.weights is None or bool((definition.weights > 0).all()):
+        return columns, definition
+    counting = definition.weights > 0
+    return tuple(one[counting] for one in columns), replace(definition, weights=definition.weights[counting])
+
+
+def _both_classes(statistic: Statistic, definition: Definition) -> bool:
+    return statistic.both_classes or definition.average == "macro"
+
+
+def _check(statistic: Statistic, definition: Definition, label: "Labels", *scores: "Floats") -> None:
     if len(label) == 0:
         raise Undefined("no rows")
-    if statistic.both_classes and (label.all() or not label.any()):
+    if _both_classes(statistic, definition) and (label.all() or not label.any()):
         raise Undefined(f"{_rows(len(label))}, all of one class: the metric is not defined")
     for score in scores:
         if statistic.probability and (float(score.min()) < 0 or float(score.max()) > 1):

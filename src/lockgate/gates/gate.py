@@ -22,7 +22,8 @@ NO_BASE = "no base to compare with"
 @dataclass(frozen=True, slots=True)
 class GateInputs:
     """What the gates are asked of. ``model_bytes`` is ``None`` with a reason in ``no_model``; ``base_model_bytes`` is
-    what base's model has; ``unsliced`` says why base and head have no slices although there is a base."""
+    what base's model has; ``unsliced`` says why base and head have no slices although there is a base; ``disagree``
+    says of a metric that head's file and head's predictions say something else."""
 
     has_base: bool
     metrics: tuple[MetricChange, ...]
@@ -33,6 +34,7 @@ class GateInputs:
     no_model: str = ""
     unsliced: str = ""
     base_model_bytes: int | None = None
+    disagree: Mapping[str, str] = field(default_factory=dict)
 
     def change(self, metric: str) -> MetricChange:
         """Return the change of a metric of the policy."""

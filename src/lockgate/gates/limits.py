@@ -31,6 +31,8 @@ class _Limit(Gate):
         change = inputs.change(self.metric)
         if change.head is None:
             return self.not_evaluated(policy, change.note or "head has no value")
+        if self.metric in inputs.disagree:
+            return self.not_evaluated(policy, inputs.disagree[self.metric])
         return self.outcome(
             policy, measured(change.head, self.value), self.holds(change.head), headline=self.headline(change.head)
         )

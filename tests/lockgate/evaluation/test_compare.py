@@ -12,7 +12,7 @@ from tests.lockgate import modelled
 from tests.lockgate.modelled import predictions
 
 from lockgate.evaluation.compare import Judged, Side, compare
-from lockgate.evaluation.statistics import Undefined, value
+from lockgate.evaluation.statistics import Definition, Undefined, value
 from lockgate.policy import read_policy
 from lockgate.result import MetricChange
 
@@ -117,6 +117,63 @@ def test_a_metric_defined_otherwise_is_judged_once_the_policy_says_how() -> None
     assert one(judged(base, head, declared), "accuracy").judgement == "unjudged"
     at = declared.replace("key: accuracy, better: higher", "key: accuracy, better: higher, threshold: 0.2")
     assert one(judged(base, head, at), "accuracy").judgement == "better"
+
+
+WEIGHTED = modelled.POLICY.replace(
+    "key: roc_auc.model, better: higher", "key: roc_auc.model, better: higher, weights: fare"
+)
+
+
+def weighted(noise: float, fare: Any, told: str = "weighted") -> Side:
+    """A side whose metrics file has the AUC in which each row counts as its fare, or the plain one."""
+    data = predictions(probability=score(noise=noise), fare=fare)
+    table = pq.read_table(pa.BufferReader(data))
+    weights = np.asarray(table["fare"].to_numpy(), dtype=float) if told == "weighted" else None
+    auc = value("roc_auc", table["late"].to_numpy(), table["probability"].to_numpy(), Definition(weights=weights))
+    return side(data=data, text=metrics(roc_auc={"model": auc}))
+
+
+FARE = np.random.default_rng(3).integers(0, 500, ROWS)
+
+
+def test_a_weighted_metric_is_judged_by_its_weights_and_not_without_them() -> None:
+    base, head = weighted(4.0, FARE), weighted(0.3, FARE)
+
+    assert one(judged(base, head, WEIGHTED)).judgement == "better"
+    assert one(judged(base, head)).judgement == "unjudged"
+    assert one(judged(base, weighted(0.3, FARE, "plain"), WEIGHTED)).judgement == "unjudged"
+    slices = [one for one in judged(base, head, WEIGHTED).slices if one.metric == "roc_auc"]
+    assert any(one.low is not None for one in slices)
+
+
+@pytest.mark.parametrize(
+    ("fare", "said"),
+    [
+        (np.where(FARE[0] == FARE, FARE + 1, FARE), "the weights 'fare' differ between base and head on"),
+        (-FARE, "weights 'fare' of reports/predictions.parquet of head are missing, negative or infinite"),
+        (np.where(FARE[0] == FARE, np.nan, FARE), "are missing, negative or infinite"),
+        (np.full(ROWS, "dear"), "'fare' of reports/predictions.parquet of head holds values that are not numbers"),
+    ],
+)
+def test_weights_that_say_nothing_leave_the_metric_unjudged(fare: Any, said: str) -> None:
+    head = weighted(0.3, fare, "weighted" if "differ" in said else "plain")
+
+    found = one(judged(weighted(4.0, FARE), head, WEIGHTED))
+
+    assert (found.judgement, found.low) == ("unjudged", None)
+    assert said in found.note
+
+
+def test_a_metrics_file_that_contradicts_its_predictions_is_told_on_a_first_commit_too() -> None:
+    honest, forged = scored(probability=score()), side(data=predictions(probability=score()))
+
+    assert (judged(None, honest).disagree, judged(None, honest).warnings) == ({}, ())
+    assert judged(None, forged).disagree.keys() == {"roc_auc", "log_loss"}
+    assert judged(honest, forged).disagree.keys() == {"roc_auc", "log_loss"}
+    assert judged(forged, honest).disagree == {}
+    assert (
+        judged(None, forged).warnings[0].startswith("roc_auc is not judged, because head's reports/metrics.json says")
+    )
 
 
 DAYS = [f"2013-10-{day:02}" for day in range(1, 29)]

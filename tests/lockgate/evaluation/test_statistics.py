@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockgate.evaluation import statistics
-from lockgate.evaluation.statistics import Undefined, benjamini_hochberg, compare, judge, reported, value
+from lockgate.evaluation.statistics import Definition, Undefined, benjamini_hochberg, compare, judge, reported, value
 
 EVERY = ("roc_auc", "average_precision", "accuracy", "log_loss", "brier", "calibration_error")
 
@@ -99,6 +99,78 @@ def test_calibration_error_is_the_weighted_gap_of_ten_bins() -> None:
     label = np.array([True] * 2 + [False] * 8 + [True] * 27 + [False] * 3)
 
     assert value("calibration_error", label, score) == pytest.approx(0.25 * 0.15 + 0.75 * 0.05)
+
+
+def weigh(generator: np.random.Generator, rows: int) -> np.ndarray:
+    """Draw whole weights, some of them 0."""
+    return generator.integers(0, 4, rows).astype(float)
+
+
+@pytest.mark.parametrize("decimals", [16, 1], ids=["no ties", "many ties"])
+def test_weighted_values_are_those_of_scikit_learn(decimals: int) -> None:
+    label, base, _ = draw(np.random.default_rng(1), 3000, 0.5, 0.5)
+    base, weights = base.round(decimals), weigh(np.random.default_rng(2), 3000)
+    if decimals == 16:
+        weights *= np.random.default_rng(3).random(3000)
+    by = {"sample_weight": weights}
+    expected = {
+        "roc_auc": sklearn_metrics.roc_auc_score(label, base, **by),
+        "average_precision": sklearn_metrics.average_precision_score(label, base, **by),
+        "accuracy": sklearn_metrics.accuracy_score(label, base >= 0.2, **by),
+        "log_loss": sklearn_metrics.log_loss(label, base, **by),
+        "brier": sklearn_metrics.brier_score_loss(label, base, **by),
+    }
+
+    found = {name: value(name, label, base, Definition(threshold=0.2, weights=weights)) for name in expected}
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_mean_over_classes_is_scikit_learns_with_balanced_weights(weighted: bool) -> None:
+    label, base, _ = draw(np.random.default_rng(1), 3000, 0.5, 0.5)
+    weights = weigh(np.random.default_rng(2), 3000) if weighted else np.ones(3000)
+    of_class = np.where(label, weights[label].sum(), weights[~label].sum())
+    balanced = {"sample_weight": weights / of_class}
+    expected = {
+        "accuracy": sklearn_metrics.balanced_accuracy_score(label, base >= 0.5, sample_weight=weights),
+        "log_loss": sklearn_metrics.log_loss(label, base, **balanced),
+        "brier": sklearn_metrics.brier_score_loss(label, base, **balanced),
+    }
+
+    definition = Definition(average="macro", weights=weights if weighted else None)
+    assert {name: value(name, label, base, definition) for name in expected} == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_row_of_weight_three_is_three_copies_of_it_in_one_cluster(name: str) -> None:
+    label, base, head = draw(np.random.default_rng(4), 400, 0.9, 0.6)
+    weights = weigh(np.random.default_rng(5), 400)
+    copies = np.repeat(np.arange(400), weights.astype(int))
+
+    one = compare(name, label, base, head, np.arange(400), Definition(weights=weights))
+    other = compare(name, label[copies], base[copies], head[copies], copies)
+
+    assert (one.base, one.head, one.change) == pytest.approx((other.base, other.head, other.change), rel=1e-9)
+    assert one.error == pytest.approx(other.error, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "average"),
+    [*[(name, "micro") for name in EVERY], *[(name, "macro") for name in ("accuracy", "log_loss", "brier")]],
+)
+def test_weighted_intervals_agree_with_a_bootstrap(name: str, average: str) -> None:
+    generator = np.random.default_rng(6)
+    label, base, head = draw(generator, 1500, 0.9, 0.6)
+    weights = generator.uniform(0.1, 1.9, 1500)
+
+    def change(rows: np.ndarray) -> float:
+        chosen = Definition(average=average, weights=weights[rows])
+        return value(name, label[rows], head[rows], chosen) - value(name, label[rows], base[rows], chosen)
+
+    drawn = [change(generator.integers(0, 1500, 1500)) for _ in range(400)]
+    found = compare(name, label, base, head, None, Definition(average=average, weights=weights))
+    below = 0.3 if name == "calibration_error" else 0.12  # which is corrected for the bend of the absolute value at 0
+    assert 1 - below < found.error / float(np.std(drawn, ddof=1)) < 1.12
 
 
 # --- against resampling

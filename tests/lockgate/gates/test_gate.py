@@ -133,6 +133,28 @@ def test_a_gain_that_is_too_good_fails() -> None:
     assert ask(gate, change(-0.2)).passed
 
 
+@pytest.mark.parametrize("kind", ["min", "floor"])
+def test_a_limit_is_not_judged_where_the_file_and_its_predictions_say_something_else(kind: str) -> None:
+    gate = f"{{kind: {kind}, metric: roc_auc, value: 0.5}}"
+
+    outcome = ask(gate, disagree={"roc_auc": "head's m.json says 0.7, its predictions give 0.6"})
+
+    assert ask(gate).passed
+    assert not outcome.passed
+    assert outcome.reason == "cannot be evaluated: head's m.json says 0.7, its predictions give 0.6"
+
+
+def test_a_relative_gain_is_a_share_of_bases_value() -> None:
+    gate = "{kind: improves, metric: roc_auc, by: 0.01, relative: true}"
+    suspicious = "{kind: suspicious-improvement, metric: roc_auc, by: 0.01, relative: true}"
+
+    assert ask(gate, change(0.0085, 0.001)).passed  # 0.0075 of 0.007
+    assert not ask(gate, change(0.0075, 0.001)).passed
+    assert ask(gate).rule == "roc_auc is shown to rise by more than 1 %"
+    assert ask(suspicious, change(0.0069)).passed
+    assert not ask(suspicious, change(0.0071)).passed
+
+
 def test_limits_by_slice_name_the_worst_slice() -> None:
     lowest = "{kind: min, metric: roc_auc, value: 0.6, slices: [carrier], rows: 1000}"
 
