@@ -108,6 +108,8 @@ def weigh(generator: np.random.Generator, rows: int) -> np.ndarray:
 
 @pytest.mark.parametrize("decimals", [16, 1], ids=["no ties", "many ties"])
 def test_weighted_values_are_those_of_scikit_learn(decimals: int) -> None:
+    from sklearn import metrics as sklearn_metrics
+
     label, base, _ = draw(np.random.default_rng(1), 3000, 0.5, 0.5)
     base, weights = base.round(decimals), weigh(np.random.default_rng(2), 3000)
     if decimals == 16:
@@ -127,6 +129,8 @@ def test_weighted_values_are_those_of_scikit_learn(decimals: int) -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_mean_over_classes_is_scikit_learns_with_balanced_weights(weighted: bool) -> None:
+    from sklearn import metrics as sklearn_metrics
+
     label, base, _ = draw(np.random.default_rng(1), 3000, 0.5, 0.5)
     weights = weigh(np.random.default_rng(2), 3000) if weighted else np.ones(3000)
     of_class = np.where(label, weights[label].sum(), weights[~label].sum())
