@@ -63,6 +63,26 @@ def given(
     return Given(rights, identities, Settings() if fork else Settings(variables, secrets))
 
 
+PROGRAM = "lockgate/lockgate"
+
+
+def called(jobs: Mapping[str, Any], program: Path) -> dict[str, Any]:
+    """Return the jobs with those in the place of the ones that call a workflow; a callee has no right that its caller
+    lacks."""
+    found: dict[str, Any] = {}
+    for name, job in jobs.items():
+        if "uses" not in job:
+            found[name] = job
+            continue
+        path = re.fullmatch(rf"{PROGRAM}/(\.github/workflows/[\w-]+\.yml)@[0-9a-f]{{40}}", job["uses"])
+        assert path, job["uses"]
+        for inner, callee in yaml.safe_load((program / path[1]).read_text())["jobs"].items():
+            for right, level in callee["permissions"].items():
+                assert job["permissions"].get(right) in (level, "write"), (name, inner, right)
+            found[inner] = callee
+    return found
+
+
 def environment_of(job: Mapping[str, Any], ref: str) -> str:
     """Return the environment that a job is in; of GitHub's expressions one choice by the tag's name is understood."""
     named = str(job.get("environment") or "")
@@ -91,4 +111,4 @@ def started_by(workflows: Path, tag: str) -> list[str]:
 def pinned(folder: Path) -> set[tuple[str, str]]:
     """Return every action of the workflows that has to be fetched, and its commit."""
     texts = "\n".join(path.read_text() for path in folder.rglob("*.yml"))
-    return set(re.findall(r"uses: ([\w-]+/[\w-]+)@([0-9a-f]{40})", texts))
+    return set(re.findall(r"uses: ([\w-]+/[\w-]+)@([0-9a-f]{40})", texts))  # ours are folders of a repository

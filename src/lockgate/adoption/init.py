@@ -8,7 +8,7 @@ from pathlib import Path
 from lockgate import git, policy
 from lockgate.adoption import change
 from lockgate.adoption.change import Changes, Start
-from lockgate.adoption.description import TITLE, describe
+from lockgate.adoption.description import TITLE, TRAILER, describe
 from lockgate.adoption.found import Found, FoundForge, FoundMetric, look
 from lockgate.adoption.history import WouldHave, last_merged, margins, would_have
 from lockgate.adoption.pin import Pin, own_pin
@@ -118,9 +118,9 @@ def plan_removal(root: Path) -> Plan:
     changes = change.removal(Commit(root, at.branch, at.commit))
     kept = "\n".join(f"- `{path}`" for path in changes)
     description = (
-        f"Takes back what `lockgate init` laid down; a policy that was edited goes too, git keeps it.\n\n{kept}\n\n"
+        "Takes back what `lockgate init` laid down. A policy that was edited goes too: git keeps it. What `dvc.yaml` "
+        f"declares as an artifact stays, for DVC and GTO.\n\n{kept}\n\n{TRAILER}\n"
     )
-    description += "Proposed-by: lockgate init\n"
     return Plan(
         at, None, None, changes, (), description, title="Take Lockgate out of this repository", branch=change.REMOVING
     )
