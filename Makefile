@@ -61,6 +61,26 @@ service: $(VENV)/service  ## set up what `lockgate serve` and `lockgate score` n
 pages: $(VENV)/run  ## write the pages that are made from the code: docs/commands.md, the help in README
 	@python tools/pages.py
 
+# The package is built, signed and uploaded by what requirements/package.lock pins, and by nothing else.
+PACKAGING := .cache/package/bin/python
+.PHONY: packaging
+packaging:
+	@$(INSTALL) uv
+	@.cache/uv/bin/uv venv --no-config --quiet --clear --python 3.11 .cache/package
+	@.cache/uv/bin/uv pip sync --no-config --quiet --python $(PACKAGING) --require-hashes requirements/package.lock
+
+.PHONY: package
+package: packaging  ## build the wheel and the source archive of lockgate in dist/ (with TAG=vX.Y.Z, only that version)
+	@test -z "$$TAG" || grep -qxF "version = \"$${TAG#v}\"" pyproject.toml || \
+	  { echo 'error: pyproject.toml has another version than the tag' >&2; exit 1; }
+	@rm -rf dist
+	@$(PACKAGING) -m hatchling build
+
+.PHONY: publish-package
+publish-package: packaging  ## sign what is in dist/ as this workflow, and upload it to PyPI (in package.yml)
+	@$(PACKAGING) -m pypi_attestations sign dist/*
+	@.cache/uv/bin/uv publish --no-config --trusted-publishing always dist/*
+
 .PHONY: lock
 lock:  ## make the locks anew from requirements/*.in (LOCK=--upgrade to move the pins)
 	@$(INSTALL) uv
@@ -70,6 +90,7 @@ lock:  ## make the locks anew from requirements/*.in (LOCK=--upgrade to move the
 	$$compile pipeline.in -o pipeline.lock && \
 	$$compile -c pipeline.lock lockgate.in -o lockgate.lock && \
 	$$compile -c pipeline.lock -c lockgate.lock publish.in -o publish.lock && \
+	$$compile -c lockgate.lock package.in -o package.lock && \
 	$$compile -c pipeline.lock -c lockgate.lock service.in -o service.lock && \
 	$$compile -c uv.lock -c pipeline.lock -c lockgate.lock -c service.lock dev.in -o dev.lock
 
