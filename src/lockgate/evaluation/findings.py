@@ -16,7 +16,9 @@ from lockgate.errors import LockgateError
 from lockgate.evaluation import compare, gates
 from lockgate.evaluation.compare import Judged, Side
 from lockgate.evaluation.metric_files import Unreadable, document
-from lockgate.gates import Gate, GateInputs
+from lockgate.evaluation.references import references
+from lockgate.formatting import count
+from lockgate.gates import Earlier, Gate, GateInputs
 from lockgate.policy import Policy
 from lockgate.result import CheckFailure, DataChecks, FileChange, GateOutcome
 
@@ -74,9 +76,46 @@ def find(
         no_model=no_model,
         base_model_bytes=model_size(root, base, judging.model, [])[0] if base else None,
         disagree=judged.disagree,
+        earlier={} if not intervals else _earlier(root, base, sides[1], judging, missed),
         unsliced="base has no predictions to compare with" if sides[0] and sides[0].absent else "",
     )
     return Findings(policies, judged, checks, gates.evaluate(judging, inputs), tuple(missed))
+
+
+def _earlier(
+    root: Path, base: State | None, head: Side, judging: Policy, missed: list[DvcError]
+) -> dict[Gate, Earlier]:
+    """Hold head against the earlier revisions that gates name."""
+    found: dict[Gate, Earlier] = {}
+    for gate, reference in references(base, judging).items():
+        if reference.missing or reference.none:
+            found[gate] = Earlier(missing=reference.missing, none=reference.none)
+            continue
+        asked = replace(
+            judging,
+            gates=(gate,),
+            metrics=(judging.metric(gate.metric),),
+            predictions=judging.predictions and replace(judging.predictions, slice_metric=None, slices=gate.slices),
+            operating_point=None,
+        )
+        for tried, state in enumerate(reference.states):
+            offered = side(root, state, asked, missed)
+            label = "base" if state is base else state.snapshot.label
+            if offered.no_predictions:
+                found[gate] = Earlier(missing=f"the predictions of {label} cannot be had: {offered.no_predictions}")
+                break
+            judged = compare.compare(asked, offered, head)
+            comparable = judged.comparison.rows_shared is not None and not judged.comparison.incomplete
+            if comparable or tried == len(reference.states) - 1:
+                found[gate] = Earlier(
+                    f"{label}, the best so far" if gate.against == "best" else label,
+                    judged.metrics,
+                    judged.slices,
+                    judged.comparison,
+                    note=f"{count(tried, 'better commit')} had other test rows" if tried else "",
+                )
+                break
+    return found
 
 
 def read_policies(base: State | None, head: State) -> PolicyOfBoth:

@@ -47,7 +47,7 @@ def _gate_changes(where: str, base: Asked, head: Asked) -> Iterator[str]:
 
 def _identity(gate: Gate) -> tuple[object, ...]:
     """Return what makes it the same gate although its limits change."""
-    return (type(gate), *(getattr(gate, name, None) for name in ("metric", "columns", "slices")))
+    return (type(gate), *(getattr(gate, name, None) for name in ("metric", "columns", "slices", "against")))
 
 
 def _metric_changes(base: Policy, head: Policy) -> Iterator[str]:

@@ -2,7 +2,7 @@
 reviewer reads, and what it makes of what was measured."""
 
 from lockgate.gates.files import DataChecksPass, MetricsComplete, MetricsPresent, ModelGrowth, ModelSize
-from lockgate.gates.gate import Gate, GateInputs
+from lockgate.gates.gate import Earlier, Gate, GateInputs
 from lockgate.gates.limits import Ceiling, Floor, Gap, Max, Min
 from lockgate.gates.regression import Improves, NoRegression, NoWorse, SlicesNoWorse, SuspiciousImprovement
 
@@ -34,6 +34,7 @@ __all__ = [
     "KINDS",
     "Ceiling",
     "DataChecksPass",
+    "Earlier",
     "Floor",
     "Gap",
     "Gate",

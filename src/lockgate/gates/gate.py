@@ -20,10 +20,26 @@ NO_BASE = "no base to compare with"
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """Head held against an earlier revision than base, which ``label`` names. ``missing`` is why it cannot be, ``none``
+    why there is nothing to hold it against; ``note`` is for the reviewer."""
+
+    label: str = ""
+    metrics: tuple[MetricChange, ...] = ()
+    slices: tuple[SliceChange, ...] = ()
+    comparison: Comparison | None = None
+    unsliced: str = ""
+    missing: str = ""
+    none: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GateInputs:
     """What the gates are asked of. ``model_bytes`` is ``None`` with a reason in ``no_model``; ``base_model_bytes`` is
     what base's model has; ``unsliced`` says why base and head have no slices although there is a base; ``disagree``
-    says of a metric that head's file and head's predictions say something else."""
+    says of a metric that head's file and head's predictions say something else; ``earlier`` has what the gates
+    that name an earlier revision are held against."""
 
     has_base: bool
     metrics: tuple[MetricChange, ...]
@@ -35,6 +51,7 @@ class GateInputs:
     unsliced: str = ""
     base_model_bytes: int | None = None
     disagree: Mapping[str, str] = field(default_factory=dict)
+    earlier: Mapping["Gate", Earlier] = field(default_factory=dict)
 
     def change(self, metric: str) -> MetricChange:
         """Return the change of a metric of the policy."""

@@ -6,13 +6,14 @@ E9, section 3.3.2): the bad end of the interval against the margin. ``no-worse``
 fail only what is shown to be worse, so that few rows let much pass.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from lockgate import policy_values as values
 from lockgate.formatting import count, title
 from lockgate.gates.gate import (
     NO_BASE,
+    Earlier,
     Gate,
     GateInputs,
     amount_and_limit,
@@ -91,11 +92,20 @@ class NoRegression(Gate):
     unshown: Literal["fail", "look"] = key(
         values.one_of("fail", "look"), "too few rows: `fail`, or `look` (a person looks)", "fail"
     )
+    against: Literal["base", "release", "best"] = key(
+        values.one_of("base", "release", "best"),
+        "what head is held against: `base`; the last `release`; the `best` commit so far of the default branch",
+        "base",
+        later=True,
+    )
 
     kind = "no-regression"
     about = (
         "Head is shown to be worse than base by no more than `margin`: the bad end of the 95 % interval is in it. "
-        "With `slices`, in each slice of these columns; every one has to hold, so no correction is needed."
+        "With `slices`, in each slice of these columns; every one has to hold, so no correction is needed. With "
+        "`against`, head is held against the last release (the highest version tagged in base's history that was not "
+        "withdrawn) or against the commit of the default branch whose metrics file had the best value on the same test "
+        "rows: ten changes that each lose a little pass one by one, and not together."
     )
     example = "{kind: no-regression, metric: roc_auc, margin: 0.005}"
     compares = True
@@ -105,7 +115,7 @@ class NoRegression(Gate):
         bad, _ = moves(policy.metric(self.metric))
         amount = _amount(self.margin, relative=self.relative)
         where = f" in each slice by {', '.join(self.slices)} of {self.rows:,} rows or more" if self.slices else ""
-        return f"{self.metric} is shown to {bad} by at most {amount}{where}"
+        return f"{self.metric} is shown to {bad} by at most {amount}{where}{_AGAINST[self.against]}"
 
     def sliced_metric(self) -> str | None:
         """Return the metric, if it is asked of slices."""
@@ -113,6 +123,8 @@ class NoRegression(Gate):
 
     def tolerates(self, metric: "Metric", change: MetricChange | SliceChange) -> bool:
         """Say whether the whole interval is within the margin."""
+        if self.against != "base":
+            return False
         if isinstance(change, MetricChange):
             mine = change.name == self.metric and not self.slices
         else:
@@ -121,6 +133,32 @@ class NoRegression(Gate):
 
     def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         """Hold the bad end of the interval against the margin."""
+        if self.against == "base" or not inputs.has_base:
+            return self._held(policy, inputs)
+        earlier = inputs.earlier.get(self, Earlier(missing=inputs.comparison.refused or "it was not looked for"))
+        if earlier.missing:
+            return self.not_evaluated(policy, earlier.missing)
+        head = inputs.change(self.metric).head
+        if earlier.none and head is not None:
+            return self.outcome(policy, figure(head), passed=True, reason=earlier.none)
+        told = self._held(
+            policy,
+            replace(
+                inputs,
+                metrics=earlier.metrics or inputs.metrics,
+                slices=earlier.slices,
+                comparison=earlier.comparison or inputs.comparison,
+                unsliced=earlier.unsliced,
+            ),
+        )
+        return replace(
+            told,
+            measured=f"{told.measured} since {earlier.label}" if told.measured else "",
+            reason="; ".join(part for part in (told.reason, earlier.note) if part),
+            headline=f"since {earlier.label}: {told.headline}" if told.headline else "",
+        )
+
+    def _held(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
         metric, change = policy.metric(self.metric), inputs.change(self.metric)
         if (early := _early(self, policy, change, inputs)) is not None:
             return early
@@ -273,6 +311,7 @@ class SlicesNoWorse(Gate):
         return self.outcome(policy, told + in_words(worst_of_all), not bad, reason, headline=headline)
 
 
+_AGAINST = {"base": "", "release": " since the last release", "best": " from the best so far"}
 _PAST = {"rise": "rose", "fall": "fell"}
 _DONE = {"rise": "risen", "fall": "fallen"}
 

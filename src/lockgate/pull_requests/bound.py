@@ -22,6 +22,7 @@ from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Recorded, State,
 from lockgate.evaluation import changes, report
 from lockgate.evaluation.data_diff import differing
 from lockgate.evaluation.findings import read_policies
+from lockgate.evaluation.references import references
 from lockgate.evaluation.run import claims, lock_status
 from lockgate.gates.files import ModelGrowth, ModelSize
 from lockgate.git import Snapshot
@@ -170,6 +171,11 @@ def _needed(before: State | None, after: State, fetch: Fetch) -> Iterator[str]:
         for path in (*_paths(judging), *tables) if state else ():
             assert state is not None  # noqa: S101 - said a line above
             yield from (f"{path} of {side}" for record in _missing(state, path, fetch))
+    for gate, reference in references(before, judging).items():
+        predictions = (judging.predictions.file,) if judging.predictions else ()
+        for state in reference.states:
+            for path in (judging.metric(gate.metric).file, *predictions):
+                yield from (f"{path} of {state.snapshot.label}" for record in _missing(state, path, fetch))
     if any(isinstance(gate, ModelSize | ModelGrowth) for gate in judging.gates):
         yield from _model(before, after, judging, fetch)
 
@@ -255,7 +261,8 @@ def _place(objects: Mapping[str, bytes], before: State | None, after: State) -> 
         contents = dict(objects)
         judging = read_policies(before, after).policy
         if judging.predictions:  # those that git keeps are looked for in the cache too
-            for state in (before, after):
+            earlier = [state for one in references(before, judging).values() for state in one.states]
+            for state in (before, after, *earlier):
                 content = state.snapshot.read(judging.predictions.file) if state else None
                 if content is not None:
                     contents[content_digest(content)] = content
