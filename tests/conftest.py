@@ -1,22 +1,29 @@
 """What all tests share: one flag for golden files, the Node and the Chromium that the test set-up brings along."""
 
+import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from tests.length import length
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser
 
+# Tests start hundreds of programs: what they import is compiled once, whatever the machine's image says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 WEB = Path(__file__).parent / "web"
 QUIET = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 # How long an example takes says nothing on a busy machine.
-hypothesis.settings.register_profile("lockgate", deadline=None)
+hypothesis.settings.register_profile("lockgate", deadline=None, max_examples=length(40, 1000))
 hypothesis.settings.load_profile("lockgate")
 
 

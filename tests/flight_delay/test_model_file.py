@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from tests.flight_delay.small_pipeline import ROOT, SmallPipeline
+from tests.length import length
 
 from flight_delay.model_file import TYPES, ModelFileError, canonical, dump_model, load_model, save_model
 
@@ -189,11 +190,11 @@ def test_a_file_of_listed_types_that_is_no_model_is_refused(tmp_path: Path) -> N
 
 
 def test_a_file_cut_anywhere_is_refused(content: bytes, tmp_path: Path) -> None:
-    for length in (0, 1, 100, len(content) // 2, len(content) - 1):
-        assert refusal(tmp_path / "m.skops", content[:length]).startswith("not a whole skops file (")
+    for size in (0, 1, 100, len(content) // 2, len(content) - 1):
+        assert refusal(tmp_path / "m.skops", content[:size]).startswith("not a whole skops file (")
 
 
-@settings(max_examples=60)
+@settings(max_examples=length(25, 500))
 @given(data=st.data())
 def test_a_file_altered_anywhere_loads_equal_or_is_refused_in_one_way(
     data: st.DataObject, content: bytes, tmp_path_factory: pytest.TempPathFactory

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.clock import faked_clock
 from tests.fault_proxy import Answer, Cut, Fault, FaultProxy, Plan, Request, fault_proxy
+from tests.length import length
 from tests.lockgate.releases import ACTOR, FACTS, NAME, QUICK, STAGING, Keys, a_build, contents, promoted, publish
 
 from lockgate.errors import LockgateError
@@ -102,7 +103,7 @@ def test_each_request_failing_once_changes_nothing_in_the_end(
     assert len(proxy.faults) >= (8 if writes else 10)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(length(2, 40)))
 def test_a_line_on_which_a_third_of_all_requests_fail_changes_nothing_in_the_end(
     proxy: FaultProxy, prefix: str, keys: Keys, tmp_path: Path, seed: int
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from dvc.utils.serialize import ParseError, parse_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.length import length
 
 from lockgate.strict_yaml import YamlError, load, position
 
@@ -106,7 +107,7 @@ DOCUMENTS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=length(150, 5000), deadline=None)
 @given(DOCUMENTS)
 def test_every_document_is_read_as_dvc_reads_it_or_refused_by_both(lines: list[tuple[int, str, list[str]]]) -> None:
     text = "".join(f"{'  ' * depth}{head}{' '.join(words)}\n" for depth, head, words in lines)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests import seaweed
 from tests.lockgate.factory import Project
 from tests.seaweed import Seaweed
@@ -25,22 +26,35 @@ SOURCE = str(Path(admit.__file__).parents[2])
 OUTPUTS = ["data/raw.csv", "data/table", "data/ready", "models/model.bin"]
 
 
-@pytest.fixture
-def merged(ran: Project) -> Project:
-    """A project whose new data came by a pull request: run there, pushed to the quarantine, merged; no cache here."""
-    with (ran.root / ".dvc/config").open("a") as config:
-        config.write("['remote \"quarantine\"']\n    url = ../../quarantine\n")
-    shutil.rmtree(ran.remote / "runs")
-    ran.write("data/raw.csv", "x,y\n3,4\n")
-    ran.add("data/raw.csv")
-    assert ran.repro()[1] is None
-    ran.commit("new data")
+@pytest.fixture(scope="module")
+def made(ran_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that each test takes a copy of, with the project of :func:`merged`."""
     from lockgate.dvc.quarantine import push
 
-    push(ran.root)
-    shutil.copytree(ran.root / ".dvc/cache", ran.root.parent / "cache of the author")
-    ran.forget()
-    return ran
+    folder = tmp_path_factory.mktemp("merged")
+    shutil.copytree(ran_template, folder, dirs_exist_ok=True)
+    project = Project(folder / "project")
+    with (project.root / ".dvc/config").open("a") as config:
+        config.write("['remote \"quarantine\"']\n    url = ../../quarantine\n")
+    shutil.rmtree(project.remote / "runs")
+    project.write("data/raw.csv", "x,y\n3,4\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.root)
+        project.add("data/raw.csv")
+        assert project.repro()[1] is None
+        project.commit("new data")
+        push(project.root)
+    shutil.copytree(project.root / ".dvc/cache", folder / "cache of the author")
+    project.forget()
+    return folder
+
+
+@pytest.fixture
+def merged(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project whose new data came by a pull request: run there, pushed to the quarantine, merged; no cache here."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "project")
+    return Project(tmp_path / "project", yaml.safe_load((tmp_path / "project/dvc.yaml").read_text())["stages"])
 
 
 def quarantine(project: Project) -> Path:

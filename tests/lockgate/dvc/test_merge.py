@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.length import length
 from tests.lockgate import edits
 from tests.lockgate.factory import SCRIPT, Project
 
@@ -217,7 +218,7 @@ def as_lock(graph: dict[str, dict[str, str]]) -> bytes:
     )
 
 
-few = settings(max_examples=30)
+few = settings(max_examples=length(20, 300))
 graphs = st.dictionaries(st.sampled_from(["s0", "s1", "s2", "s3"]), graph_entries)
 
 
@@ -483,7 +484,7 @@ def check_random_pair(project: Project, seed: int, tmp_path: Path, monkeypatch: 
     return f"{len(merged)} kept, {len(clean) - len(merged.keys() & clean.keys())} dropped, {len(ran)} ran"
 
 
-@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 16))])
+@pytest.mark.parametrize("seed", range(length(4, 60)))
 def test_after_merging_random_branches_the_lock_is_true_and_repro_gives_what_a_run_from_nothing_gives(
     project: Project, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

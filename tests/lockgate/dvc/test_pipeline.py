@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.length import length
 from tests.lockgate.factory import Project, chain
 
 from lockgate.dvc.objects import WorkspaceFiles
@@ -328,7 +329,7 @@ def test_every_cut_of_a_lock_is_refused_or_leaves_something_to_run(project: Proj
     project.stage("ingest", deps=["data/raw.csv"], outs=["data/table"])
     project.stage("train", deps=["data/table"], params=["train.lr"], outs=["model/"])
     whole = lock_of(project, LOCK)
-    for end in range(1, len(LOCK) - 1):
+    for end in range(1, len(LOCK) - 1, length(3, 1)):
         try:
             part = lock_of(project, LOCK[:end])
         except BrokenLock:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from tests.length import length
 from tests.lockgate.generated import EDITS, Drawn, check, check_honest_run, drawn
 
 
@@ -22,7 +23,7 @@ def _back() -> Iterator[None]:
 
 @given(drawn())
 @settings(
-    max_examples=6,
+    max_examples=length(6, 60),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

@@ -5,6 +5,7 @@ import pytest
 from dvc import schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.length import length
 from tests.lockgate.factory import Project
 from voluptuous import Invalid
 
@@ -90,7 +91,7 @@ def test_a_usual_file_is_accepted_without_importing_dvcs_schema(kind: shapes.Kin
     assert shapes._usual(USUAL[kind], shapes._USUAL[kind])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=length(150, 5000), deadline=None)
 @given(contents())
 def test_a_file_is_refused_exactly_if_dvcs_schema_refuses_it(drawn: tuple[shapes.Kind, Any]) -> None:
     kind, content = drawn
@@ -136,7 +137,7 @@ def files(draw: st.DrawFn) -> dict[str, str]:
     return found
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=length(40, 1000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files())
 def test_malformed_files_are_refused_in_words_or_read_and_never_end_in_another_error(
     project: Project, drawn: dict[str, str]

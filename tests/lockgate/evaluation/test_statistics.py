@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.length import length
 
 from lockgate.evaluation import statistics
 from lockgate.evaluation.statistics import Definition, Undefined, benjamini_hochberg, compare, judge, reported, value
@@ -13,7 +14,7 @@ from lockgate.evaluation.statistics import Definition, Undefined, benjamini_hoch
 EVERY = ("roc_auc", "average_precision", "accuracy", "log_loss", "brier", "calibration_error")
 
 ROWS = {"calibration_error": 4000, "average_precision": 800}
-PAIRS = {"calibration_error": 200, "average_precision": 400}
+PAIRS = {"calibration_error": length(200, 1000), "average_precision": length(400, 1000)}
 """How many pairs are simulated: fewer where a pair takes long. benchmarks/study_coverage.py simulates more of each."""
 SIMULATED = [
     pytest.param(name, marks=pytest.mark.slow) if name in ("average_precision", "calibration_error") else name

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.length import length
 from tests.lockgate import modelled
 from tests.lockgate.pull_requests.conftest import Scene, zipped
 
@@ -100,7 +101,7 @@ def other(value: Any) -> Any:
     return [] if value else None if isinstance(value, dict) else ["x"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=length(120, 3000), deadline=None)
 @given(data=st.data())
 def test_a_result_that_differs_in_any_field_is_not_shown(told: Result, computed: Result, data: Any) -> None:
     whole = json.loads(told.to_json())

@@ -577,7 +577,7 @@ sys.exit(main(sys.argv[4:]))
 
 @pytest.mark.slow
 def test_killed_half_way_or_at_the_last_write_the_same_command_completes_with_the_same_outcome(
-    home: Project, whole: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Project, whole: Path, keys: Path, lockgate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'src'}")
     count = tmp_path / "count"
@@ -601,7 +601,7 @@ def test_killed_half_way_or_at_the_last_write_the_same_command_completes_with_th
         assert run(place, number, moment) == -9
         visible = registry(place, keys).versions()
         assert visible == (["v1.0.0"] if (number, moment) == (calls, "after") else [])
-        assert run(place, -1, "") == 0
+        assert lockgate(*command, "--store", str(place))[0] == 0
         assert registry(place, keys).release("v1.0.0").manifest == release
         assert held(place) == held(tmp_path / "calm")
 

@@ -7,6 +7,7 @@ from gto.constants import name_to_tag, tag_to_name
 from gto.exceptions import GTOException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.length import length
 from tests.lockgate.factory import Project
 
 from lockgate.releasing.manifest import tag_name
@@ -181,7 +182,7 @@ def drawn_tags(events: list[tuple[str, str, int, str]], commits: list[str], *, c
     return "".join(tags.values())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=length(15, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(EVENTS, st.booleans())
 def test_tags_ask_for_what_gto_shows_or_both_refuse(
     history: Project,

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tests.length import length
 
 from lockgate.serving.contract import Column, RequestSchema
 from lockgate.serving.inputs import Csv, File, InputRefused, Query, inputs_of, key_types, requests_of
@@ -105,7 +106,7 @@ def scored(source: File | Query, column: Column) -> Any:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=length(80, 2000), deadline=None)
 @given(drawn(), st.booleans())
 def test_parquet_gives_what_the_service_gives(one: Drawn, holes: bool) -> None:
     if not one.fits and one.column.type == "string" and one.family in ("moment", "zoned", "day"):
@@ -126,7 +127,7 @@ def test_parquet_gives_what_the_service_gives(one: Drawn, holes: bool) -> None:
         assert scored(File(0, f"{folder}/in.parquet"), one.column) == served(one)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=length(80, 2000), deadline=None)
 @given(drawn(), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]), st.booleans())
 def test_csv_gives_what_the_service_gives(one: Drawn, quoting: Any, spaced: bool) -> None:
     expected = served(one)
@@ -146,7 +147,7 @@ def test_csv_gives_what_the_service_gives(one: Drawn, quoting: Any, spaced: bool
         assert got == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=length(50, 1000), deadline=None)
 @given(drawn())
 def test_sqlite_gives_what_the_service_gives(one: Drawn) -> None:
     expected = served(one)
