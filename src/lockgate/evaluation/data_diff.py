@@ -116,8 +116,8 @@ def _shift(name: str, sides: list[Any]) -> ColumnShift:
         counts, distinct = _counted(*values)
         medians = [_median(one) for one in values]
         if not distinct:
-            if all(pa.types.is_temporal(column.type) for column in sides):
-                medians = [_moment(column) for column in sides]
+            if any(pa.types.is_timestamp(column.type) for column in sides):
+                medians = [_clock(one) for one in values]
             return ColumnShift(name, _stability(*counts), f"median {medians[0]}", f"median {medians[1]}")
     tallies = [_tally(column) for column in sides]
     shares = [{word: number / len(column) for word, number in tally.items()}
@@ -129,7 +129,7 @@ def _shift(name: str, sides: list[Any]) -> ColumnShift:
     if max(rest) > 0:
         whole = [[*told, left] for told, left in zip(whole, rest, strict=True)]
     most = max(kept, key=lambda word: (abs(shares[1].get(word, 0.0) - shares[0].get(word, 0.0)), word))
-    told = [f"{most} {fixed(100 * side.get(most, 0.0), 1)} %" for side in shares]
+    told = [f"{most}: {fixed(100 * side.get(most, 0.0), 1)} %" for side in shares]
     return ColumnShift(name, _stability(*whole), *told)
 
 
@@ -177,17 +177,17 @@ def _is_comparable(kind: Any) -> bool:
 def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_temporal(kind))
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_timestamp(kind))
 
 
 def _numbers(column: Any) -> "NDArray[Any]":
     import numpy as np
     import pyarrow as pa
+    from pyarrow import compute
 
-    if pa.types.is_date32(column.type) or pa.types.is_time32(column.type):
-        column = column.cast(pa.int32())
-    elif pa.types.is_temporal(column.type):
-        column = column.cast(pa.int64())
+    if pa.types.is_timestamp(column.type):  # the day is told by the table; a model takes the hour of it
+        hours, minutes = (part(column).cast(pa.float64()) for part in (compute.hour, compute.minute))
+        column = compute.add(hours, compute.divide(minutes, 60.0))
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 
 
@@ -198,16 +198,12 @@ def _median(values: "NDArray[Any]") -> str:
     return f"{float(np.median(there)):.4g}" if len(there) else "(missing)"
 
 
-def _moment(column: Any) -> str:
-    from pyarrow import compute
+def _clock(hours: "NDArray[Any]") -> str:
+    import numpy as np
 
-    there = compute.drop_null(column)
-    if not len(there):
-        return "(missing)"
-    middle = compute.take(
-        there, compute.array_sort_indices(there.combine_chunks())[len(there) // 2 : len(there) // 2 + 1]
-    )
-    return str(middle[0].as_py())[:16]
+    there = hours[~np.isnan(hours)]
+    minutes = round(60 * float(np.median(there))) if len(there) else 0
+    return f"{minutes // 60:02}:{minutes % 60:02}" if len(there) else "(missing)"
 
 
 def _plain(column: Any) -> Any:

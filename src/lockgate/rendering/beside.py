@@ -57,12 +57,16 @@ def operating(result: Result) -> Section | None:
     if at.cost is not None and at.cost_base is not None and at.cost_head is not None:
         rows.append(_cost_row(at, at.cost))
     table = Table("What the threshold sorts rightly and wrongly", columns, tuple(rows))
-    return Section("operating", f"At the threshold {at.threshold:.4g}", "", (Paragraph((_in_words(at),)), table))
+    same = at.base == at.head
+    aside = "unchanged" if same else ""
+    blocks = (Paragraph((_in_words(at),)), table)
+    return Section("operating", f"At the threshold {at.threshold:.4g}", aside, blocks, folded=same)
 
 
 def _in_words(at: OperatingPoint) -> str:
     """Say what changes for those who act on the scores: ``212 more late flights found, 340 more false alarms``."""
     told = [_changed(at.found, f"{at.positives} found"), _changed(at.false_alarms, "false alarms")]
+    told[0] = f"{told[0][0].upper()}{told[0][1:]}"
     if at.cost is None or at.cost_base is None:
         return f"{', '.join(told)}."
     if not at.cost.change:

@@ -187,7 +187,7 @@ def _changes(result: Result) -> Section | None:
     policy = {one.kind for one in inputs if one.role == "policy"}
     if policy:
         judges = "This brings its own policy." if policy == {"added"} else "This changes the policy."
-        rest = " There is none at base to judge it." if policy == {"added"} else " The gates above are the base's."
+        rest = " There is none at base to judge it." if policy == {"added"} else " The gates are the base's."
         blocks.append(Paragraph((Mark("attention"), " ", Strong(judges), rest)))
     several = len({param.file for param in result.params}) > 1
     blocks += _bullets(

@@ -72,7 +72,7 @@ def test_rows_days_and_the_columns_that_moved_are_told() -> None:
     wind, carrier, few = found.columns
     assert wind.stability > 0.25  # the usual sign of a large shift
     assert few.stability < 0.01
-    assert (carrier.before, carrier.after) == ("UA 51.2 %", "UA 80.3 %")
+    assert (carrier.before, carrier.after) == ("UA: 51.2 %", "UA: 80.3 %")
     assert (wind.before, wind.after) == tuple(
         f"median {np.median(side):.4g}" for side in (spread(), spread(1500) + 0.8)
     )
@@ -88,6 +88,18 @@ def test_stability_is_the_sum_over_deciles_of_base() -> None:
     ]  # fmt: skip
 
     assert wind.stability == pytest.approx(float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum()), 1e-2)
+
+
+def test_of_a_time_the_hour_of_the_day_is_compared_and_of_a_date_nothing() -> None:
+    def at(hour: int, month: int) -> list[dt.datetime]:
+        first = dt.datetime(2013, month, 1, hour, tzinfo=dt.UTC)
+        return [first + dt.timedelta(minutes=7 * i) for i in range(50)] * 20
+
+    base, head = table(when=at(3, 1)), table(when=at(5, 9))
+    named = Table(PATH, None, ("when", "day"))
+    (found,) = diff(base, head, table=named).columns
+
+    assert (found.column, found.before, found.after) == ("when", "median 05:52", "median 07:52")
 
 
 def test_the_columns_that_the_model_needs_are_asked_and_no_others() -> None:

@@ -23,7 +23,7 @@ def at(**changes: Difference | float | None) -> Result:
         (at(), "212 more late flights found, 340 more false alarms (may be chance); the cost falls by 0.4%."),
         (at(cost=None), "212 more late flights found, 340 more false alarms (may be chance)."),
         (at(found=Difference(-3.0, None, None, "unjudged")), "3 fewer late flights found, "),
-        (at(found=Difference(0.0, 0.0, 0.0, "noise")), "as many late flights found, "),
+        (at(found=Difference(0.0, 0.0, 0.0, "noise")), "As many late flights found, "),
         (at(cost=Difference(0.0, 0.0, 0.0, "noise")), "; the cost is the same."),
         (at(cost=Difference(0.1, -0.1, 0.3, "noise")), "; the cost rises by 7.6% (may be chance)."),
         (at(cost=Difference(0.1, -0.1, 0.3, "noise"), cost_base=0.0), "; the cost rises (may be chance)."),
