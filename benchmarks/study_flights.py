@@ -5,8 +5,8 @@
 Trains the committed pipeline's model under several seeds, and once with another learning rate, on ``data/prepared/``
 (run ``make run`` first). Then, with days as clusters and without: the standard errors of a change; how often two models
 that differ in their seed alone are called better or worse; how often two halves of the test days, drawn at random or
-the first half against the second, contradict each other beyond 1.96 standard errors; and the correlation of one day's
-sum with the next day's.
+the first half against the second, and each fortnight and all other days, contradict each other beyond 1.96 standard
+errors; the correlation of one day's sum with the next day's; and what weeks as clusters would add.
 """
 
 import argparse
@@ -47,6 +47,12 @@ def contradicts(
     return bool(apart > 1.96 * np.hypot(found[0].error, found[1].error))
 
 
+def fortnights(days: np.ndarray) -> list[np.ndarray]:
+    """Return which days are in each fortnight (two weeks are as few as an interval by days takes)."""
+    numbers = np.arange(int(days.max()) + 1)
+    return [numbers // 14 == number for number in range(len(numbers) // 14)]
+
+
 def lag_one(values: np.ndarray, days: np.ndarray) -> float:
     sums = np.bincount(days, values - values.mean())
     return float(np.corrcoef(sums[:-1], sums[1:])[0, 1])
@@ -67,12 +73,13 @@ def study(seeds: int, repeats: int) -> dict[str, Any]:
     label = test["late"].to_numpy().astype(bool)
     days = pd.factorize(test["scheduled_departure"].dt.date, sort=True)[0]
     changed = (label, models[0], other)
-    errors, called, contradicted = {}, {}, {}
+    errors, weeks, called, contradicted = {}, {}, {}, {}
     pairs = list(itertools.combinations(range(seeds), 2))
     disjoint = [(2 * n, 2 * n + 1) for n in range(seeds // 2)]
     for metric in METRICS:
         together, alone = compare(metric, *changed, days), compare(metric, *changed)
         errors[metric] = round(together.error / alone.error, 2)
+        weeks[metric] = round(compare(metric, *changed, days // 7).error / together.error, 2)
         for name, clusters in (("days", days), ("rows", None)):
             judged = {}
             for one, two in pairs:
@@ -89,7 +96,11 @@ def study(seeds: int, repeats: int) -> dict[str, Any]:
                 contradicts(metric, changed, days, half, clusters=clusters is not None)
                 for half in halves(days, repeats)
             ]
+            blocks = [
+                contradicts(metric, changed, days, half, clusters=clusters is not None) for half in fortnights(days)
+            ]
             contradicted.setdefault(name, {})[metric] = {
+                "a fortnight against the other days": f"{sum(blocks)} of {len(blocks)}",
                 "random halves": f"{sum(drawn)} of {len(drawn)}",
                 "first against second half": in_time,
             }
@@ -98,6 +109,7 @@ def study(seeds: int, repeats: int) -> dict[str, Any]:
         "rows": len(label),
         "days": int(days.max()) + 1,
         "standard error by days over that by rows": errors,
+        "standard error by weeks over that by days": weeks,
         "seed alone is called better or worse": called,
         "two halves of the days contradict each other": contradicted,
         "correlation of a day's sum with the next": {

@@ -136,7 +136,8 @@ def _power(result: Result) -> Line:
     for metric in result.metrics:
         if (least := smallest_shown(metric)) is not None:
             places = formatting.decimals(least)
-            return ("They show a change of ", Code(metric.name), f" from {formatting.fixed(least, places)} on. ")
+            amount = formatting.fixed(least, places)
+            return (f"They can show a change of {amount} or more in ", Code(metric.name), ". ")
     return ()
 
 
