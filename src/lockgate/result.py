@@ -108,6 +108,7 @@ class MetricChange:
 
     ``low`` and ``high`` bound the 95 % interval of ``change`` = head - base on the shared test rows; ``method`` names
     how they were found. ``note`` says in words why a value or an interval is missing.
+    ``shared_base`` and ``shared_head`` are the values on the shared rows, where these are not all rows of both sides.
     """
 
     name: str
@@ -120,6 +121,8 @@ class MetricChange:
     judgement: Judgement
     method: str = ""
     note: str = ""
+    shared_base: float | None = None
+    shared_head: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

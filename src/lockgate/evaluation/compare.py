@@ -280,6 +280,8 @@ def _estimated(
         high=high,
         judgement=statistics.judge(low, high, metric.better),
         method=estimate.method,
+        shared_base=reported(estimate.base) if differ else None,
+        shared_head=reported(estimate.head) if differ else None,
     ), {}
 
 

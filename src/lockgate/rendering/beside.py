@@ -184,6 +184,7 @@ def data(result: Result) -> Section | None:
             Column("head", figures=True),
             Column("stability index", figures=True),
         )
+        moved = tuple(shift for shift in one.columns if shift.stability > _SMALL)
         rows = tuple(
             (
                 Cell((Code(shift.column),), shift.column),
@@ -192,10 +193,14 @@ def data(result: Result) -> Section | None:
                 Cell((shift.after,), shift.after),
                 Cell((formatting.fixed(shift.stability, 3),), shift.stability),
             )
-            for shift in one.columns[:5]
+            for shift in moved
         )
-        if rows:
-            blocks.append(Table("The columns that moved most", columns, rows))
+        blocks += [Table("The columns that moved", columns, rows)] if rows else []
+        others = [shift for shift in one.columns if shift not in moved]
+        if others:
+            most = formatting.fixed(others[0].stability, 3)
+            told = "No other column moved" if moved else "No column moved"
+            blocks.append(Paragraph((f"{told}: the stability index is at most {most} (", Code(others[0].column), ").")))
     return Section(
         "data",
         "Data",
@@ -217,7 +222,7 @@ def _table_in_words(one: DataDiff) -> str:
 
 
 def _size_of(stability: float) -> str:
-    return "large" if stability > _LARGE else "small" if stability > _SMALL else "none"
+    return "large" if stability > _LARGE else "small"
 
 
 def beside(result: Result) -> Section | None:

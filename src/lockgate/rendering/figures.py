@@ -1,5 +1,7 @@
 """What a reader is told of the figures: metrics, slices and curves, each to the digits that its interval allows."""
 
+from dataclasses import replace
+
 from lockgate import formatting
 from lockgate.power import smallest_shown
 from lockgate.rendering.document import (
@@ -40,13 +42,16 @@ def metrics(result: Result) -> Section | None:
     if not result.metrics:
         return None
     compared = result.base is not None
+    shared = any(metric.shared_head is not None for metric in result.metrics)
+    where = ", shared rows" if shared else ""
     columns = (
         Column("metric"),
-        *((Column("judgement"), Column("base", figures=True)) if compared else ()),  # a phone cuts what comes last
-        Column("head", figures=True),
+        *((Column("judgement"), Column(f"base{where}", figures=True)) if compared else ()),  # a phone cuts what is last
+        Column(f"head{where}", figures=True),
         *((Column("change, 95 % interval", figures=True),) if compared else ()),
+        *((Column("head, all its rows", figures=True),) if shared else ()),
     )
-    rows = tuple(_metric_row(metric, compared=compared) for metric in result.metrics)
+    rows = tuple(_metric_row(metric, compared=compared, shared=shared) for metric in result.metrics)
     notes = tuple((Code(metric.name), ": ", metric.note) for metric in result.metrics if metric.note)
     blocks: list[Block] = [Table("Metrics, base and head", columns, rows)]
     blocks += [Bullets(notes)] if notes else []
@@ -55,13 +60,17 @@ def metrics(result: Result) -> Section | None:
     return Section("metrics", "Metrics", _tally(result.metrics), tuple(blocks))
 
 
-def _metric_row(metric: MetricChange, *, compared: bool) -> tuple[Cell, ...]:
+def _metric_row(metric: MetricChange, *, compared: bool, shared: bool) -> tuple[Cell, ...]:
     arrow = "↑" if metric.better == "higher" else "↓"
     name = Cell((Code(metric.name), f" {arrow}"), metric.name)
     base, head, change = figures(metric)
     if not compared:
         return (name, head)
-    return (name, Cell((_judged(metric),), metric.judgement), base, head, change)
+    judged = Cell((_judged(metric),), metric.judgement)
+    if not shared:
+        return (name, judged, base, head, change)
+    of_all, both = head, replace(metric, base=metric.shared_base, head=metric.shared_head)
+    return (name, judged, *figures(both), of_all)  # figures of different rows never stand side by side
 
 
 def _judged(of: MetricChange | SliceChange) -> Part:

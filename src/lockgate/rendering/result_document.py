@@ -294,7 +294,9 @@ def _checks(result: Result) -> Section | None:
 
 
 def _notes(result: Result) -> Section | None:
-    notes = (*result.notes, *(result.execution.notes if result.execution else ()))
+    said = result.verdict.reason  # what the first line says need not be said again
+    notes = [note for note in result.notes if note.removesuffix(".") not in said]
+    notes += result.execution.notes if result.execution else ()
     return Section("notes", "Notes", "", (Bullets(tuple((note,) for note in notes)),)) if notes else None
 
 

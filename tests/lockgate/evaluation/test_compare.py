@@ -317,6 +317,12 @@ def test_rows_that_only_one_side_has_are_left_out_and_counted() -> None:
     assert found.warnings[0] == (
         "The test rows differ: base has 400, head 300; intervals and slices rest on the 300 they share."
     )
+    told = one(found)
+    assert told.shared_base is not None
+    assert told.shared_base != told.base
+    assert told.shared_head == pytest.approx(told.head, abs=1e-5)  # head has no other rows
+    assert told.change == pytest.approx((told.shared_head or 0) - told.shared_base, abs=1e-6)
+    assert one(judged(scored(late=LATE), scored(late=LATE))).shared_base is None
 
 
 def test_a_head_that_lacks_rows_of_base_is_said_to_and_figures_of_other_rows_are_not_compared() -> None:

@@ -8,7 +8,7 @@ from tests.lockgate import samples
 from lockgate.rendering.document import Dot, Strip
 from lockgate.rendering.markdown import strip_in_characters
 from lockgate.rendering.render import render
-from lockgate.result import ColumnShift, DataDiff, Difference, Result
+from lockgate.result import ColumnShift, Comparison, DataDiff, Difference, Result
 
 
 def at(**changes: Difference | float | None) -> Result:
@@ -44,11 +44,35 @@ def test_the_operating_point_is_told_in_one_sentence(result: Result, said: str) 
         (DataDiff("d", None, None, note="there is no d of base"), "`d`: not compared: there is no d of base"),
         (DataDiff("d", 1, 1, columns=(ColumnShift("a", 0.3, "x", "y"),)), "| `a` | large | x | y | 0.300 |"),
         (DataDiff("d", 1, 1, columns=(ColumnShift("a", 0.2, "x", "y"),)), "| `a` | small | x | y | 0.200 |"),
-        (DataDiff("d", 1, 1, columns=(ColumnShift("a", 0.01, "x", "y"),)), "| `a` | none | x | y | 0.010 |"),
+        (DataDiff("d", 1, 1, columns=(ColumnShift("a", 0.01, "x", "y"),)),
+         "No column moved: the stability index is at most 0.010 (`a`)."),
+        (DataDiff("d", 1, 1, columns=(ColumnShift("a", 0.3, "x", "y"), ColumnShift("b", 0.05, "x", "y"))),
+         "No other column moved: the stability index is at most 0.050 (`b`)."),
     ],
 )  # fmt: skip
 def test_a_table_that_differs_is_told_by_rows_days_and_columns(diff: DataDiff, said: str) -> None:
     assert said in render(replace(samples.better_model(), data=(diff,)), "md")
+
+
+def test_figures_of_different_rows_never_stand_side_by_side() -> None:
+    better = samples.better_model()
+    metric = replace(better.metrics[1], shared_base=0.4561, shared_head=0.4484)
+    rows = Comparison(55_589, 82_609, 55_589)
+    comment = render(replace(better, metrics=(metric, better.metrics[3]), comparison=rows), "md")
+
+    assert (
+        "| metric | judgement | base, shared rows | head, shared rows | change, 95 % interval | head, all its"
+        in comment
+    )
+    assert "| 🟢 better | 0.45610 | 0.44840 | −0.00312 [−0.00371, −0.00254] | 0.53807 |" in comment
+    assert "| — | — |" in comment  # one that could not be computed on the shared rows
+
+
+def test_what_the_first_line_says_is_no_note_again() -> None:
+    result = replace(samples.failing_gate(), notes=("3 of 7 gates fail.", "Other."))
+
+    assert render(result, "md").count("3 of 7 gates fail") == 1
+    assert "- Other." in render(result, "md")
 
 
 def test_the_lead_says_what_the_commit_is_by_whom_and_of_which_day() -> None:
