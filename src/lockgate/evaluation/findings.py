@@ -11,7 +11,7 @@ from typing import Any
 
 from lockgate import git, policy
 from lockgate.dvc.objects import DvcError, WorkspaceFiles, content_digest, local_file, read_file
-from lockgate.dvc.pipeline import PipelineError, Stage, State
+from lockgate.dvc.pipeline import LockedStage, PipelineError, Stage, State
 from lockgate.errors import LockgateError
 from lockgate.evaluation import compare, gates
 from lockgate.evaluation.compare import Judged, Side
@@ -20,7 +20,7 @@ from lockgate.evaluation.references import references
 from lockgate.formatting import count
 from lockgate.gates import Earlier, Gate, GateInputs
 from lockgate.policy import Policy
-from lockgate.result import CheckFailure, DataChecks, FileChange, GateOutcome
+from lockgate.result import CheckFailure, DataChecks, Execution, FileChange, GateOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,18 @@ class Findings:
 
 
 def find(
-    root: Path, base: State | None, head: State, *, intervals: bool = True, more: tuple[Gate, ...] = ()
+    root: Path,
+    base: State | None,
+    head: State,
+    *,
+    intervals: bool = True,
+    more: tuple[Gate, ...] = (),
+    execution: Execution | None = None,
 ) -> Findings:
-    """Judge ``head`` against ``base`` (``None``: a first commit), by the policy's gates and then by ``more``. Raises
-    :class:`LockgateError` if there is no policy at all, or none that can be read."""
+    """Judge ``head`` against ``base`` (``None``: a first commit), by the policy's gates and then by ``more``.
+    ``execution`` is a run's word on itself, if one stands behind head. Raises :class:`LockgateError` if there is no
+    policy at all, or none that can be read.
+    """
     policies = read_policies(base, head)
     judging = replace(policies.policy, gates=policies.policy.gates + more)
     missed: list[DvcError] = []
@@ -76,10 +84,16 @@ def find(
         no_model=no_model,
         base_model_bytes=model_size(root, base, judging.model, [])[0] if base else None,
         disagree=judged.disagree,
+        execution=execution,
+        unchanged=frozenset(name for name, entry in head.lock.stages.items() if _entry(base, name) == entry),
         earlier={} if not intervals else _earlier(root, base, sides[1], judging, missed),
         unsliced="base has no predictions to compare with" if sides[0] and sides[0].absent else "",
     )
     return Findings(policies, judged, checks, gates.evaluate(judging, inputs), tuple(missed))
+
+
+def _entry(state: State | None, name: str) -> LockedStage | None:
+    return state.lock.stages.get(name) if state else None
 
 
 def _earlier(

@@ -74,7 +74,7 @@ def build(
     """
     after = read_state(head)
     before, warnings = base_state(base)
-    findings = find(root, before, after, intervals=intervals)
+    findings = find(root, before, after, intervals=intervals, execution=execution)
     files_before = files_of(root, base) if base else None
     files_after = files_of(root, head)
     stages = changes.stage_changes(before, after, files_after)

@@ -1,7 +1,7 @@
 """The kinds of gates. A gate describes itself: the keys it has in the policy, what they mean, the sentence that a
 reviewer reads, and what it makes of what was measured."""
 
-from lockgate.gates.files import DataChecksPass, MetricsComplete, MetricsPresent, ModelGrowth, ModelSize
+from lockgate.gates.files import DataChecksPass, MetricsComplete, MetricsPresent, ModelGrowth, ModelSize, TrainingTime
 from lockgate.gates.gate import Earlier, Gate, GateInputs
 from lockgate.gates.limits import Ceiling, Floor, Gap, Max, Min
 from lockgate.gates.regression import Improves, NoRegression, NoWorse, SlicesNoWorse, SuspiciousImprovement
@@ -18,6 +18,7 @@ KINDS: dict[str, type[Gate]] = {
         DataChecksPass,
         ModelSize,
         ModelGrowth,
+        TrainingTime,
         MetricsPresent,
         Floor,
         Ceiling,
@@ -50,4 +51,5 @@ __all__ = [
     "NoWorse",
     "SlicesNoWorse",
     "SuspiciousImprovement",
+    "TrainingTime",
 ]

@@ -1,7 +1,7 @@
 """``data-checks``, ``model-size``, ``metrics-present``: what is asked of files rather than of figures."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lockgate import policy_values as values
 from lockgate.formatting import count, size
@@ -90,6 +90,58 @@ class ModelGrowth(Gate):
         ratio = inputs.model_bytes / inputs.base_model_bytes
         told = f"{ratio:.3g} times as large: {size(inputs.model_bytes)}, base has {size(inputs.base_model_bytes)}"
         headline = f"the model is {told}; at most {plain(self.at_most)} times is allowed"
+        return self.outcome(policy, told, ratio <= self.at_most, headline=headline)
+
+
+@dataclass(frozen=True)
+class TrainingTime(Gate):
+    """A stage takes at most ``at_most`` times as long as base's did on the same machine."""
+
+    stage: str = key(values.text, "the stage of dvc.yaml that trains")
+    at_most: float = key(values.amount, "the largest ratio of head's seconds to base's")
+    unshown: Literal["fail", "look"] = key(
+        values.one_of("fail", "look"),
+        "base's time is not known on the machine that ran head: `fail`, or `look` (a person looks)",
+        "fail",
+    )
+
+    kind = "training-time"
+    about = (
+        "The stage takes at most `at_most` times as long as base's did. Times are compared on one machine only: base's "
+        "is known where that machine ran it before. Seconds are the word of the run, so in a pull request they turn "
+        "nothing green unless the policy says `unverified: allow`. A stage whose entry in dvc.lock is base's holds."
+    )
+    example = "{kind: training-time, stage: train, at_most: 2, unshown: look}"
+    compares = True
+
+    def sentence(self, policy: "Policy") -> str:  # noqa: ARG002
+        """Return the rule in words."""
+        return f"stage {self.stage} takes at most {plain(self.at_most)} times as long as base's"
+
+    def evaluate(self, policy: "Policy", inputs: GateInputs) -> GateOutcome:
+        """Compare the seconds that the run told."""
+        if not inputs.has_base:
+            return self.outcome(policy, "", passed=True, reason=NO_BASE)
+        if self.stage in inputs.unchanged:
+            return self.outcome(policy, "", passed=True, reason="the stage did not change")
+        run = (
+            next((one for one in inputs.execution.stages if one.name == self.stage), None) if inputs.execution else None
+        )
+        missing = ""
+        if inputs.execution is None:
+            missing = "nothing was run for this report"
+        elif run is None or run.status != "ran":
+            missing = f"stage {self.stage} did not run"
+        elif not run.seconds_base:
+            missing = "base was not run on this machine, so its time is not known"
+        if missing or run is None or run.seconds_base is None:
+            if self.unshown == "fail":
+                return self.not_evaluated(policy, missing)
+            headline = f"it is not known whether stage {self.stage} takes longer than before: {missing}"
+            return self.outcome(policy, "", passed=True, reason=missing, look=True, headline=headline)
+        ratio = run.seconds / run.seconds_base
+        told = f"{ratio:.3g} times as long: {run.seconds:.1f} s, base took {run.seconds_base:.1f} s"
+        headline = f"stage {self.stage} took {told}; at most {plain(self.at_most)} times is allowed"
         return self.outcome(policy, told, ratio <= self.at_most, headline=headline)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lockgate import policy_values as values
 from lockgate.formatting import decimals, fixed, interval
 from lockgate.policy_values import Key, Reader, Schema
-from lockgate.result import Comparison, DataChecks, GateOutcome, MetricChange, SliceChange
+from lockgate.result import Comparison, DataChecks, Execution, GateOutcome, MetricChange, SliceChange
 
 if TYPE_CHECKING:
     from lockgate.policy import Metric, Policy
@@ -39,7 +39,8 @@ class GateInputs:
     """What the gates are asked of. ``model_bytes`` is ``None`` with a reason in ``no_model``; ``base_model_bytes`` is
     what base's model has; ``unsliced`` says why base and head have no slices although there is a base; ``disagree``
     says of a metric that head's file and head's predictions say something else; ``earlier`` has what the gates
-    that name an earlier revision are held against."""
+    that name an earlier revision are held against; ``execution`` is a run's word on itself, ``unchanged`` are the
+    stages whose entry in the lock is base's."""
 
     has_base: bool
     metrics: tuple[MetricChange, ...]
@@ -52,6 +53,8 @@ class GateInputs:
     base_model_bytes: int | None = None
     disagree: Mapping[str, str] = field(default_factory=dict)
     earlier: Mapping["Gate", Earlier] = field(default_factory=dict)
+    execution: Execution | None = None
+    unchanged: frozenset[str] = frozenset()
 
     def change(self, metric: str) -> MetricChange:
         """Return the change of a metric of the policy."""

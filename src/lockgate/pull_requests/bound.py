@@ -24,7 +24,7 @@ from lockgate.evaluation.data_diff import differing
 from lockgate.evaluation.findings import read_policies
 from lockgate.evaluation.references import references
 from lockgate.evaluation.run import claims, lock_status
-from lockgate.gates.files import ModelGrowth, ModelSize
+from lockgate.gates.files import ModelGrowth, ModelSize, TrainingTime
 from lockgate.git import Snapshot
 from lockgate.policy import Policy
 from lockgate.pull_requests.artifact import OBJECTS_LIMIT, Artifact, Unfit
@@ -112,7 +112,14 @@ def compute(
         status = LockStatus("claimed") if claimed else _lock(head, after)
         where = root if missing and root else place
         result = report.build(where, base, overlay, lock=status, execution=execution)
-    return Computed(_with_lock_judged(result), missing)
+    return Computed(_with_lock_judged(result), (*missing, *_by_the_clock(read_policies(before, after).policy, result)))
+
+
+def _by_the_clock(judging: Policy, result: Result) -> Iterator[str]:
+    """Yield the times by which a gate holds: nobody but the run knows them."""
+    for gate, outcome in zip(judging.gates, result.gates, strict=True):
+        if isinstance(gate, TrainingTime) and outcome.passed and outcome.measured:
+            yield f"the seconds of {gate.stage}"
 
 
 def failed(base: Snapshot | None, head: Snapshot, execution: Execution) -> Result:

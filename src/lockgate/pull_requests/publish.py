@@ -321,14 +321,15 @@ class Publisher:
             told = replace(told, measuring=told.measuring.with_opened(result.execution.opened))
         files = write_back.changes(base, head, left)
         computed = self.compute(Sides(self.root, base, head), left)
-        if computed.result is not None:
+        if computed.result is None:
+            bound.check_unverified(result, base, write_back.after_run(head, left))
+        else:
             bound.check(result, computed.result)
-            return told.with_result(computed.result, *(readable(revision(side)) for side in (base, head))), files
-        bound.check_unverified(result, base, write_back.after_run(head, left))
-        before, _ = base_state(base)
-        allowed = read_policies(before, read_state(write_back.after_run(head, left))).policy.unverified == "allow"
-        told = replace(told, unverified=computed.unverified, allowed=allowed)
-        return told.with_result(result, *(readable(revision(side)) for side in (base, head))), files
+        if computed.unverified:
+            before, _ = base_state(base)
+            allowed = read_policies(before, read_state(write_back.after_run(head, left))).policy.unverified == "allow"
+            told = replace(told, unverified=computed.unverified, allowed=allowed)
+        return told.with_result(computed.result or result, *(readable(revision(side)) for side in (base, head))), files
 
     def status(self, told: Told) -> tuple[State, str]:
         """Return the status of the commit in our own words: nothing that an author wrote is in it."""

@@ -12,7 +12,16 @@ from lockgate.evaluation.gates import evaluate
 from lockgate.gates import KINDS, GateInputs
 from lockgate.gates.reference import reference
 from lockgate.policy import Policy, PolicyError, read_policy
-from lockgate.result import CheckFailure, Comparison, DataChecks, GateOutcome, MetricChange, SliceChange
+from lockgate.result import (
+    CheckFailure,
+    Comparison,
+    DataChecks,
+    Execution,
+    GateOutcome,
+    MetricChange,
+    SliceChange,
+    StageRun,
+)
 
 DOCS = Path(__file__).parents[3] / "docs/gates.md"
 
@@ -133,6 +142,38 @@ def test_a_gain_that_is_too_good_fails() -> None:
     assert ask(gate, change(-0.2)).passed
 
 
+def ran(seconds: float, base: float | None, status: Any = "ran") -> Execution:
+    return Execution((StageRun("train", status, seconds, 0, base),), 60.0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("parts", "passed", "said"),
+    [
+        ({"execution": ran(19.0, 10.0)}, True, "1.9 times as long: 19.0 s, base took 10.0 s"),
+        ({"execution": ran(21.0, 10.0)}, False, "2.1 times as long"),
+        ({"execution": ran(21.0, None)}, False, "cannot be evaluated: base was not run on this machine"),
+        ({"execution": ran(0.1, None, "restored")}, False, "cannot be evaluated: stage train did not run"),
+        ({}, False, "cannot be evaluated: nothing was run for this report"),
+        ({"unchanged": frozenset({"train"})}, True, "the stage did not change"),
+        ({"has_base": False}, True, "no base to compare with"),
+    ],
+)
+def test_training_time_is_held_against_bases_on_the_same_machine(
+    parts: dict[str, Any], passed: bool, said: str
+) -> None:
+    outcome = ask("{kind: training-time, stage: train, at_most: 2}", **parts)
+
+    assert outcome.passed == passed
+    assert said in f"{outcome.measured}{outcome.reason}"
+
+
+def test_a_time_that_is_not_known_asks_for_a_look_where_the_policy_says_so() -> None:
+    outcome = ask("{kind: training-time, stage: train, at_most: 2, unshown: look}", execution=ran(21.0, None))
+
+    assert (outcome.passed, outcome.look) == (True, True)
+    assert outcome.headline.startswith("it is not known whether stage train takes longer than before")
+
+
 @pytest.mark.parametrize("kind", ["min", "floor"])
 def test_a_limit_is_not_judged_where_the_file_and_its_predictions_say_something_else(kind: str) -> None:
     gate = f"{{kind: {kind}, metric: roc_auc, value: 0.5}}"
@@ -182,7 +223,7 @@ def test_a_model_may_grow_by_a_ratio() -> None:
     assert ask(gate, base_model_bytes=None).reason == "base has no model of a known size"
 
 
-COMPARING = [name for name, kind in KINDS.items() if kind.compares and name != "model-growth"]
+COMPARING = [name for name, kind in KINDS.items() if kind.compares and name not in ("model-growth", "training-time")]
 
 
 @pytest.mark.parametrize("name", COMPARING)
