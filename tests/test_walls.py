@@ -30,7 +30,11 @@ DRIVERS: dict[str, set[str]] = {
     "fsspec": {"flight_delay/ingest.py"},
     "sqlalchemy": {"lockgate/commands/score.py", "lockgate/serving/"},  # the tables of a batch; the record of scores
     "http": {"lockgate/forge/github.py"},
-    "urllib.request": {"lockgate/dependencies/collect.py", "lockgate/forge/github.py"},
+    "urllib.request": {
+        "lockgate/dependencies/advisories.py",
+        "lockgate/dependencies/collect.py",
+        "lockgate/forge/github.py",
+    },
     "requests": set(),
     "httpx": set(),
     "multiprocessing": set(),

@@ -31,6 +31,10 @@ Commands = Mapping[str, tuple[str, str]]
 GROUPS: dict[str, Commands] = {
     "setting up": {
         "init": ("lockgate.commands.init", "propose Lockgate to this repository, as one pull request"),
+        "doctor": (
+            "lockgate.commands.doctor",
+            "test the whole way, from this clone to a release, and say what mends it",
+        ),
     },
     "everyday": {
         "plan": ("lockgate.commands.plan", "show which stages would run and why, from hashes alone"),

@@ -68,6 +68,15 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Rights:
+    """What may be done in a store with an object of one's own: create it, and replace it; ``said`` is why not."""
+
+    create: bool
+    replace: bool
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """``length`` bytes of a file from ``offset`` on, and the object that holds them."""
 
@@ -120,6 +129,20 @@ class Store:
         if self._root is not None:
             _flush(self._root / path)
         return True
+
+    def probe(self, path: str) -> Rights:
+        """Try what may be done here with one fresh object at ``path``, and nothing else: create it, then replace it."""
+        import obstore
+
+        try:
+            self.create(path, b"lockgate doctor\n")
+        except StoreError as error:
+            return Rights(create=False, replace=False, said=str(error))
+        try:
+            self._ask(path, lambda: obstore.put(self._bulk, path, b"again\n", use_multipart=False))
+        except StoreError:
+            return Rights(create=True, replace=False)
+        return Rights(create=True, replace=True)
 
     def read(self, path: str, limit: int = DOCUMENT_LIMIT) -> bytes:
         """Return the bytes of a small object. Raises :class:`ObjectMissing`; :class:`StoreError` above ``limit``."""

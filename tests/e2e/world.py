@@ -33,7 +33,7 @@ from tests.e2e.forge import Forge, git
 from tests.e2e.jobs import Settings
 
 from lockgate import cli
-from lockgate.commands.setup_git import settings
+from lockgate.adoption.clone import settings
 from lockgate.result import Result, read_result
 
 HERE = Path(__file__).parent

@@ -5,10 +5,11 @@ names in ``.git/config``, which each clone has of its own because git lets no re
 """
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
+from lockgate.adoption.clone import DRIVER, merges_lock, missing
+from lockgate.adoption.clone import configure as configure_clone
 from lockgate.git import git, project_root
 
 EXAMPLES = """\
@@ -17,12 +18,7 @@ examples:
   lockgate setup-git --dry-run  only say what would be done
 """
 
-DRIVER = "lockgate"
 ATTRIBUTE = f"dvc.lock merge={DRIVER}"
-OUTPUTS = "lockgate-output"
-"""The driver for small outputs that git keeps (``reports/*.json merge=lockgate-output``): this side's stands until
-``dvc repro`` writes the file again. Git asks a driver only where both sides changed, and then the merged lock lacks the
-stage."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,29 +32,16 @@ def main(arguments: argparse.Namespace) -> int:
     root = project_root()
     top = Path(git(root, "rev-parse", "--show-toplevel").rstrip("\n"))
     would = "would be " if arguments.dry_run else ""
-    done = []
-    for key, value in settings().items():
-        if git(root, "config", "--local", "--default", "", "--get", key) != f"{value}\n":
-            done.append(f".git/config: {key} {would}set to: {value}")
-            if not arguments.dry_run:
-                git(root, "config", "--local", "--replace-all", key, value)
-    if not git(root, "check-attr", "merge", "--", "dvc.lock").endswith(f": {DRIVER}\n"):
+    lacking = missing(root)
+    done = [f".git/config: {key} {would}set to: {value}" for key, value in lacking.items()]
+    if not arguments.dry_run:
+        configure_clone(root, lacking)
+    if not merges_lock(root):
         done.append(f".gitattributes: the line '{ATTRIBUTE}' {would}added; commit it")
         if not arguments.dry_run:
             _append(top / ".gitattributes", ATTRIBUTE)
     sys.stdout.write("\n".join(done or ["nothing to do: git merges dvc.lock stage by stage here"]) + "\n")
     return 0
-
-
-def settings() -> dict[str, str]:
-    """Return the settings of git: this Python runs the driver, and takes no module from the working tree (``-P``)."""
-    python = shlex.quote(sys.executable).replace("%", "%%")
-    return {
-        f"merge.{DRIVER}.name": "dvc.lock, stage by stage",
-        f"merge.{DRIVER}.driver": f"{python} -P -m lockgate merge-lock %O %A %B %P",
-        f"merge.{OUTPUTS}.name": "what a stage writes again",
-        f"merge.{OUTPUTS}.driver": "true",
-    }
 
 
 def _append(path: Path, line: str) -> None:

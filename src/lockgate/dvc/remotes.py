@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from lockgate.dvc.objects import DvcError, file_digest, words
 from lockgate.dvc.pipeline import Recorded
 from lockgate.dvc.reach import out_of_reach, reaching
+from lockgate.store import Rights
 
 QUARANTINE = "quarantine"
 """The remote to which pull requests may write, and which nobody trusts."""
@@ -68,6 +69,10 @@ class Object:
     def is_valid(self) -> bool:
         """Whether the digest is one: what else a lock or a list names is no name of an object, but maybe a path."""
         return DIGEST.fullmatch(self.digest) is not None
+
+
+PROBES = "lockgate-doctor"
+"""The folder of a remote in which :meth:`Remote.probe` leaves its objects."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,27 @@ class Remote:
             if (found := self.get(item, Path(there.name))) != item.digest:
                 raise ObjectDiffers(self.name, item.digest, found)
         return False
+
+    def probe(self, name: str) -> Rights:
+        """Try what may be done here with one fresh object of this name, outside of what DVC keeps, and nothing else: it
+        is created, then replaced. It stays, because removing it would ask for one right more."""
+        store = self._store(legacy=False)
+        path = store.fs.join(self._remote.path, PROBES, name)
+        with NamedTemporaryFile() as source:
+            source.write(b"lockgate doctor\n")
+            source.flush()
+            try:
+                self._create(store, path, Path(source.name))
+            except DvcError as error:
+                return Rights(create=False, replace=False, said=str(error))
+            source.write(b"again\n")
+            source.flush()
+            try:
+                with self._complaining():
+                    store.fs.put_file(source.name, path)
+            except (DvcError, FileNotFoundError):
+                return Rights(create=True, replace=False)
+        return Rights(create=True, replace=True)
 
     def create_run(self, key: str, value: str, source: Path) -> bool:
         """Add an entry of the run cache; return whether it was not here before. Raises :class:`RemoteError`."""

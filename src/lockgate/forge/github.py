@@ -32,9 +32,10 @@ State = Literal["success", "failure", "error", "pending"]
 class GitHubError(NotAskedError):
     """GitHub refused a request, or could not be reached."""
 
-    def __init__(self, method: str, path: str, problem: str, advice: str = "") -> None:
-        """Name the request and what came back."""
+    def __init__(self, method: str, path: str, problem: str, advice: str = "", code: int = 0) -> None:
+        """Name the request and what came back; ``code`` is the status, 0 without an answer."""
         super().__init__(f"GitHub: {method} {path}: {problem}", advice)
+        self.code = code
 
 
 class TooLarge(LockgateError):  # noqa: N818 - named for what the user reads
@@ -133,6 +134,16 @@ class GitHub:
         """Return the names of the statuses that a commit has."""
         return frozenset(str(item["context"]) for item in self._pages(f"commits/{quote(sha)}/statuses?per_page=100"))
 
+    def settings(self, path: str) -> Any:
+        """Return what GitHub says of a part of the repository, such as ``branches/main/protection``; ``None`` where it
+        has none, or shows this token none. Raises :class:`GitHubError` where it refuses to say."""
+        try:
+            return self._ask("GET", path)
+        except GitHubError as error:
+            if error.code == 404:
+                return None
+            raise
+
     def _pages(self, path: str) -> Iterator[Any]:
         for page in range(1, PAGES + 1):
             found = self._ask("GET", f"{path}&page={page}")
@@ -188,7 +199,7 @@ class GitHub:
         except _Passing as passing:
             raise GitHubError(method, path, passing.problem, passing.advice) from passing
         except HTTPError as error:
-            raise GitHubError(method, path, f"{error.code} {_said(error)}", _advice(error.code)) from error
+            raise GitHubError(method, path, f"{error.code} {_said(error)}", _advice(error.code), error.code) from error
         return answer
 
 

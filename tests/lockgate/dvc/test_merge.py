@@ -251,8 +251,8 @@ def test_merging_with_a_side_that_changed_nothing_gives_the_other_side(graph: di
 
 def setup(project: Project) -> None:
     """Have git merge with the driver of this source tree."""
+    from lockgate.adoption.clone import settings as wanted
     from lockgate.commands.setup_git import ATTRIBUTE
-    from lockgate.commands.setup_git import settings as wanted
 
     for key, value in wanted().items():
         project.git("config", key, value)
