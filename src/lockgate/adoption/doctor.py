@@ -245,6 +245,7 @@ def _rights(check: str, name: str, rights: Rights, role: str, *, may_create: boo
 
 
 def _store(asked: Asked) -> Iterator[Finding]:
+    from lockgate.releasing.manifest import release_name
     from lockgate.store import open_store
 
     if not asked.store:
@@ -255,8 +256,10 @@ def _store(asked: Asked) -> Iterator[Finding]:
     store = open_store(asked.store)
     models = store.folders()
     yield Finding("store", "ok", f"{asked.store} answers: {count(len(models), 'model')}")
-    if asked.probe:
-        rights = store.probe(f"lockgate-doctor/{asked.probe}")
+    text = Workspace(asked.root).read(policy.FILE)
+    if asked.probe and text is not None:
+        name = release_name(policy.read_policy(text).model)  # claims are read by their exact names: one more is none
+        rights = store.probe(f"{name}/claims/lockgate-doctor-{asked.probe}")
         if rights.replace:
             why = "A release that can be replaced is not immutable, whatever is signed."
             yield Finding("store", "problem", "the store lets you replace objects", why, "lockgate doctor --print aws")

@@ -24,7 +24,7 @@ examples:
   lockgate doctor --print aws > roles.tf the roles of the bucket, as Terraform
 
 Exit code 1 if a check found a problem. With $GITHUB_TOKEN, permissions and branch protection are looked at, too. What
---probe writes stays below lockgate-doctor/ in the store: removing it would need one right more.
+--probe writes stays, under the name lockgate-doctor: removing it would need one right more.
 """
 _MARKS = {"ok": "ok     ", "advice": "advice ", "problem": "PROBLEM", "unknown": "unknown"}
 

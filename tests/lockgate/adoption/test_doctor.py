@@ -219,6 +219,16 @@ def test_a_probe_writes_one_object_of_its_own_and_tells_rights_that_are_too_many
         assert all("/lockgate-doctor/" in path for path in paths)
 
 
+def test_a_folder_as_the_store_of_releases_is_told_that_it_can_be_written_over_and_holds_no_new_model(
+    adopted: Project, lockgate: Lockgate
+) -> None:
+    (adopted.root.parent / "store/model/builds").mkdir(parents=True)
+    found = levels(lockgate, "--probe", "--store", str(adopted.root.parent / "store"))[1]["store"]
+
+    assert [one["level"] for one in found] == ["ok", "problem"]
+    assert [path.name for path in (adopted.root.parent / "store").iterdir()] == ["model"]
+
+
 @pytest.mark.parametrize("cloud", ["aws", "gcs", "azure"])
 def test_the_roles_are_printed_with_the_names_of_the_project(adopted: Project, lockgate: Lockgate, cloud: str) -> None:
     adopted.write(".dvc/config", "[core]\n    remote = r\n['remote \"r\"']\n    url = s3://bucket-of-lab/x\n")
