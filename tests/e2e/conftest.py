@@ -71,14 +71,18 @@ def run_once(
     seeded: dict[str, tuple[str, bytes]],
     folder: Path,
     edit: tuple[str, str],
-    *without: str,
+    without: str = "",
 ) -> Left:
-    """Run ``pull-request.yml`` for an edit of the parameters, without these outputs of the base; begin again."""
+    """Run ``pull-request.yml`` for an edit of the parameters; begin again.
+
+    Through ``act`` and ``without`` an output of the base, if one is named.
+    """
     world = World(folder, *scene[1:])
     outs = [out for stage in yaml.safe_load(world.read("dvc.lock"))["stages"].values() for out in stage["outs"]]
-    digests = [out["md5"] for out in outs if out["path"] in without]
+    digests = [out["md5"] for out in outs if out["path"] == without]
     bucket(world.store).delete([f"trusted/files/md5/{digest[:2]}/{digest[2:]}" for digest in digests])
-    run = world.check(world.propose("edited", world.edited("params.yaml", *edit)))
+    number = world.propose("edited", world.edited("params.yaml", *edit))
+    run = world.check(number) if without else world.check_here(number)
     assert run.code == 0, run.log
     files, objects = world.left(run), {}
     for path in stored(world.store):

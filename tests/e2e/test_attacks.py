@@ -265,7 +265,7 @@ def test_a_policy_weakened_by_the_pull_request_does_not_judge_it(world: World) -
     }
     number = world.propose("weaker", files)
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
     (comment,) = world.comments(number)
@@ -295,7 +295,7 @@ def test_a_lock_that_claims_a_model_never_computed_is_shown_as_different_and_cor
     files = {"dvc.lock": yaml.safe_dump(lock, sort_keys=False), "reports/metrics.json": metrics, "src/train.py": source}
     number = world.propose("claims", {**files, "README.md": "a better model"})
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
     assert run.code == 1, run.log
@@ -315,7 +315,7 @@ def test_a_lock_that_claims_a_model_never_computed_is_shown_as_different_and_cor
 def test_a_cache_or_configuration_in_git_stops_the_run(world: World, path: str) -> None:
     number = world.propose("planted", {**world.edited(*LESS_NOISE), path: "[core]\n"})
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
     assert run.code == 1
@@ -351,7 +351,7 @@ def test_a_remote_pointed_elsewhere_is_not_used_and_the_change_is_told(
         "remote", {**world.edited(*LESS_NOISE), **world.edited(".dvc/config", world.store.endpoint, address)}
     )
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
     assert run.code == 0, run.log

