@@ -32,13 +32,14 @@ def operating(result: Result) -> Section | None:
     at = result.operating_point
     if at is None:
         return None
+    positives = at.base.true_positives + at.base.false_negatives
+    others = at.base.false_positives + at.base.true_negatives
     pairs = (
-        (f"{at.positives} found", at.base.true_positives, at.head.true_positives, at.found),
-        (f"{at.positives} missed", at.base.false_negatives, at.head.false_negatives, _opposite(at.found)),
-        ("false alarms", at.base.false_positives, at.head.false_positives, at.false_alarms),
+        (f"{at.positives} found, of {positives:,}", at.base.true_positives, at.head.true_positives, at.found),
+        (f"false alarms, of {others:,} others", at.base.false_positives, at.head.false_positives, at.false_alarms),
     )
     columns = (
-        Column("of the shared rows"),
+        Column("on the shared rows"),
         Column("judgement"),
         Column("base", figures=True),
         Column("head", figures=True),
@@ -84,15 +85,6 @@ def _changed(difference: Difference, what: str) -> str:
 
 def _chance(difference: Difference) -> str:
     return " (may be chance)" if difference.judgement == "noise" else ""
-
-
-def _opposite(of: Difference) -> Difference:
-    return Difference(
-        -of.change + 0.0,
-        None if of.high is None else -of.high + 0.0,
-        None if of.low is None else -of.low + 0.0,
-        of.judgement,
-    )
 
 
 def _word(of: Difference) -> Part:

@@ -43,11 +43,10 @@ def metrics(result: Result) -> Section | None:
         return None
     compared = result.base is not None
     shared = any(metric.shared_head is not None for metric in result.metrics)
-    where = ", shared rows" if shared else ""
     columns = (
         Column("metric"),
-        *((Column("judgement"), Column(f"base{where}", figures=True)) if compared else ()),  # a phone cuts what is last
-        Column(f"head{where}", figures=True),
+        *((Column("judgement"), Column("base", figures=True)) if compared else ()),  # a phone cuts what is last
+        Column("head", figures=True),
         *((Column("change, 95 % interval", figures=True),) if compared else ()),
         *((Column("head, all its rows", figures=True),) if shared else ()),
     )
@@ -115,7 +114,9 @@ def _basis(result: Result) -> tuple[Line, ...]:
         basis = f"Paired on the same {shared}{_clusters(rows)}"
     else:
         sides = f"base has {rows.rows_base or 0:,}, head {rows.rows_head or 0:,}"
-        basis = f"Compared on the {shared} that both sides share ({sides}){_clusters(rows)}"
+        basis = (
+            f"Compared on the {shared} that both sides share ({sides}), to which the figures belong{_clusters(rows)}"
+        )
     if not any(metric.method for metric in result.metrics):
         return ((basis, "."),)
     covered = "The intervals cover chance in the choice of test rows, not chance in training."

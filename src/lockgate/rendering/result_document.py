@@ -39,6 +39,7 @@ from lockgate.result import (
     StageChange,
 )
 
+MANY_STAGES = 3  # more of them that differ are folded: what was changed is told above
 OUTCOMES: dict[Outcome, str] = {"passed": "passed", "failed": "failed", "attention": "needs a look"}
 
 
@@ -234,7 +235,8 @@ def _stages(result: Result) -> Section | None:
         blocks.append(Paragraph(("The same on both sides: ", *listed(same, 40), ".")))
     aside = f"{len(touched):,} of {len(result.stages):,} {'differs' if len(touched) == 1 else 'differ'}"
     ran = result.lock.status in ("reproduced", "written", "differs")
-    return Section("stages", "What ran and why" if ran else "Stages", aside, tuple(blocks))
+    folded = len(touched) > MANY_STAGES and not any(stage.status == "pending" for stage in touched)
+    return Section("stages", "What ran and why" if ran else "Stages", aside, tuple(blocks), folded=folded)
 
 
 def _why(stage: StageChange, status: str, most: int = 5) -> Line:
@@ -295,7 +297,7 @@ def _checks(result: Result) -> Section | None:
 
 def _notes(result: Result) -> Section | None:
     said = result.verdict.reason  # what the first line says need not be said again
-    notes = [note for note in result.notes if note.removesuffix(".") not in said]
+    notes = [note for note in result.notes if note.removesuffix(".")[1:] not in said]
     notes += result.execution.notes if result.execution else ()
     return Section("notes", "Notes", "", (Bullets(tuple((note,) for note in notes)),)) if notes else None
 

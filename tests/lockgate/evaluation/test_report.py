@@ -307,7 +307,7 @@ def test_a_new_metric_of_heads_policy_is_shown_and_judged_by_no_gate(project: Pr
     [
         ("model: [", "failed", "lockgate.yaml: line "),
         ("model: delay\n", "failed", "lockgate.yaml: metrics: is missing (in head)"),
-        (None, "attention", "Head removes the policy"),
+        (None, "attention", "head removes the policy"),
     ],
 )
 def test_a_policy_that_head_breaks_or_removes_never_just_passes(
