@@ -114,9 +114,7 @@ def _basis(result: Result) -> tuple[Line, ...]:
         basis = f"Paired on the same {shared}{_clusters(rows)}"
     else:
         sides = f"base has {rows.rows_base or 0:,}, head {rows.rows_head or 0:,}"
-        basis = (
-            f"Compared on the {shared} that both sides share ({sides}), to which the figures belong{_clusters(rows)}"
-        )
+        basis = f"Compared on the {shared} that both sides share{_clusters(rows)} ({sides})"
     if not any(metric.method for metric in result.metrics):
         return ((basis, "."),)
     covered = "The intervals cover chance in the choice of test rows, not chance in training."
