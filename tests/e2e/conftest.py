@@ -40,7 +40,15 @@ def begin_again(scene: tuple[Path, Forge, seaweed.Seaweed], seeded: dict[str, tu
     folder, forge, store = scene
     shutil.rmtree(forge.folder)
     shutil.copytree(folder / "seeded", forge.folder)
-    for known in (forge.pulls, forge.comments, forge.statuses, forge.artifacts, forge.releases, forge.requests):
+    for known in (
+        forge.pulls,
+        forge.comments,
+        forge.statuses,
+        forge.artifacts,
+        forge.releases,
+        forge.issues,
+        forge.requests,
+    ):
         known.clear()
     now = stored(store)
     if gone := [path for path in now if path not in seeded]:

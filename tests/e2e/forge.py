@@ -37,6 +37,7 @@ class Forge:
     statuses: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     artifacts: dict[int, dict[str, bytes]] = field(default_factory=dict)
     releases: dict[str, dict[str, str]] = field(default_factory=dict)
+    issues: dict[int, dict[str, Any]] = field(default_factory=dict)
     requests: list[tuple[str, str, int]] = field(default_factory=list)
     refusals: list[tuple[str, int, dict[str, str]]] = field(default_factory=list)
     """What is refused next: a part of the path, the status and the headers of the answer."""
@@ -100,6 +101,9 @@ class Forge:
         return {
             "number": number,
             "state": pull["state"],
+            "title": pull.get("title", ""),
+            "body": pull.get("body", ""),
+            "html_url": f"{self.address}/{pull['base']}/pull/{number}",
             "head": {"sha": head, "ref": pull["branch"], "repo": {"full_name": pull["head"]}},
             "base": {"ref": pull.get("into", "main"), "repo": {"full_name": pull["base"]}},
         }
@@ -172,6 +176,30 @@ class Handler(BaseHTTPRequestHandler):
             if pull["state"] == "open" and pull["head"]["ref"] == branch
             and pull["head"]["repo"]["full_name"].startswith(f"{owner}/")
         ]  # fmt: skip
+
+    def _propose(self, match: Any, _query: Any, body: Any) -> tuple[int, Any]:
+        number = self.forge.next_id()
+        self.forge.pulls[number] = {
+            "head": match[1], "branch": body["head"], "base": match[1], "state": "open", "into": body["base"],
+            "title": body["title"], "body": body["body"],
+        }  # fmt: skip
+        return 201, self.forge.pull(number)
+
+    def _edit_pull(self, match: Any, _query: Any, body: Any) -> tuple[int, Any]:
+        self.forge.pulls[int(match[2])] |= body
+        return 200, self.forge.pull(int(match[2]))
+
+    def _issues(self, _match: Any, _query: Any, _body: Any) -> tuple[int, Any]:
+        return 200, list(self.forge.issues.values())
+
+    def _issue(self, _match: Any, _query: Any, body: Any) -> tuple[int, Any]:
+        number = self.forge.next_id()
+        self.forge.issues[number] = {"number": number, "html_url": f"{self.forge.address}/issues/{number}", **body}
+        return 201, self.forge.issues[number]
+
+    def _edit_issue(self, match: Any, _query: Any, body: Any) -> tuple[int, Any]:
+        self.forge.issues[int(match[2])] |= body
+        return 200, self.forge.issues[int(match[2])]
 
     def _artifacts(self, match: Any, query: dict[str, list[str]], _body: Any) -> tuple[int, Any]:
         found = self.forge.artifacts.get(int(match[2]), {})
@@ -276,6 +304,11 @@ class Handler(BaseHTTPRequestHandler):
 
 ROUTES = [
     ("GET", "/pulls", "pull-requests", Handler._pulls),
+    ("POST", "/pulls", "pull-requests", Handler._propose),
+    ("PATCH", r"/pulls/(\d+)", "pull-requests", Handler._edit_pull),
+    ("GET", "/issues", "issues", Handler._issues),
+    ("POST", "/issues", "issues", Handler._issue),
+    ("PATCH", r"/issues/(\d+)", "issues", Handler._edit_issue),
     ("GET", r"/actions/runs/(\d+)/artifacts", "actions", Handler._artifacts),
     ("GET", r"/actions/artifacts/(\d+)/zip", "actions", Handler._zip),
     ("GET", r"/issues/(\d+)/comments", "pull-requests", Handler._comments),

@@ -16,7 +16,7 @@ from pathlib import Path
 from lockgate import git
 from lockgate.errors import NotAskedError
 from lockgate.forge.github import GitHub
-from lockgate.pull_requests.publish import Publisher, find_targets, read_run
+from lockgate.pull_requests.publish import Publisher, find_targets
 from lockgate.rendering import escape
 
 EXAMPLES = """\
@@ -35,8 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Publish what the run of the event left. Exit code 0 whatever its verdict is, if it could be published."""
     root = git.project_root()
-    run = read_run(Path(_variable("GITHUB_EVENT_PATH")).read_bytes())
     github = GitHub(_variable("GITHUB_API_URL"), _variable("GITHUB_REPOSITORY"), _variable("GITHUB_TOKEN"))
+    run = github.read_event(Path(_variable("GITHUB_EVENT_PATH")).read_bytes())
     targets = find_targets(github, run)
     if isinstance(targets, str):
         sys.stderr.write(f"nothing to publish: {targets}\n")

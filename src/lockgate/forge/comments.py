@@ -5,7 +5,7 @@ from typing import Literal
 
 from lockgate.forge import cml
 from lockgate.forge.cml import CmlFailed
-from lockgate.forge.github import Comment, GitHub, GitHubError
+from lockgate.forge.port import Comment, Forge, ForgeError
 
 WATERMARK_IMAGE = "https://cml.dev/watermark.png"
 TRIES = 3
@@ -32,41 +32,41 @@ def marked(body: str, label: str, sha: str) -> str:
     return f"{body}\n\n![]({WATERMARK_IMAGE}#{sha} {watermark(label)}"
 
 
-def put_comment(github: GitHub, server: str, number: int, body: str, *, label: str, sha: str, author: str) -> Posted:
+def put_comment(forge: Forge, server: str, number: int, body: str, *, label: str, sha: str, author: str) -> Posted:
     """Have exactly one comment of ``author`` with this label say ``body``, and return who posted it.
 
     CML updates the last comment that carries its watermark, whoever wrote it: where that is not ours, our own client
     makes the request. Our own client also steps in where CML fails, or ends without the comment being there.
-    Raises :class:`~lockgate.forge.github.GitHubError` if the comment cannot be posted at all.
+    Raises :class:`~lockgate.forge.port.ForgeError` if the comment cannot be posted at all.
     """
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
     text = marked(body, label, sha)
-    comments = github.comments(number)
+    comments = forge.comments(number)
     ours = _ours(comments, label, author)
     if ours[-1:] != [one for one in comments[: cml.SEES] if watermark(label) in one.body][-1:]:
         reason = "CML would have updated a comment that is not ours"
     else:
         try:
-            cml.update_comment(f"{server}/{github.repository}", github.token, number, body, title=label, sha=sha)
-            ours = _ours(github.comments(number), label, author)
+            cml.update_comment(f"{server}/{forge.repository}", forge.token, number, body, title=label, sha=sha)
+            ours = _ours(forge.comments(number), label, author)
             if any(_same(one.body, text) for one in ours):
                 return Posted("CML")
             reason = "CML reported success, but its comment is not there"
         except CmlFailed as error:
             reason = str(error)
-            ours = _ours(github.comments(number), label, author)
+            ours = _ours(forge.comments(number), label, author)
     again = Retrying(
-        retry=retry_if_exception_type(GitHubError), wait=wait_fixed(PAUSE), stop=stop_after_attempt(TRIES), reraise=True
+        retry=retry_if_exception_type(ForgeError), wait=wait_fixed(PAUSE), stop=stop_after_attempt(TRIES), reraise=True
     )
     for attempt in again:
         with attempt:
             if attempt.retry_state.attempt_number > 1:  # what seemed to fail may have come through
-                ours = _ours(github.comments(number), label, author)
+                ours = _ours(forge.comments(number), label, author)
             if ours:
-                github.replace_comment(ours[-1].id, text)
+                forge.replace_comment(ours[-1].id, text)
             else:
-                github.add_comment(number, text)
+                forge.add_comment(number, text)
     return Posted("lockgate", reason)
 
 

@@ -6,15 +6,16 @@ is read up to a bound that the caller names.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import Any, Literal
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
-from lockgate.errors import LockgateError, NotAskedError
+from lockgate.forge.port import Comment, ForgeError, NotAnEvent, PullRequest, Run, State, TooLarge
+from lockgate.git import authorization
 
 VERSION = "2022-11-28"
 ANSWER_LIMIT = 8 << 20
@@ -26,43 +27,14 @@ PATIENCE = 600.0
 """Seconds that one request waits in all where GitHub says to come again later."""
 PAGES = 20
 
-State = Literal["success", "failure", "error", "pending"]
 
-
-class GitHubError(NotAskedError):
+class GitHubError(ForgeError):
     """GitHub refused a request, or could not be reached."""
 
     def __init__(self, method: str, path: str, problem: str, advice: str = "", code: int = 0) -> None:
         """Name the request and what came back; ``code`` is the status, 0 without an answer."""
         super().__init__(f"GitHub: {method} {path}: {problem}", advice)
         self.code = code
-
-
-class TooLarge(LockgateError):  # noqa: N818 - named for what the user reads
-    """An answer has more bytes than it may have."""
-
-    def __init__(self, what: str, limit: int) -> None:
-        """Name what it is and the bound in bytes."""
-        super().__init__(f"{what} has more than {limit:,} bytes")
-
-
-@dataclass(frozen=True, slots=True)
-class PullRequest:
-    """An open pull request. ``head_repository`` is ``owner/name``, ``None`` if that repository is gone."""
-
-    number: int
-    head_sha: str
-    head_repository: str | None
-    base_branch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Comment:
-    """A comment on a pull request."""
-
-    id: int
-    author: str
-    body: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +48,23 @@ class GitHub:
     def __repr__(self) -> str:
         """Leave the token out."""
         return f"GitHub({self.api!r}, {self.repository!r})"
+
+    def read_event(self, event: bytes) -> Run:
+        """Return the workflow run of a ``workflow_run`` event."""
+        return read_run(event)
+
+    def push_credentials(self, server: str, token: str = "") -> Mapping[str, str]:
+        """Return the environment that lets git push to ``server``."""
+        return authorization(server, token or self.token)
+
+    def raise_issue(self, title: str, body: str) -> str:
+        """Open an issue, or bring the open one of this title up to date; return its address."""
+        for item in self._pages("issues?state=open&per_page=100"):
+            if str(item["title"]) == title and "pull_request" not in item:
+                if str(item["body"] or "") != body:
+                    self._ask("PATCH", f"issues/{int(item['number']):d}", {"body": body})
+                return str(item["html_url"])
+        return str(self._ask("POST", "issues", {"title": title, "body": body})["html_url"])
 
     def open_pull_requests(self, head_repository: str, branch: str) -> tuple[PullRequest, ...]:
         """Return the open pull requests from ``branch`` of ``head_repository`` into this repository."""
@@ -201,6 +190,24 @@ class GitHub:
         except HTTPError as error:
             raise GitHubError(method, path, f"{error.code} {_said(error)}", _advice(error.code), error.code) from error
         return answer
+
+
+def read_run(event: bytes) -> Run:
+    """Return the workflow run of a ``workflow_run`` event. Raises :class:`NotAnEvent`."""
+    try:
+        item: Any = json.loads(event)["workflow_run"]
+        return Run(
+            id=int(item["id"]),
+            event=str(item["event"]),
+            path=str(item["path"]).partition("@")[0],
+            conclusion=str(item["conclusion"]),
+            head_sha=str(item["head_sha"]),
+            head_branch=str(item["head_branch"]),
+            head_repository=str((item["head_repository"] or {}).get("full_name", "")),
+            url=str(item["html_url"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotAnEvent(repr(error)) from error
 
 
 class _Passing(Exception):  # noqa: N818 - never seen by a caller

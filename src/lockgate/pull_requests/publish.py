@@ -12,7 +12,6 @@ status is set first, so that an older one never outlives a comment that cannot b
 Safe to run again: the comment is updated in place, the commit with the lock is the same commit each time.
 """
 
-import json
 import os
 import re
 import sys
@@ -20,15 +19,14 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lockgate import git
 from lockgate.dvc.pipeline import read_state
-from lockgate.errors import LockgateError, NotAskedError
+from lockgate.errors import LockgateError
 from lockgate.evaluation.findings import read_policies
 from lockgate.evaluation.report import base_state, readable, revision
 from lockgate.forge.comments import put_comment
-from lockgate.forge.github import GitHub, GitHubError, State, TooLarge
+from lockgate.forge.port import Forge, ForgeError, Run, State, TooLarge
 from lockgate.git import Commit
 from lockgate.pull_requests import apart, artifact, bound, comment, write_back
 from lockgate.pull_requests.apart import Sides
@@ -50,31 +48,6 @@ PUSH_TOKEN = "LOCKGATE_PUSH_TOKEN"  # noqa: S105 - the name of a variable
 QUEUE = re.compile(r"gh-readonly-queue/(?P<base>.+)/pr-\d+-(?P<commit>[0-9a-f]{40})")
 """What GitHub calls the branch of a merge group: what it is merged into, and the commit it starts from."""
 STATES: dict[Outcome, State] = {"passed": "success", "attention": "success", "failed": "failure"}
-
-
-class NotAnEvent(NotAskedError):  # noqa: N818 - named for what the user reads
-    """The event is not that of a finished workflow run."""
-
-    def __init__(self, problem: str) -> None:
-        """Say what is wrong with it."""
-        super().__init__(
-            f"this is not an event of a finished workflow run: {problem}",
-            "`lockgate ci publish` runs in a workflow with `on: workflow_run`.",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished workflow run, as GitHub's event tells of it. ``head_repository`` is ``owner/name``, empty if gone."""
-
-    id: int
-    event: str
-    path: str
-    conclusion: str
-    head_sha: str
-    head_branch: str
-    head_repository: str
-    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,25 +100,7 @@ class Stale(Exception):  # noqa: N818 - never leaves this module
     """The branch has moved on, so nothing is said of the commit that this run was for."""
 
 
-def read_run(event: bytes) -> Run:
-    """Return the workflow run of a ``workflow_run`` event. Raises :class:`NotAnEvent`."""
-    try:
-        item: Any = json.loads(event)["workflow_run"]
-        return Run(
-            id=int(item["id"]),
-            event=str(item["event"]),
-            path=str(item["path"]).partition("@")[0],
-            conclusion=str(item["conclusion"]),
-            head_sha=str(item["head_sha"]),
-            head_branch=str(item["head_branch"]),
-            head_repository=str((item["head_repository"] or {}).get("full_name", "")),
-            url=str(item["html_url"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotAnEvent(repr(error)) from error
-
-
-def find_targets(github: GitHub, run: Run) -> tuple[Target, ...] | str:
+def find_targets(forge: Forge, run: Run) -> tuple[Target, ...] | str:
     """Return what a run's verdict is for, or in words why there is nothing to publish."""
     if run.event not in ("pull_request", "merge_group") or run.path not in WORKFLOWS:
         known = " or ".join(WORKFLOWS)
@@ -154,10 +109,10 @@ def find_targets(github: GitHub, run: Run) -> tuple[Target, ...] | str:
         return f"the run was {run.conclusion}"
     if run.event == "merge_group":
         named = QUEUE.fullmatch(run.head_branch)
-        if named is None or run.head_repository != github.repository:
+        if named is None or run.head_repository != forge.repository:
             return f"'{run.head_branch}' is not a branch of a merge queue"
         return (Target(None, named["base"], named["commit"], run.head_sha, own=True),)
-    pulls = github.open_pull_requests(run.head_repository, run.head_branch) if run.head_repository else ()
+    pulls = forge.open_pull_requests(run.head_repository, run.head_branch) if run.head_repository else ()
     if not pulls:
         return "its pull request is no longer open"
     return tuple(
@@ -166,7 +121,7 @@ def find_targets(github: GitHub, run: Run) -> tuple[Target, ...] | str:
             pull.base_branch,
             f"origin/{pull.base_branch}",
             pull.head_sha,
-            own=pull.head_repository == github.repository,
+            own=pull.head_repository == forge.repository,
         )
         for pull in pulls
     )
@@ -177,7 +132,7 @@ class Publisher:
     """Publishes one run."""
 
     root: Path
-    github: GitHub
+    forge: Forge
     run: Run
     server: str
     dry_run: bool = False
@@ -206,18 +161,18 @@ class Publisher:
         failure = answer.failure
         words = f"{target.name}: {answer.state} on {answer.tip[:10]} for {target.base_branch}: {answer.said}."
         try:
-            self.github.set_status(answer.tip, answer.state, target.context, answer.said, self.run.url)
-        except GitHubError as error:
+            self.forge.set_status(answer.tip, answer.state, target.context, answer.said, self.run.url)
+        except ForgeError as error:
             failure = error
             words += f" The status could not be set: {error}."
         if target.number is not None:
             try:
                 posted = put_comment(
-                    self.github, self.server, target.number, answer.body, label=NAME, sha=answer.tip, author=BOT[0]
+                    self.forge, self.server, target.number, answer.body, label=NAME, sha=answer.tip, author=BOT[0]
                 )
                 by = "CML" if posted.by == "CML" else f"lockgate's own client ({posted.reason})"
                 words += f" The comment was posted by {by}."
-            except GitHubError as error:
+            except ForgeError as error:
                 failure = error
                 words += f" The comment could not be posted: {error}."
         return Published(words, failure)
@@ -228,9 +183,9 @@ class Publisher:
         if self.dry_run:
             return Published(f"{target.name} {said}")
         try:
-            if target.context not in self.github.status_contexts(self.run.head_sha):
-                self.github.set_status(self.run.head_sha, "pending", target.context, said, self.run.url)
-        except GitHubError as error:
+            if target.context not in self.forge.status_contexts(self.run.head_sha):
+                self.forge.set_status(self.run.head_sha, "pending", target.context, said, self.run.url)
+        except ForgeError as error:
             return Published(f"{target.name} {said}: {error}", error)
         return Published(f"{target.name} {said}")
 
@@ -242,7 +197,7 @@ class Publisher:
             return reason
         except LockgateError as error:
             sys.stderr.write(f"{error}\n")
-            refused = isinstance(error, GitHubError) or type(error) is git.GitError
+            refused = isinstance(error, ForgeError) or type(error) is git.GitError
             answer = self._error(target, self._unjudged(str(error)))
             return replace(answer, failure=error) if refused and isinstance(answer, Answer) else answer
         except Exception as error:  # noqa: BLE001 - hostile input may break anything, and must not go unanswered
@@ -260,7 +215,7 @@ class Publisher:
 
     def _answer(self, target: Target) -> Answer:
         """Judge what the run left, and bring the lock to the branch. Raises whatever hostile input makes it raise."""
-        credentials = git.authorization(self.server, os.environ.get(PUSH_TOKEN) or self.github.token)
+        credentials = self.forge.push_credentials(self.server, os.environ.get(PUSH_TOKEN, ""))
         git.fetch(self.root, self.run.head_sha, credentials)
         head = Commit(self.root, self.run.head_branch, self.run.head_sha, lfs=False)
         fork = git.merge_base(self.root, target.start, self.run.head_sha)
@@ -299,7 +254,7 @@ class Publisher:
     def judged(self, told: Told, base: Commit, head: Commit) -> tuple[Told, dict[str, bytes]]:
         """Return what there is to tell, and the files that belong on the branch."""
         try:
-            archive = self.github.artifact(self.run.id, artifact.NAME, artifact.LIMIT)
+            archive = self.forge.artifact(self.run.id, artifact.NAME, artifact.LIMIT)
             if archive is None:
                 return told, {}
             left = artifact.unpack(archive)
