@@ -287,7 +287,10 @@ class GateOutcome:
 
 @dataclass(frozen=True, slots=True)
 class CheckFailure:
-    """An expectation on the data that did not hold: ``rule`` in words, how many rows, some of them as text."""
+    """An expectation on the data that did not hold: ``rule`` in words, how many rows, some of them as text.
+
+    ``failures_base`` is in how many rows the same expectation does not hold in base, ``None`` if it holds there.
+    """
 
     table: str
     column: str
@@ -295,6 +298,7 @@ class CheckFailure:
     severity: Literal["critical", "warning"]
     failures: int
     examples: tuple[str, ...] = ()
+    failures_base: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +391,10 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Everything known of one comparison base → head. ``base`` is ``None`` for a first commit."""
+    """Everything known of one comparison base → head. ``base`` is ``None`` for a first commit.
+
+    ``notes_of_base`` are those notes that say the same of base as of head: they are no news of this change.
+    """
 
     model: str
     base: Revision | None
@@ -410,6 +417,7 @@ class Result:
     model_file: ModelFile | None = None
     importance: tuple[Importance, ...] = ()
     data: tuple[DataDiff, ...] = ()
+    notes_of_base: tuple[str, ...] = ()
     schema: Literal["lockgate.result/1"] = SCHEMA
 
     def to_json(self) -> str:

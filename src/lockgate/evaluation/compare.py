@@ -19,6 +19,7 @@ from lockgate.gates.gate import harm
 from lockgate.policy import Metric, Policy, Predictions
 from lockgate.result import Comparison, MetricChange, OperatingPoint, SliceChange
 
+NO_PREDICTIONS = "No intervals: the policy names no predictions."
 NOT_ASKED = "intervals were left out (--no-intervals)"
 DISAGREEMENT = 0.001  # a metrics file may round; further from what its own predictions give, nothing is judged
 DESIGN_EFFECT = 2.0  # of a column that the policy does not declare as a cluster: from here on the report warns
@@ -38,7 +39,10 @@ class Side:
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What the comparison found. ``warnings`` are the notes that a reviewer has to read before trusting the rest.
-    ``disagree`` says of each metric of which head's file and head's predictions say something else that they do."""
+
+    ``disagree`` says of each metric of which head's file and head's predictions say something else that they do.
+    ``of_base`` are those of warnings and notes that say the same of base: of its file, or of what its policy declares.
+    """
 
     comparison: Comparison
     metrics: tuple[MetricChange, ...]
@@ -47,6 +51,7 @@ class Judged:
     notes: tuple[str, ...]
     operating_point: OperatingPoint | None = None
     disagree: Mapping[str, str] = field(default_factory=dict)
+    of_base: tuple[str, ...] = ()
 
 
 def compare(policy: Policy, base: Side | None, head: Side, *, intervals: bool = True) -> Judged:
@@ -55,7 +60,7 @@ def compare(policy: Policy, base: Side | None, head: Side, *, intervals: bool = 
     metrics = tuple(_recorded(metric, base, head) for metric in policy.metrics)
     nothing = Judged(Comparison(None, None, None), metrics, (), (), ())
     if policy.predictions is None:
-        return replace(nothing, notes=("No intervals: the policy names no predictions.",))
+        return replace(nothing, notes=(NO_PREDICTIONS,), of_base=(NO_PREDICTIONS,))
     if not intervals:
         return nothing if base is None else replace(nothing, comparison=Comparison(None, None, None, NOT_ASKED))
     if base is None:
@@ -131,13 +136,16 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
         if disagreement:
             disagree[change.name] = disagreement
     warnings = [_not_judged(name, told) for name, told in disagree.items()]
+    of_base = [_not_judged(name, told) for name, told in disagree.items() if "base" in told]
     if differ:
         warnings.insert(0, _rows_differ(counts))
-    warnings += _undeclared_cluster(policy, what, shared)
+    undeclared = _undeclared_cluster(policy, what, shared)
+    warnings += undeclared
+    of_base += [*undeclared, *shared.notes]
     at = operating_point.measure(policy.operating_point, what, shared) if policy.operating_point else None
-    return Judged(
-        counts, tuple(metrics), _sliced(policy, what, shared), tuple(warnings), shared.notes, at, _of_head(disagree)
-    )
+    slices = _sliced(policy, what, shared)
+    told_of_head = _of_head(disagree)
+    return Judged(counts, tuple(metrics), slices, tuple(warnings), shared.notes, at, told_of_head, tuple(of_base))
 
 
 def _incomplete(what: Predictions, shared: Shared) -> str:

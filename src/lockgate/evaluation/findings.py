@@ -27,7 +27,8 @@ from lockgate.result import CheckFailure, DataChecks, Execution, FileChange, Gat
 class PolicyOfBoth:
     """The policy that judges, which is base's wherever base has one; what head changes about it, and the warnings.
 
-    ``broken`` is why head's own policy cannot be used, which no head may pass with.
+    ``broken`` is why head's own policy cannot be used, which no head may pass with. ``of_base`` says that base's
+    alone judges: what it lacks is no news of this change.
     """
 
     policy: Policy
@@ -35,6 +36,7 @@ class PolicyOfBoth:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     broken: str
+    of_base: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,9 @@ def find(
     sides = [side(root, state, judging, missed) if state else None for state in (base, head)]
     assert sides[1] is not None  # noqa: S101  head is given
     judged = compare.compare(judging, sides[0], sides[1], intervals=intervals)
-    checks = data_checks(root, head, judging.validation, missed) if judging.validation else None
+    if not policies.of_base:
+        judged = replace(judged, of_base=())
+    checks = _checks(root, base, head, judging.validation, missed) if judging.validation else None
     model_bytes, no_model = model_size(root, head, judging.model, missed)
     inputs = GateInputs(
         has_base=base is not None,
@@ -159,10 +163,12 @@ def read_policies(base: State | None, head: State) -> PolicyOfBoth:
             warnings.append("Head removes the policy.")
         only = before or after
         assert only is not None  # noqa: S101  one of them was read
-        return PolicyOfBoth(only, change, (), tuple(warnings), problems[1])
+        return PolicyOfBoth(only, change, (), tuple(warnings), problems[1], of_base=before is not None)
     notes = gates.policy_changes(before, after)
     weaker = ("The policy changes; base's policy judges.",) if notes else ()
-    return PolicyOfBoth(_widened(before, after), change, notes, weaker, "")
+    widened = _widened(before, after)
+    of_base = (widened.metrics, widened.predictions) == (before.metrics, before.predictions)
+    return PolicyOfBoth(widened, change, notes, weaker, "", of_base)
 
 
 def side(root: Path, state: State, judging: Policy, missed: list[DvcError] | None = None) -> Side:
@@ -207,6 +213,17 @@ def as_recorded(root: Path, state: State, path: str) -> State:
 
 def _is_cached(stage: Stage, path: str) -> bool:
     return next(out.cached for out in stage.outs if out.path == path)
+
+
+def _checks(root: Path, base: State | None, head: State, path: str, missed: list[DvcError]) -> DataChecks:
+    """Sum up head's validation file, and mark what does not hold in base either."""
+    found = data_checks(root, head, path, missed)
+    before = data_checks(root, base, path, []).failed if base and found.failed else ()
+    known = {(one.table, one.column, one.rule, one.severity): one.failures for one in before}
+    failed = [
+        replace(one, failures_base=known.get((one.table, one.column, one.rule, one.severity))) for one in found.failed
+    ]
+    return replace(found, failed=tuple(failed))
 
 
 def data_checks(root: Path, state: State, path: str, missed: list[DvcError]) -> DataChecks:

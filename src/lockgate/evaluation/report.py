@@ -14,13 +14,24 @@ from lockgate.dvc.objects import CommitFiles, DvcError, Files, WorkspaceFiles
 from lockgate.dvc.pipeline import Lock, Pipeline, PipelineError, State, read_state
 from lockgate.evaluation import changes
 from lockgate.evaluation.data_diff import data_diff
-from lockgate.evaluation.findings import Findings, find, read
+from lockgate.evaluation.findings import Findings, find, read, read_policies
 from lockgate.evaluation.metric_files import curve, importance
 from lockgate.evaluation.predictions import Refused
 from lockgate.evaluation.verdict import verdict
 from lockgate.git import Snapshot
-from lockgate.policy import Plot
-from lockgate.result import Curve, DataDiff, Execution, Importance, LockStatus, ModelFile, Result, Revision
+from lockgate.policy import Plot, Policy
+from lockgate.result import (
+    Comparison,
+    Curve,
+    DataDiff,
+    Execution,
+    Importance,
+    LockStatus,
+    ModelFile,
+    Result,
+    Revision,
+    Verdict,
+)
 
 WORKSPACE = "workspace"
 
@@ -86,6 +97,7 @@ def build(
         files_after.remember()
     every_warning = (*warnings, *findings.policies.warnings)
     judged = findings.judged
+    notes, of_base = _notes(findings, every_warning), _of_base(findings)
     columns = _importance(root, findings, before, after)
     return readable(
         Result(
@@ -103,12 +115,38 @@ def build(
             checks=findings.checks,
             slices=judged.slices,
             curves=tuple(_curve(root, plot, before, after) for plot in findings.policy.plots),
-            notes=_notes(findings, every_warning),
+            notes=tuple(note for note in notes if note not in of_base),
+            notes_of_base=tuple(note for note in notes if note in of_base),
             execution=execution,
             operating_point=judged.operating_point,
             model_file=_model_file(findings, before, after),
             importance=columns,
             data=_data(root, findings, before, after, columns),
+        )
+    )
+
+
+def failed(root: Path, base: Snapshot | None, after: State, execution: Execution) -> Result:
+    """Return the result of a run in which a stage failed: what changed, and no figure of head, for there is none.
+
+    ``after`` is head with the lock as far as the run came, or base's.
+    """
+    before, _ = base_state(base)
+    files_after = files_of(root, after.snapshot)
+    files = changes.file_changes(before, files_of(root, base), after, files_after) if before and base else ()
+    return readable(
+        Result(
+            model=read_policies(before, after).policy.model,
+            base=revision(base) if base else None,
+            head=revision(after.snapshot),
+            verdict=Verdict("failed", f"stage {execution.failed_stage} failed"),
+            lock=LockStatus("local"),
+            comparison=Comparison(None, None, None),
+            stages=changes.stage_changes(before, after, files_after),
+            params=changes.param_changes(before, after) if before else (),
+            files=tuple(one for one in files if one.role != "output"),
+            notes=("A stage failed, so there are no figures of this change.",),
+            execution=execution,
         )
     )
 
@@ -207,8 +245,19 @@ def _notes(findings: Findings, warnings: tuple[str, ...]) -> tuple[str, ...]:
     judged = findings.judged
     gone = [f"Metric {one.name} is gone: {one.note}." for one in judged.metrics if one.judgement == "removed"]
     broken = (findings.policies.broken,) if findings.policies.broken else ()
-    opaque = (OPAQUE_MODEL,) if findings.policy.opaque else ()
-    rebuild = findings.policy.rebuild
-    loose = (f"Not compared byte for byte by a rebuild, as the policy says: {rebuild}.",) if rebuild.paths else ()
-    told = (*broken, *opaque, *loose, *warnings, *findings.policies.notes, *judged.warnings, *judged.notes, *gone)
+    policy = _notes_on(findings.policy)
+    told = (*broken, *policy, *warnings, *findings.policies.notes, *judged.warnings, *judged.notes, *gone)
     return tuple(dict.fromkeys(told))
+
+
+def _notes_on(policy: Policy) -> tuple[str, ...]:
+    """Return what a reader should know of a policy, whatever changes."""
+    opaque = (OPAQUE_MODEL,) if policy.opaque else ()
+    rebuild = policy.rebuild
+    loose = (f"Not compared byte for byte by a rebuild, as the policy says: {rebuild}.",) if rebuild.paths else ()
+    return (*opaque, *loose)
+
+
+def _of_base(findings: Findings) -> tuple[str, ...]:
+    """Return the notes that say the same of base."""
+    return (*(_notes_on(findings.policy) if findings.policies.of_base else ()), *findings.judged.of_base)

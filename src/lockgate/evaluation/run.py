@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from lockgate.dvc.objects import DvcError, Files, WorkspaceFiles
-from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock
+from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock, read_state
 from lockgate.dvc.plan import StagePlan, describe, needed_pipeline, plan
 from lockgate.dvc.stages import DvcProcess, Progress, Sandbox, run_stages
 from lockgate.errors import LockgateError, NotAskedError
@@ -26,7 +26,7 @@ from lockgate.formatting import size
 from lockgate.git import Snapshot, Workspace, snapshot
 from lockgate.policy import FILE as POLICY
 from lockgate.policy import read_policy
-from lockgate.result import Execution, Isolation, LockStatus, Reason, Result, StageRun, Verdict
+from lockgate.result import Execution, Isolation, LockStatus, Reason, Result, StageRun
 
 LOG_LINES = 40
 
@@ -237,10 +237,9 @@ def _result(root: Path, base: str | None, execution: Execution, status: LockStat
     if not has_policy(root, base):
         return None
     before, head = report.revisions(root, base, report.WORKSPACE)
-    result = report.build(root, before, head, lock=status, execution=execution)
     if execution.failed_stage:
-        result = replace(result, verdict=Verdict("failed", f"stage {execution.failed_stage} failed"))
-    return report.readable(result)
+        return report.failed(root, before, read_state(head), execution)
+    return report.build(root, before, head, lock=status, execution=execution)
 
 
 def _ended(step: Progress) -> str:

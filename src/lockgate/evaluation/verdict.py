@@ -64,7 +64,8 @@ def _worries(policy: Policy, judged: Judged, stages: tuple[StageChange, ...], wa
     worse = [one for one in judged.metrics if one.judgement == "worse" and not _tolerated(policy, one)]
     if worse:
         yield f"{title(worse[0].name)} got worse, {change_in_words(worse[0])}, and no gate says how much is allowed"
-    yield from (f"{one[0].lower()}{one[1:]}" for one in (*judged.warnings, *warnings))
+    news = [warning for warning in judged.warnings if warning not in judged.of_base]
+    yield from (f"{one[0].lower()}{one[1:]}" for one in (*news, *warnings))
     pending = [stage.name for stage in stages if stage.status == "pending"]
     if pending:
         named = ", ".join(pending[:3]) + (" …" if len(pending) > 3 else "")

@@ -29,7 +29,7 @@ from lockgate.git import Snapshot
 from lockgate.policy import Policy
 from lockgate.pull_requests.artifact import OBJECTS_LIMIT, Artifact, Unfit
 from lockgate.pull_requests.write_back import after_run
-from lockgate.result import Comparison, Execution, LockStatus, Result, Verdict
+from lockgate.result import Execution, LockStatus, Result, Verdict
 
 TOLERANCE = 1e-6
 """Relative: two machines may differ in the last digits of a figure, which are not reported."""
@@ -123,26 +123,10 @@ def _by_the_clock(judging: Policy, result: Result) -> Iterator[str]:
 
 
 def failed(base: Snapshot | None, head: Snapshot, execution: Execution) -> Result:
-    """Return the result of a run in which a stage failed: what changed, and no figure of head."""
+    """Return the result of a run in which a stage failed: see :func:`lockgate.evaluation.report.failed`."""
     before, _ = report.base_state(base)
     after = State(head, read_pipeline(head), before.lock if before else Lock())
-    policies = read_policies(before, after)
-    files = changes.file_changes(before, CommitFiles(base), after, CommitFiles(head)) if before and base else ()
-    return report.readable(
-        Result(
-            model=policies.policy.model,
-            base=report.revision(base) if base else None,
-            head=report.revision(head),
-            verdict=Verdict("failed", f"stage {execution.failed_stage} failed"),
-            lock=LockStatus("local"),
-            comparison=Comparison(None, None, None),
-            stages=changes.stage_changes(before, after, CommitFiles(head)),
-            params=changes.param_changes(before, after) if before else (),
-            files=tuple(one for one in files if one.role != "output"),
-            notes=("A stage failed, so there are no figures of this change.",),
-            execution=execution,
-        )
-    )
+    return report.failed(Path(), base, after, execution)
 
 
 def _states(base: Snapshot | None, head: Snapshot) -> tuple[State | None, State]:
@@ -297,6 +281,7 @@ SAID = {
     "comparison": "it compares other rows than the predictions have",
     "checks": "its data checks are not those of the recorded file",
     "notes": "it has other notes than come out here",
+    "notes_of_base": "it has other notes on base than come out here",
     "seeds": "it has a spread over seeds, which no check computes",
     "operating_point": "what it says of the threshold is not what comes out of the predictions",
     "model_file": "it has other sizes of the model than the locks",

@@ -435,6 +435,38 @@ def test_failed_expectations_are_listed_critical_ones_first(project: Project, lo
     assert result.verdict.outcome == "failed"
 
 
+def test_an_expectation_that_does_not_hold_in_base_either_is_marked(project: Project, lockgate: Run) -> None:
+    validation: dict[str, Any] = json.loads(json.dumps(modelled.VALIDATION))
+    known = validation["tables"][0]["results"][0]
+    known |= {"success": False, "failures": 3, "severity": "warning"}
+    project.write("reports/validation.json", json.dumps(validation))
+    project.commit("a warning")
+    validation["tables"][0]["results"].append({**known, "column": "carrier"})
+    known["failures"] = 5
+    project.write("reports/validation.json", json.dumps(validation))
+
+    checks = report(lockgate, "--base", "HEAD").checks
+
+    assert checks is not None
+    found = [(one.column, one.failures, one.failures_base) for one in checks.failed]
+    assert found == [("carrier", 3, None), ("distance", 5, 3)]
+
+
+def test_a_note_that_is_true_of_base_as_well_is_no_news_and_asks_for_no_look(project: Project, lockgate: Run) -> None:
+    opaque = project.read("lockgate.yaml").replace("model: delay", "model: {name: delay, opaque: true}")
+    project.write("lockgate.yaml", opaque)
+    project.commit("an opaque model")
+    check_out(project, "better")
+    project.write("lockgate.yaml", opaque)
+    project.commit("the same")
+
+    result = report(lockgate, "--base", "main", "--head", "HEAD")
+
+    assert result.verdict.outcome == "passed"
+    assert any(note.startswith("The model is opaque") for note in result.notes_of_base)
+    assert result.notes == ()
+
+
 def test_ten_thousand_changed_parameters_are_all_in_the_result(project: Project, lockgate: Run) -> None:
     modelled.set_params(project, **{f"p{i}": i for i in range(10_000)})
 

@@ -241,6 +241,8 @@ def test_a_failed_run_still_writes_a_result_that_says_so(ran: Project, lockgate:
     assert result.execution is not None
     assert result.execution.failed_stage == "train"
     assert "no memory left" in result.execution.log
+    assert (result.metrics, result.gates, result.slices, result.curves, result.checks) == ((), (), (), (), None)
+    assert not [one for one in result.files if one.role == "output"]
 
 
 def test_a_stage_that_does_not_write_what_it_declares_fails_and_is_not_recorded(
