@@ -244,7 +244,20 @@ def failing_gate() -> Result:
         verdict=Verdict("failed", "3 of 7 gates fail: data checks pass"),
         comparison=Comparison(ROWS, 79_120, 64_007),
         metrics=(
-            MetricChange("roc_auc", "higher", 0.68871, 0.66203, -0.02668, -0.0291, -0.0243, "worse", "DeLong"),
+            MetricChange(
+                "roc_auc",
+                "higher",
+                0.68871,
+                0.66203,
+                -0.02668,
+                -0.0291,
+                -0.0243,
+                "worse",
+                "DeLong",
+                "",
+                0.68902,
+                0.66234,
+            ),
             MetricChange(
                 "log_loss",
                 "lower",
@@ -290,12 +303,13 @@ def failing_gate() -> Result:
                 CheckFailure(
                     "flights", "dep_time", "values are between 0 and 2400", "critical", 1_204, ("2460", "9999", "-1")
                 ),
-                CheckFailure("weather", "", "no duplicate rows", "warning", 12),
+                CheckFailure("weather", "", "no duplicate rows", "warning", 12, failures_base=12),
             ),
         ),
         slices=(),
         seeds=(),
         notes=("log_loss of head is NaN: it cannot be compared.",),
+        notes_of_base=("The model is opaque: loading it may run any code that it holds. Lockgate never loads it.",),
         execution=_execution(*STAGES),
         operating_point=None,
         data=(
@@ -399,7 +413,7 @@ def docs_only() -> Result:
         slices=(),
         curves=(),
         seeds=(),
-        execution=None,
+        execution=_execution(),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Self
 from lockgate.pull_requests.measures import NOTHING, Measuring
 from lockgate.rendering import escape
 from lockgate.rendering.markdown import LIMIT, render_markdown
-from lockgate.rendering.result_document import document
+from lockgate.rendering.result_document import brief
 from lockgate.result import Result, Revision
 
 ROOM = 512
@@ -108,7 +108,7 @@ def _unverified(told: Told) -> str:
 
 def _body(told: Told, limit: int) -> str:
     if told.result is not None:
-        return render_markdown(document(told.result), limit)
+        return render_markdown(brief(told.result), limit)
     if told.failure:
         return f"### ⚠️ This run could not be judged, so nothing of it is shown\n\n{escape.text(told.failure)}\n"
     if told.misfit:

@@ -156,6 +156,7 @@ SectionName = Literal[
     "stages",
     "checks",
     "notes",
+    "known",
     "held",
     "slices",
     "beside",

@@ -42,34 +42,50 @@ def metrics(result: Result) -> Section | None:
     if not result.metrics:
         return None
     compared = result.base is not None
-    shared = any(metric.shared_head is not None for metric in result.metrics)
+    apart = any(metric.shared_base is not None for metric in result.metrics)  # each side has rows of its own
+    on = ", shared" if apart else ""
     columns = (
         Column("metric"),
-        *((Column("judgement"), Column("base", figures=True)) if compared else ()),  # a phone cuts what is last
-        Column("head", figures=True),
+        *((Column("judgement"), Column(f"base{on}", figures=True)) if compared else ()),  # a phone cuts what comes last
+        Column(f"head{on}", figures=True),
         *((Column("change, 95 % interval", figures=True),) if compared else ()),
-        *((Column("head, all its rows", figures=True),) if shared else ()),
     )
-    rows = tuple(_metric_row(metric, compared=compared, shared=shared) for metric in result.metrics)
+    shown = tuple(_on_shared_rows(metric) if apart else metric for metric in result.metrics)
+    rows = tuple(_metric_row(metric, compared=compared) for metric in shown)
     notes = tuple((Code(metric.name), ": ", metric.note) for metric in result.metrics if metric.note)
-    blocks: list[Block] = [Table("Metrics, base and head", columns, rows)]
+    blocks: list[Block] = [
+        Table(f"Metrics, base and head{', on the rows that both have' if apart else ''}", columns, rows)
+    ]
+    blocks += [_own_rows(result)] if apart else []
     blocks += [Bullets(notes)] if notes else []
     blocks += [Paragraph(line) for line in _basis(result) if line]
     blocks += _seeds(result)
-    return Section("metrics", "Metrics", _tally(result.metrics), tuple(blocks))
+    return Section("metrics", "Metrics", _tally(shown), tuple(blocks))
 
 
-def _metric_row(metric: MetricChange, *, compared: bool, shared: bool) -> tuple[Cell, ...]:
+def _metric_row(metric: MetricChange, *, compared: bool) -> tuple[Cell, ...]:
     arrow = "↑" if metric.better == "higher" else "↓"
     name = Cell((Code(metric.name), f" {arrow}"), metric.name)
     base, head, change = figures(metric)
     if not compared:
         return (name, head)
-    judged = Cell((_judged(metric),), metric.judgement)
-    if not shared:
-        return (name, judged, base, head, change)
-    of_all, both = head, replace(metric, base=metric.shared_base, head=metric.shared_head)
-    return (name, judged, *figures(both), of_all)  # figures of different rows never stand side by side
+    return (name, Cell((_judged(metric),), metric.judgement), base, head, change)
+
+
+def _on_shared_rows(metric: MetricChange) -> MetricChange:
+    """Return a metric with the figures on the rows that both sides have, the only ones that can be compared."""
+    return replace(metric, base=metric.shared_base, head=metric.shared_head)
+
+
+def _own_rows(result: Result) -> Table:
+    """Show what each side's own file says, each on rows of its own: no two of these figures are compared."""
+    sides = (("base", result.comparison.rows_base), ("head", result.comparison.rows_head))
+    columns = (
+        Column("each side's own rows"),
+        *(Column(f"{name}: {formatting.count(rows or 0, 'row')}", figures=True) for name, rows in sides),
+    )
+    rows = tuple((Cell((Code(metric.name),), metric.name), *figures(metric)[:2]) for metric in result.metrics)
+    return Table("What each side's metrics file says", columns, rows)
 
 
 def _judged(of: MetricChange | SliceChange) -> Part:
@@ -239,13 +255,14 @@ def hurt(result: Result) -> Section | None:
 
 
 def slices(result: Result) -> Section | None:
-    """Every slice that was looked at."""
-    if not result.slices:
+    """Every slice that was looked at and is not among those that got worse, which :func:`hurt` shows."""
+    shown = [one for one in result.slices if one.judgement == "worse"][:WORST_SHOWN]
+    others = tuple(one for one in result.slices if one not in shown)
+    if not others:
         return None
-    table = _slice_table("Every slice, the worst first", result.slices, len(result.slices))
-    aside = _tally(result.slices)
-    blocks = (table, *_slice_notes(result.slices), _slice_basis(result.slices))
-    return Section("slices", "Slices", aside, blocks, folded=True)
+    table = _slice_table("Every other slice, the worst first" if shown else "Every slice", others, len(others))
+    blocks = (table, *_slice_notes(others), _slice_basis(others))
+    return Section("slices", "Other slices" if shown else "Slices", _tally(others), blocks, folded=True)
 
 
 def curves(result: Result) -> Section | None:

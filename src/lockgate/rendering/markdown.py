@@ -42,6 +42,7 @@ SHRINK_ORDER: tuple[SectionName, ...] = (
     "importance",
     "slices",
     "held",
+    "known",
     "beside",
     "notes",
     "checks",
@@ -96,7 +97,7 @@ def _left_out(sections: dict[SectionName, Section], rows: dict[SectionName, int]
 
 def _section(section: Section) -> Markdown:
     body = "\n\n".join(drawn for part in section.blocks if (drawn := _block(part)))
-    if section.folded:
+    if section.folded and body:
         # Nothing of a repository is in a title or an aside, so a line of HTML may carry them.
         summary = html.escape(f": {section.aside}") if section.aside else ""
         return Markdown(

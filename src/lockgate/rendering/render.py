@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from lockgate.rendering.document import Document
-from lockgate.rendering.result_document import document
+from lockgate.rendering.result_document import brief, document
 from lockgate.result import Result
 
 FORMATS = ("text", "md", "html", "json")
@@ -27,7 +27,7 @@ def render(result: Result, format: str, *, timings: bool = True, color: bool = F
         from lockgate.rendering.text import render_text
 
         return render_text(document(result), color=color)
-    return _renderer(format)(document(result))
+    return _renderer(format)(brief(result) if format == "md" else document(result))
 
 
 def _renderer(format: str) -> Callable[[Document], str]:  # noqa: A002

@@ -29,6 +29,7 @@ from lockgate.rendering.document import (
     listed,
 )
 from lockgate.result import (
+    CheckFailure,
     FileChange,
     GateOutcome,
     LockStatus,
@@ -41,6 +42,15 @@ from lockgate.result import (
 
 MANY_STAGES = 3  # more of them that differ are folded: what was changed is told above
 OUTCOMES: dict[Outcome, str] = {"passed": "passed", "failed": "failed", "attention": "needs a look"}
+
+
+def brief(result: Result) -> Document:
+    """Lay a result out for a comment: as :func:`document`, but one line where nothing differs and nothing was run."""
+    whole = document(result)
+    if not (_nothing_differs(result) and _ran_nothing(result)):
+        return whole
+    verdict = (*whole.verdict, ". No input of a stage differs, so nothing had to be run.")
+    return replace(whole, verdict=verdict, lead=(), sections=())
 
 
 def document(result: Result) -> Document:
@@ -56,6 +66,7 @@ def document(result: Result) -> Document:
         _stages(result),
         _checks(result),
         _notes(result),
+        _known(result),
         _held(result),
         figures.slices(result),
         beside.beside(result),
@@ -67,7 +78,7 @@ def document(result: Result) -> Document:
     present = tuple(section for section in sections if section)
     same = _nothing_differs(result)
     if same:
-        kept = {"metrics", "gates", "held", "run"}
+        kept = {"metrics", "gates", "known", "held", "run"}
         present = tuple(replace(section, folded=True) for section in present if section.name in kept)
     title = f"{result.model} {OUTCOMES[result.verdict.outcome]}"
     verdict = (Mark(result.verdict.outcome), f" {title}: ", result.verdict.reason)
@@ -80,9 +91,9 @@ def _nothing_differs(result: Result) -> bool:
         and result.base is not None
         and not (result.params or result.files or result.notes)
         and all(stage.status == "same" for stage in result.stages)
-        and all(metric.base == metric.head for metric in result.metrics)
+        and all(metric.base == metric.head and not metric.change for metric in result.metrics)
         and all(gate.passed for gate in result.gates)
-        and not (result.checks and result.checks.failed)
+        and not any(not _is_known(one) for one in (result.checks.failed if result.checks else ()))
         and result.lock.status in ("local", "reproduced")
     )
 
@@ -96,10 +107,18 @@ def _lead(result: Result, *, same: bool) -> Line:
     compared = (*_about(result.head), *compared)
     nothing = "No stage, parameter, code or data of the pipeline differs. " if same else ""
     run = result.execution
-    if run and run.failed_stage is None and all(stage.status == "untouched" for stage in run.stages):
-        idle = ("Nothing had to be run.",) if result.lock.status == "reproduced" else ()
-        return (*compared, nothing, *(idle or _lock(result.lock, recorded=False)))
+    if _ran_nothing(result) and result.lock.status in ("reproduced", "written"):
+        same_lock = "" if result.lock.status == "reproduced" else " The lock is that of base."
+        return (*compared, nothing, f"Nothing had to be run.{same_lock}")
+    if run and result.lock.status == "reproduced" and not any(stage.status == "ran" for stage in run.stages):
+        return (*compared, nothing, "No command was run: what earlier runs made came from their cache.")
     return (*compared, nothing, *_lock(result.lock, recorded=run is None))
+
+
+def _ran_nothing(result: Result) -> bool:
+    """Say whether there was a run that had nothing to do."""
+    run = result.execution
+    return run is not None and run.failed_stage is None and all(stage.status == "untouched" for stage in run.stages)
 
 
 def _revision(revision: Revision) -> Line:
@@ -270,10 +289,29 @@ def _checks(result: Result) -> Section | None:
     if checks is None:
         return None
     blocks: list[Block] = [Paragraph((checks.note,))] if checks.note else []
+    known = sum(_is_known(one) for one in checks.failed)
+    news = [one for one in checks.failed if not _is_known(one)]
+    if news:
+        blocks.append(_failures("Expectations that do not hold", news))
+    looked = f"{formatting.count(checks.expectations, 'expectation')} in {formatting.count(checks.suites, 'suite')}"
+    told = [f"{len(news):,} of {looked} {'fails' if len(news) == 1 else 'fail'}"] if news else [looked]
+    told += [f"{known:,} {'fails' if known == 1 else 'fail'} as in base"] if known else [] if news else ["all hold"]
+    aside = ", ".join(told) if checks.expectations else "none"
+    return Section("checks", "Data checks", aside, tuple(blocks), folded=not blocks)
+
+
+def _is_known(failure: CheckFailure) -> bool:
+    """Say whether a warning is no news: base has it as well, in as many rows or more."""
+    return failure.severity == "warning" and failure.failures <= (failure.failures_base or 0)
+
+
+def _failures(title: str, failures: list[CheckFailure]) -> Table:
+    before = any(one.failures_base is not None for one in failures)
     columns = (
         Column("table"),
         Column("expectation"),
         Column("rows", figures=True),
+        *((Column("in base", figures=True),) if before else ()),
         Column("for example"),
         Column("severity"),
     )
@@ -282,17 +320,25 @@ def _checks(result: Result) -> Section | None:
             Cell((Code(".".join(filter(None, (one.table, one.column)))),), f"{one.table}.{one.column}"),
             Cell((one.rule,), one.rule),
             Cell((f"{one.failures:,}",), one.failures),
+            *((Cell((f"{one.failures_base or 0:,}",), one.failures_base),) if before else ()),
             Cell(listed(one.examples, 3) or (DASH,)),
             Cell((Mark("failed" if one.severity == "critical" else "attention"), f" {one.severity}"), one.severity),
         )
-        for one in checks.failed
+        for one in failures
     )
-    if rows:
-        blocks.append(Table("Expectations that do not hold", columns, rows))
-    looked = f"{formatting.count(checks.expectations, 'expectation')} in {formatting.count(checks.suites, 'suite')}"
-    aside = f"{len(rows):,} of {looked} {'fails' if len(rows) == 1 else 'fail'}" if rows else f"{looked}, all hold"
-    folded = all(one.severity == "warning" for one in checks.failed) and not checks.note
-    return Section("checks", "Data checks", aside if checks.expectations else "none", tuple(blocks), folded=folded)
+    return Table(title, columns, rows)
+
+
+def _known(result: Result) -> Section | None:
+    """What is no news of this change, for it is true of base as well."""
+    failures = [one for one in (result.checks.failed if result.checks else ()) if _is_known(one)]
+    if not (failures or result.notes_of_base):
+        return None
+    blocks = _bullets((note,) for note in result.notes_of_base)
+    blocks += [_failures("Expectations that do not hold in base either", failures)] if failures else []
+    told = [formatting.count(len(result.notes_of_base), "note")] if result.notes_of_base else []
+    told += [formatting.count(len(failures), "failed expectation")] if failures else []
+    return Section("known", "The same in base", ", ".join(told), tuple(blocks), folded=True)
 
 
 def _notes(result: Result) -> Section | None:

@@ -237,7 +237,8 @@ def test_weeks_of_a_date_column_are_clusters_and_too_few_of_them_have_no_interva
         (b'{"roc_auc": {"model": 0.7', "cannot be read: Expecting"),
         (b"\xff\xfe", "cannot be read: byte 0 is not UTF-8"),
         (b"[" * 100_000, "cannot be read: it is nested too deeply"),
-        (b"    ],
+        (b"<<<<<<< HEAD\n", "cannot be read: Expecting value"),
+    ],
 )
 def test_a_value_that_is_no_finite_number_is_told_and_never_passed_on(text: bytes, said: str) -> None:
     found = one(judged(side(), side(text=text)))
@@ -318,14 +319,13 @@ def test_rows_that_only_one_side_has_are_left_out_and_counted() -> None:
     assert found.warnings[0] == (
         "The test rows differ: base has 400, head 300; intervals and slices rest on the 300 they share."
     )
-<<<<<<< HEAD
+    assert found.warnings[0] not in found.of_base
     told = one(found)
     assert told.shared_base is not None
     assert told.shared_base != told.base
     assert told.shared_head == pytest.approx(told.head, abs=1e-5)  # head has no other rows
     assert told.change == pytest.approx((told.shared_head or 0) - told.shared_base, abs=1e-6)
     assert one(judged(scored(late=LATE), scored(late=LATE))).shared_base is None
-    assert found.warnings[0] not in found.of_base
 
 
 def test_a_head_that_lacks_rows_of_base_is_said_to_and_figures_of_other_rows_are_not_compared() -> None:

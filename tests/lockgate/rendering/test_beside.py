@@ -54,15 +54,16 @@ def test_a_table_that_differs_is_told_by_rows_days_and_columns(diff: DataDiff, s
     assert said in render(replace(samples.better_model(), data=(diff,)), "md")
 
 
-def test_figures_of_different_rows_never_stand_side_by_side() -> None:
+def test_figures_of_different_rows_are_in_a_table_that_says_so_and_never_beside_a_change() -> None:
     better = samples.better_model()
     metric = replace(better.metrics[1], shared_base=0.4561, shared_head=0.4484)
     rows = Comparison(55_589, 82_609, 55_589)
     comment = render(replace(better, metrics=(metric, better.metrics[3]), comparison=rows), "md")
 
-    assert "| metric | judgement | base | head | change, 95 % interval | head, all its rows |" in comment
-    assert "Compared on the 55,589 test rows that both sides share (base has 55,589, head 82,609)." in comment
-    assert "| 🟢 better | 0.45610 | 0.44840 | −0.00312 [−0.00371, −0.00254] | 0.53807 |" in comment
+    assert "| metric | judgement | base, shared | head, shared | change, 95 % interval |" in comment
+    assert "| 🟢 better | 0.45610 | 0.44840 | −0.00312 [−0.00371, −0.00254] |" in comment
+    assert "| each side's own rows | base: 55,589 rows | head: 82,609 rows |" in comment
+    assert "| `log_loss` | 0.54119 | 0.53807 |" in comment
     assert "| — | — |" in comment  # one that could not be computed on the shared rows
 
 

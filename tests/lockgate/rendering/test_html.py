@@ -158,22 +158,22 @@ def test_tables_sort_up_down_and_back_by_mouse_and_keyboard(chromium: "Browser",
         rows = table.locator("thead th", has_text="rows")
         assert rows.get_attribute("aria-sort") == "none"
         rows.get_by_role("button").click()
-        assert order() == ["HA", "AA", "DL", "EV", "B6", "UA"]
+        assert order() == ["HA", "AA", "DL", "EV", "UA"]
         assert rows.get_attribute("aria-sort") == "ascending"
         page.keyboard.press("Enter")
-        assert order() == ["UA", "B6", "EV", "DL", "AA", "HA"]
+        assert order() == ["UA", "EV", "DL", "AA", "HA"]
         assert rows.get_attribute("aria-sort") == "descending"
         page.keyboard.press("Space")
         assert order() == given
         table.locator("thead th", has_text="change").get_by_role("button").click()
-        assert order()[0] == "B6"
+        assert order()[-1] == "UA"
         assert rows.get_attribute("aria-sort") == "none"
 
 
 @pytest.mark.slow
 def test_what_has_no_figure_is_sorted_last_either_way(chromium: "Browser", tmp_path: Path) -> None:
     with opened(chromium, tmp_path, samples.failing_gate()) as page:
-        head = page.locator("#metrics thead th", has_text="head").get_by_role("button")
+        head = page.locator("#metrics thead th", has_text="head, shared").get_by_role("button")
         for _ in range(2):
             head.click()
             assert page.locator("#metrics tbody tr").first.inner_text().startswith("roc_auc")
@@ -270,7 +270,7 @@ def test_a_printed_page_shows_what_the_screen_folds(chromium: "Browser", tmp_pat
 def test_a_huge_result_is_still_a_page_that_sorts(chromium: "Browser", tmp_path: Path) -> None:
     with opened(chromium, tmp_path, samples.huge()) as page:
         assert page.locator("#changes li").count() == 10_000 + 3
-        assert page.locator("#slices tbody tr").count() == 2_040
+        assert page.locator(":is(#slices, #hurt) tbody tr").count() == 2_040
         page.locator("#slices thead button").first.click()
         assert page.locator("#slices tbody tr").first.inner_text().startswith("carrier = AA0")
 
