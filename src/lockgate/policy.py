@@ -212,8 +212,17 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """How the luck of training is told from a change: the parameter that is the ``seed``, and how often a pull request
+    repeats base's and head's training under other seeds (0: never)."""
+
+    seed: str
+    repeats: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """What ``lockgate.yaml`` says. ``seed`` is the parameter that ``lockgate report --seeds`` varies.
+    """What ``lockgate.yaml`` says. ``train`` is about the luck of training, see docs/statistics.md.
 
     ``lock`` says what a pull request's check does with the lock that its author brings: compute it again, or (where
     that is too dear) show it as claimed. ``withdrawn`` says what those who use a withdrawn release are to do.
@@ -228,7 +237,7 @@ class Policy:
     predictions: Predictions | None
     validation: str | None
     plots: tuple[Plot, ...]
-    seed: str | None
+    train: Training | None
     gates: tuple[Gate, ...]
     environments: tuple[Environment, ...]
     lock: Literal["reproduced", "claimed"] = "reproduced"
@@ -269,7 +278,8 @@ def read_policy(text: str | bytes) -> Policy:
     try:
         read = values.section("", document, _POLICY)
         model, opaque = read.pop("model")
-        empty = {"predictions": None, "validation": None, "plots": (), "seed": None, "gates": (), "environments": ()}
+        empty = {"predictions": None, "validation": None, "plots": (), "train": None, "gates": (), "environments": ()}
+        read = _with_older_seed(read)
         policy = Policy(model=model, opaque=opaque, **empty | read)
         _check(policy)
     except PolicyError as error:
@@ -472,6 +482,30 @@ def _environment(place: str, name: str, value: Any) -> Environment:
     return Environment(name, **{"after": None, "rebuilt": "none", "gates": (), **read})
 
 
+@values.takes({"type": "integer", "minimum": 2})
+def _repeats(place: str, value: Any) -> int:
+    number = values.count(place, value)
+    if number < 2:
+        raise PolicyError(place, "must be 2 or more: one repeat shows no spread", value)
+    return number
+
+
+_TRAINING = {
+    "seed": Key(values.text, help="the parameter that is the seed, such as train.seed"),
+    "repeats": Key(_repeats, False, "how often a pull request repeats the training of base and of head"),
+}
+
+
+def _with_older_seed(read: dict[str, Any]) -> dict[str, Any]:
+    """Take the older key ``seed`` for ``train: {seed: …}``."""
+    if "seed" not in read:
+        return read
+    seed = read.pop("seed")
+    if "train" in read:
+        raise PolicyError("seed", "stands in `train:` as well: leave the older of the two out", seed)
+    return {**read, "train": Training(seed)}
+
+
 def _stages(**read: Any) -> Stages:
     if "pass" in read:
         read["passed"] = read.pop("pass")
@@ -495,7 +529,8 @@ _POLICY = {
     "operating_point": Key(_operating_point, False, "where the model is used: the threshold, or the costs of errors"),
     "importance": Key(values.noun(ImportanceFile, _IMPORTANCE), False, "the importance of columns, to be shown"),
     "data": Key(values.list_of(values.noun(Table, _TABLE)), False, "tables to compare between base and head"),
-    "seed": Key(values.text, False, "the parameter that `lockgate report --seeds` varies"),
+    "train": Key(values.noun(Training, _TRAINING), False, "how the luck of training is told from a change"),
+    "seed": Key(values.text, False, "the older spelling of `train: {seed: …}`"),
     "gates": Key(values.list_of(_gate), False, "the rules that have to hold: docs/gates.md"),
     "environments": Key(
         values.mapping_of(

@@ -345,11 +345,62 @@ class LockStatus:
 
 @dataclass(frozen=True, slots=True)
 class SeedSpread:
-    """A metric over reruns of training under other seeds, on head: training noise, which no interval above covers."""
+    """A metric over reruns of head's training under other seeds, as results had it before :class:`Training`."""
 
     metric: str
     seeds: tuple[int, ...]
     values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcedureChange:
+    """A metric as the two *procedures* have it, over their trainings: what to expect of the next training of each.
+
+    ``base`` and ``head`` are means over trainings (their values beside them), ``low`` and ``high`` bound the 95 %
+    interval of ``change`` over other test rows and other seeds together. The errors are the parts of its standard error
+    that come from the rows, from base's seeds and from head's; ``freedom`` are its degrees of freedom. ``judgement`` is
+    corrected for looking at several metrics (Holm), the interval is not. ``note`` says why figures are missing.
+    """
+
+    metric: str
+    better: Better
+    base: float | None
+    head: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+    judgement: Judgement
+    rows_error: float | None = None
+    base_error: float | None = None
+    head_error: float | None = None
+    freedom: float | None = None
+    base_values: tuple[float, ...] = ()
+    head_values: tuple[float, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How much of a change is the luck of the seed ``parameter``.
+
+    ``source``: ``repeats`` of both sides' training under other seeds, the spread of past runs in git's ``history``,
+    ``none`` (``note`` says why), or ``same``: base and head train the same model. ``pending``: a further job repeats
+    the training, and completes this. ``trainings`` is how many trainings, or past runs, the spread rests on.
+    """
+
+    parameter: str
+    source: Literal["repeats", "history", "none", "same"]
+    pending: bool = False
+    base_seeds: tuple[int, ...] = ()
+    head_seeds: tuple[int, ...] = ()
+    trainings: int = 0
+    changes: tuple[ProcedureChange, ...] = ()
+    note: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a verdict on the procedure."""
+        return any(one.low is not None for one in self.changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +462,7 @@ class Result:
     slices: tuple[SliceChange, ...] = ()
     curves: tuple[Curve, ...] = ()
     seeds: tuple[SeedSpread, ...] = ()
+    training: Training | None = None
     notes: tuple[str, ...] = ()
     execution: Execution | None = None
     operating_point: OperatingPoint | None = None

@@ -21,6 +21,7 @@ from lockgate.result import (
     ModelFile,
     OperatingPoint,
     ParamChange,
+    ProcedureChange,
     Reason,
     Result,
     Revision,
@@ -28,6 +29,7 @@ from lockgate.result import (
     SliceChange,
     StageChange,
     StageRun,
+    Training,
     Verdict,
 )
 
@@ -206,7 +208,24 @@ def noise() -> Result:
         files=_outputs("noise"),
         slices=_slices({}),
         seeds=(),
-    )
+        training=Training(
+            "train.seed",
+            "repeats",
+            base_seeds=(330808330, 387680669, 309379522),
+            head_seeds=(771025281, 127996773, 55012),
+            trainings=6,
+            changes=(
+                ProcedureChange(
+                    "roc_auc", "higher", 0.6886, 0.68943, 0.00083, -0.00115, 0.00281, "noise",
+                    0.0004, 0.0006, 0.0005, 5.9, (0.6881, 0.6879, 0.6898), (0.6889, 0.69, 0.6894),
+                ),
+                ProcedureChange(
+                    "log_loss", "lower", None, None, None, None, None, "unjudged",
+                    note="it has no interval for the committed models",
+                ),
+            ),
+        ),
+    )  # fmt: skip
 
 
 def carrier_hurt() -> Result:

@@ -15,6 +15,7 @@ from lockgate.policy import (
     Rebuilding,
     Serving,
     Stages,
+    Training,
     json_schema,
     read_policy,
 )
@@ -102,7 +103,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "predictions": None,
         "validation": None,
         "plots": (),
-        "seed": None,
+        "train": None,
         "gates": (),
         "environments": (),
         "lock": "reproduced",
@@ -376,7 +377,20 @@ def test_the_reader_and_an_editor_refuse_the_same(place: str, value: Any) -> Non
 
 
 def test_every_key_of_the_policy_reaches_it() -> None:
-    chosen = {"lock": "claimed", "withdrawn": "refuse", "unverified": "allow", "seed": "other.seed"}
-    text = TEXT.replace("seed: train.seed\n", "") + "".join(f"{key}: {value}\n" for key, value in chosen.items())
+    chosen = {"lock": "claimed", "withdrawn": "refuse", "unverified": "allow"}
+    text = TEXT + "".join(f"{key}: {value}\n" for key, value in chosen.items())
 
     assert {key: getattr(read_policy(text), key) for key in chosen} == chosen
+
+
+def test_the_seed_of_training_is_named_in_its_section_or_by_the_older_key() -> None:
+    bare = TEXT.replace("seed: train.seed\n", "")
+
+    assert read_policy(TEXT).train == Training("train.seed")
+    assert read_policy(bare + "train: {seed: train.seed, repeats: 5}\n").train == Training("train.seed", 5)
+    assert read_policy(bare).train is None
+    for wrong in ("{repeats: 5}", "{seed: train.seed, repeats: 1}", "{seed: train.seed, repeats: two}", "train.seed"):
+        with pytest.raises(PolicyError, match="train"):
+            read_policy(f"{bare}train: {wrong}\n")
+    with pytest.raises(PolicyError, match="seed"):
+        read_policy(TEXT + "train: {seed: other.seed}\n")

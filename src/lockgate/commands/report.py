@@ -7,12 +7,13 @@ Derived from what git and DVC recorded of the two revisions, so that it is the s
 import argparse
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from lockgate import git
+from lockgate.dvc.pipeline import read_state
 from lockgate.errors import UsageError
-from lockgate.evaluation.report import add_revisions, build, readable, revisions
+from lockgate.evaluation.findings import read_policies
+from lockgate.evaluation.report import add_revisions, build, revisions
 from lockgate.files import hand_over, progress
 from lockgate.rendering.render import FORMATS, render
 from lockgate.waiting import doing
@@ -22,7 +23,7 @@ examples:
   lockgate report                                this working tree against the default branch
   lockgate report --base HEAD~1 --head HEAD      two revisions: commits, branches, tags or DVC experiments
   lockgate report --format html --output report.html
-  lockgate report --seeds 5                      train again under 5 seeds: how much of a change is luck of the seed?
+  lockgate report --seeds 5                      train both again under 5 other seeds: is it luck of the seed?
 """
 
 
@@ -33,7 +34,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to show it (default: text)")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write to FILE instead of stdout")
     parser.add_argument(
-        "--seeds", metavar="N", type=int, default=0, help="train again under N seeds, to show training noise"
+        "--seeds",
+        metavar="N",
+        type=int,
+        default=0,
+        help="train base and head again under N other seeds each, to judge the procedures and not two models",
     )
 
 
@@ -43,13 +48,14 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--seeds {arguments.seeds} shows no spread", "Ask for 2 seeds or more.")
     root = git.project_root()
     base, head = revisions(root, arguments.base, arguments.head)
-    doing("comparing base and head")
-    result = build(root, base, head, intervals=not arguments.no_intervals)
+    repeats = None
     if arguments.seeds:
-        from lockgate.evaluation.seeds import spread
+        from lockgate.evaluation.seeds import repeat
 
-        spreads, notes = spread(root, head, arguments.seeds, tell=progress)
-        result = readable(replace(result, seeds=spreads, notes=result.notes + notes))
+        policy = read_policies(read_state(base) if base else None, read_state(head)).policy
+        repeats = repeat(root, policy, base, head, arguments.seeds, tell=progress)
+    doing("comparing base and head")
+    result = build(root, base, head, intervals=not arguments.no_intervals, repeats=repeats)
     doing("writing it")
     color = arguments.output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     text = render(result, arguments.format, color=color)

@@ -163,7 +163,7 @@ def _undeclared_cluster(policy: Policy, what: Predictions, shared: Shared) -> li
         rows = (shared.label, shared.score_base, shared.score_head, groups)
         for metric in quick[:2]:
             with suppress(Undefined):
-                effect = statistics.design_effect(str(metric.statistic), *rows, _definition(metric, shared))
+                effect = statistics.design_effect(str(metric.statistic), *rows, definition_on(metric, shared))
                 worst = max(worst, (effect, metric.name, column))
     effect, name, column = worst
     if not name:
@@ -174,7 +174,7 @@ def _undeclared_cluster(policy: Policy, what: Predictions, shared: Shared) -> li
     ]
 
 
-def _definition(metric: Metric, of: Scored | Shared, rows: Any = None) -> Definition:
+def definition_on(metric: Metric, of: Scored | Shared, rows: Any = None) -> Definition:
     """Return how a metric is computed on these rows (``None``: all of them). Raises :class:`Undefined` where the policy
     weights rows and the weights cannot be had."""
     if metric.weights is None:
@@ -242,7 +242,7 @@ def _disagreement(metric: Metric, sides: Mapping[str, tuple[float | None, Scored
     if metric.statistic is None:
         return found
     for name, (told, side) in sides.items():
-        computed = statistics.value(metric.statistic, side.label, side.score, _definition(metric, side))
+        computed = statistics.value(metric.statistic, side.label, side.score, definition_on(metric, side))
         if told is not None and abs(told - computed) > DISAGREEMENT * max(1.0, abs(computed)):
             said = f"{name}'s {metric.file} says {fixed(told, 4)}, its predictions give {fixed(computed, 4)}"
             found[name] = said
@@ -277,7 +277,7 @@ def _estimated(
             return replace(bare, note=f"{recorded.note}; {note}" if recorded.note else note), disagreement
         if recorded.change is None:
             return recorded, {}
-        estimate = statistics.compare(metric.statistic, *rows, _definition(metric, shared))
+        estimate = statistics.compare(metric.statistic, *rows, definition_on(metric, shared))
     except Undefined as reason:
         return (recorded if recorded.change is None else replace(bare, note=f"no interval: {reason}")), {}
     low, high = reported(estimate.low), reported(estimate.high)
@@ -325,7 +325,7 @@ def _slice(metric: Metric, one: predictions.Slice, shared: Shared) -> tuple[Slic
     assert metric.statistic is not None  # noqa: S101  the policy was checked for it
     cluster = None if shared.cluster is None else shared.cluster[one.rows]
     try:
-        definition = _definition(metric, shared, one.rows)
+        definition = definition_on(metric, shared, one.rows)
     except Undefined as reason:
         return replace(empty, note=str(reason)), None
     try:

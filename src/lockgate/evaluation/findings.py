@@ -13,14 +13,15 @@ from lockgate import git, policy
 from lockgate.dvc.objects import DvcError, WorkspaceFiles, content_digest, local_file, read_file
 from lockgate.dvc.pipeline import LockedStage, PipelineError, Stage, State
 from lockgate.errors import LockgateError
-from lockgate.evaluation import compare, gates
+from lockgate.evaluation import compare, gates, training
 from lockgate.evaluation.compare import Judged, Side
 from lockgate.evaluation.metric_files import Unreadable, document
 from lockgate.evaluation.references import references
+from lockgate.evaluation.training import Compared, Repeats
 from lockgate.formatting import count
 from lockgate.gates import Earlier, Gate, GateInputs
 from lockgate.policy import Policy
-from lockgate.result import CheckFailure, DataChecks, Execution, FileChange, GateOutcome
+from lockgate.result import CheckFailure, DataChecks, Execution, FileChange, GateOutcome, MetricChange, Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ class Findings:
     checks: DataChecks | None
     gates: tuple[GateOutcome, ...]
     missed: tuple[DvcError, ...] = ()
+    training: Training | None = None
+
+    @property
+    def metrics(self) -> tuple[MetricChange, ...]:
+        """The changes to judge: those of the procedures, where the luck of training is known."""
+        return training.with_training(self.judged.metrics, self.training, gates=False)
 
     @property
     def policy(self) -> Policy:
@@ -63,10 +70,12 @@ def find(
     intervals: bool = True,
     more: tuple[Gate, ...] = (),
     execution: Execution | None = None,
+    repeats: Repeats | None = None,
 ) -> Findings:
     """Judge ``head`` against ``base`` (``None``: a first commit), by the policy's gates and then by ``more``.
-    ``execution`` is a run's word on itself, if one stands behind head. Raises :class:`LockgateError` if there is no
-    policy at all, or none that can be read.
+
+    ``execution`` is a run's word on itself, if one stands behind head; ``repeats`` are trainings of both under other
+    seeds. Raises :class:`LockgateError` if there is no policy at all, or none that can be read.
     """
     policies = read_policies(base, head)
     judging = replace(policies.policy, gates=policies.policy.gates + more)
@@ -78,9 +87,11 @@ def find(
         judged = replace(judged, of_base=())
     checks = _checks(root, base, head, judging.validation, missed) if judging.validation else None
     model_bytes, no_model = model_size(root, head, judging.model, missed)
+    compared = Compared(base, head, (sides[0], sides[1]), judged.metrics)
+    luck = training.judge(root, judging, compared, repeats) if intervals else None
     inputs = GateInputs(
         has_base=base is not None,
-        metrics=judged.metrics,
+        metrics=training.with_training(judged.metrics, luck, gates=True),
         slices=judged.slices,
         comparison=judged.comparison,
         checks=checks,
@@ -93,7 +104,7 @@ def find(
         earlier={} if not intervals else _earlier(root, base, sides[1], judging, missed),
         unsliced="base has no predictions to compare with" if sides[0] and sides[0].absent else "",
     )
-    return Findings(policies, judged, checks, gates.evaluate(judging, inputs), tuple(missed))
+    return Findings(policies, judged, checks, gates.evaluate(judging, inputs), tuple(missed), luck)
 
 
 def _entry(state: State | None, name: str) -> LockedStage | None:
@@ -300,7 +311,7 @@ def _widened(base: Policy, head: Policy) -> Policy:
         predictions=base.predictions or head.predictions,
         validation=base.validation or head.validation,
         plots=head.plots,
-        seed=head.seed,
+        train=base.train or head.train,
         operating_point=base.operating_point or (head.operating_point if base.predictions else None),
         importance=base.importance or head.importance,
         data=base.data or head.data,

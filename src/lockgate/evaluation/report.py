@@ -17,6 +17,7 @@ from lockgate.evaluation.data_diff import data_diff
 from lockgate.evaluation.findings import Findings, find, read, read_policies
 from lockgate.evaluation.metric_files import curve, importance
 from lockgate.evaluation.predictions import Refused
+from lockgate.evaluation.training import Repeats
 from lockgate.evaluation.verdict import verdict
 from lockgate.git import Snapshot
 from lockgate.policy import Plot, Policy
@@ -77,15 +78,17 @@ def build(
     intervals: bool = True,
     lock: LockStatus | None = None,
     execution: Execution | None = None,
+    repeats: Repeats | None = None,
 ) -> Result:
     """Return the result of comparing ``base`` (``None``: a first commit) with ``head``.
 
-    ``lock`` and ``execution`` are a run's, if one stands behind head. Raises :class:`LockgateError` where head's
+    ``lock`` and ``execution`` are a run's, if one stands behind head; ``repeats`` are trainings of both sides under
+    other seeds. Raises :class:`LockgateError` where head's
     pipeline or both policies cannot be read; a broken base is told in the notes.
     """
     after = read_state(head)
     before, warnings = base_state(base)
-    findings = find(root, before, after, intervals=intervals, execution=execution)
+    findings = find(root, before, after, intervals=intervals, execution=execution, repeats=repeats)
     files_before = files_of(root, base) if base else None
     files_after = files_of(root, head)
     stages = changes.stage_changes(before, after, files_after)
@@ -117,6 +120,7 @@ def build(
             curves=tuple(_curve(root, plot, before, after) for plot in findings.policy.plots),
             notes=tuple(note for note in notes if note not in of_base),
             notes_of_base=tuple(note for note in notes if note in of_base),
+            training=findings.training,
             execution=execution,
             operating_point=judged.operating_point,
             model_file=_model_file(findings, before, after),

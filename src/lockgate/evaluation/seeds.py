@@ -1,73 +1,141 @@
-"""Training noise: head's metrics when the same training is repeated under other seeds.
+"""Trains again under other seeds: base and head, each in a throw-away copy, isolated as every stage is.
 
-Each rerun happens in a throw-away copy of head's files that shares this project's cache, as ``dvc exp run --temp``
-does, so that nothing is computed twice and nothing of the working tree is touched.
+A copy shares this project's cache, as ``dvc exp run --temp`` does, so that nothing is computed twice and nothing of the
+working tree is touched. What came of a training is kept beside the cache, under the digest of what it goes by: base is
+repeated once, not for each pull request.
 """
 
+import hashlib
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lockgate import git
-from lockgate.dvc.objects import Cache
-from lockgate.dvc.pipeline import MISSING, param, read_params, read_state
+from lockgate.dvc.objects import Cache, file_digest
+from lockgate.dvc.pipeline import State, read_state
 from lockgate.dvc.stages import Progress, Sandbox, run_stages
-from lockgate.errors import NotAskedError
-from lockgate.evaluation.compare import recorded_value
-from lockgate.evaluation.findings import read_policies, side
+from lockgate.evaluation import training
+from lockgate.evaluation.compare import Side, recorded_value
+from lockgate.evaluation.findings import side
 from lockgate.evaluation.metric_files import Unreadable
+from lockgate.evaluation.seeded import Place, SeedError, content_key
+from lockgate.evaluation.training import Repeat, Repeats
+from lockgate.files import write_whole
 from lockgate.git import Snapshot, Workspace
-from lockgate.policy import FILE, Policy
-from lockgate.result import SeedSpread
+from lockgate.policy import Policy
 from lockgate.temporary import temporary_folder
 
-PARAMS = "params.yaml"  # where DVC looks for a parameter that names no file
+KEPT = "lockgate/repeats"
+"""The folder beside DVC's objects in the cache, with what came of repeats."""
 
 
-class SeedError(NotAskedError):
-    """The reruns cannot be made."""
+def repeat(
+    root: Path, policy: Policy, base: Snapshot | None, head: Snapshot, number: int, tell: Callable[[str], None]
+) -> Repeats:
+    """Return ``number`` repeats of base, if there is one, and of head; those that are known are not made again.
 
-
-def spread(
-    root: Path, head: Snapshot, count: int, tell: Callable[[str], None]
-) -> tuple[tuple[SeedSpread, ...], tuple[str, ...]]:
-    """Return every metric of the policy under ``count`` seeds, from the one of ``head`` upwards, and notes in words.
-
-    Runs what depends on the seed, ``count - 1`` times or more. ``tell`` gets a line as each rerun begins and ends.
-    Raises :class:`SeedError` if the policy names no seed, if it is no whole number, or if a stage fails.
+    ``tell`` gets a line as each training begins and as its stages end. Raises :class:`SeedError` if the seed cannot be
+    varied, if a stage fails, or if a repeat leaves no metric.
     """
-    policy = read_policies(None, read_state(head)).policy
-    file, key, first = _seed(policy, head)
-    seeds = tuple(range(first, first + count))
-    values: dict[str, list[float]] = {metric.name: [] for metric in policy.metrics}
-    notes: list[str] = []
-    with _copy(root, head) as copy:
-        for seed in seeds:
-            tell(f"{key} = {seed}")
-            _write(copy / file, key, seed)
-            _run(copy, Sandbox.by_policy(policy.stages, proving=False), key, seed, tell)
-            offered = side(copy, read_state(Workspace(copy)), policy)
-            for metric in policy.metrics:
-                try:
-                    values[metric.name].append(recorded_value(metric, offered))
-                except Unreadable as reason:
-                    notes.append(f"No spread of {metric.name} over seeds: with {key} = {seed}, {reason}.")
-    whole = {name: found for name, found in values.items() if len(found) == count}
-    return tuple(SeedSpread(name, seeds, tuple(found)) for name, found in whole.items()), tuple(notes)
+    before, after = read_state(base) if base else None, read_state(head)
+    of_base, of_head = training.wanted(policy, before, after, number)
+    return Repeats(
+        _of_side(root, policy, "base", before, of_base, tell) if before else (),
+        _of_side(root, policy, "head", after, of_head, tell),
+    )
 
 
-def _seed(policy: Policy, head: Snapshot) -> tuple[str, str, int]:
-    if policy.seed is None:
-        raise SeedError("the policy names no seed", f"Say in {FILE} which parameter it is, e.g. `seed: train.seed`.")
-    named, _, key = policy.seed.rpartition(":")
-    file = named or PARAMS
-    value = param(read_params(head, file) or {}, key)
-    if value is MISSING or isinstance(value, bool) or not isinstance(value, int):
-        said = "does not exist" if value is MISSING else f"is {value!r}, not a whole number"
-        raise SeedError(f"the seed '{key}' of {file} {said}", f"Correct `seed:` in {FILE}, or the parameter.")
-    return file, key, value
+def _of_side(
+    root: Path, policy: Policy, name: str, state: State, seeds: tuple[int, ...], tell: Callable[[str], None]
+) -> tuple[Repeat, ...]:
+    assert policy.train is not None  # noqa: S101  its seeds are known
+    place = Place.of(policy.train.seed)
+    kept = _Kept.of(root, policy, state, place)
+    found = {seed: one for seed in seeds if (one := kept.read(seed))}
+    if found:
+        tell(f"{name}: {len(found):,} of {len(seeds):,} repeats are known from before")
+    missing = [seed for seed in seeds if seed not in found]
+    if missing:
+        sandbox = Sandbox.by_policy(policy.stages, proving=False)
+        with _copy(root, state.snapshot) as copy:
+            for seed in missing:
+                called = f"{name} with {place.key} = {seed}"
+                tell(f"{name}: {place.key} = {seed}")
+                _write(copy / place.file, place.key, seed)
+                _run(copy, sandbox, called, tell)
+                came = read_state(Workspace(copy))
+                _check(name, state, came, place)
+                found[seed] = _result(root, copy, policy, came, seed, called)
+                kept.write(found[seed])
+    return tuple(found[seed] for seed in seeds)
+
+
+def _check(name: str, state: State, came: State, place: Place) -> None:
+    """Refuse a repeat that is no repeat of what the lock says: it would be taken for one later."""
+    if content_key(came.lock, place, seed=False) != content_key(state.lock, place, seed=False):
+        raise SeedError(
+            f"dvc.lock of {name} is not that of its files, so its training cannot be repeated",
+            "Run `lockgate run`, and commit dvc.lock with what it belongs to.",
+        )
+
+
+def _result(root: Path, copy: Path, policy: Policy, came: State, seed: int, called: str) -> Repeat:
+    """Read what a training left, and put its predictions into the cache."""
+    offered: Side = side(copy, came, policy)
+    values: dict[str, float] = {}
+    reasons: list[str] = []
+    for metric in policy.metrics:
+        try:
+            values[metric.name] = recorded_value(metric, offered)
+        except Unreadable as reason:
+            reasons.append(str(reason))
+    if not values:
+        raise SeedError(f"{called} left no metric: {reasons[0]}")
+    if not isinstance(offered.predictions, Path):
+        return Repeat(seed, values)
+    digest = file_digest(offered.predictions)
+    kept = Cache.of(root).path(digest)
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_name(f"{kept.name}.partial")
+        shutil.copyfile(offered.predictions, partial)
+        partial.chmod(0o444)  # as DVC does
+        partial.replace(kept)
+    return Repeat(seed, values, digest)
+
+
+class _Kept:
+    """What came of the repeats of one training, in a file a seed."""
+
+    def __init__(self, folder: Path, cache: Cache) -> None:
+        self.folder, self.cache = folder, cache
+
+    @classmethod
+    def of(cls, root: Path, policy: Policy, state: State, place: Place) -> "_Kept":
+        """Name the place by what the training goes by, and by what is read of it."""
+        read = [[metric.name, metric.file, metric.key] for metric in policy.metrics]
+        told = [content_key(state.lock, place), read, policy.predictions.file if policy.predictions else None]
+        cache = Cache.of(root)
+        return cls(cache.folder / KEPT / hashlib.sha256(json.dumps(told).encode()).hexdigest(), cache)
+
+    def read(self, seed: int) -> Repeat | None:
+        """Return a repeat that is known and whose predictions are still in the cache."""
+        try:
+            told: Any = json.loads((self.folder / f"{seed}.json").read_bytes())
+            one = Repeat(seed, {str(name): float(value) for name, value in told["values"].items()}, told["predictions"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return one if one.predictions is None or self.cache.path(str(one.predictions)).is_file() else None
+
+    def write(self, one: Repeat) -> None:
+        """Keep a repeat."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"values": dict(one.values), "predictions": one.predictions}, sort_keys=True)
+        write_whole(self.folder / f"{one.seed}.json", text)
 
 
 @contextmanager
@@ -118,7 +186,7 @@ def _write(path: Path, key: str, value: int) -> None:
         content[last] = value
 
 
-def _run(copy: Path, sandbox: Sandbox, key: str, seed: int, tell: Callable[[str], None]) -> None:
+def _run(copy: Path, sandbox: Sandbox, called: str, tell: Callable[[str], None]) -> None:
     printed: list[str] = []
 
     def follow(step: Progress) -> None:
@@ -130,4 +198,4 @@ def _run(copy: Path, sandbox: Sandbox, key: str, seed: int, tell: Callable[[str]
         stage = f"stage '{done.failed.stage}'" if done.failed and done.failed.stage else "the pipeline"
         end = "\n".join(printed[-20:])
         sys.stderr.write(end + "\n" if end else "")
-        raise SeedError(f"{stage} failed with {key} = {seed}", done.failed.error if done.failed else "")
+        raise SeedError(f"{stage} failed in {called}", done.failed.error if done.failed else "")

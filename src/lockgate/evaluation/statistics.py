@@ -162,6 +162,39 @@ def _compared(
     return found
 
 
+def influence(
+    name: str, label: "Labels", score: "Floats", definition: Definition | None = None
+) -> "tuple[float, Floats]":
+    """Return the statistic ``name`` of one model and the influence of each row on it, which sums to zero.
+
+    Of the calibration error it is the derivative where no bin's gap is 0, which makes the variance too large rather
+    than too small where gaps are near it. Raises :class:`Undefined`.
+    """
+    import numpy as np
+
+    definition = definition or Definition()
+    _check(_statistics()[name], definition, label, score)
+    if name == "roc_auc":
+        weights = np.ones(len(label)) if definition.weights is None else definition.weights
+        of_positives, of_negatives = _placements(label, score, definition.weights)
+        share, share_false = weights[label] / weights[label].sum(), weights[~label] / weights[~label].sum()
+        auc = float(share @ of_positives)
+        found = np.empty(len(label))
+        found[label] = share * (of_positives - auc)
+        found[~label] = share_false * (of_negatives - auc)
+        return auc, found
+    if name == "average_precision":
+        return _average_precision(label, score, definition.weights)
+    if name == "calibration_error":
+        places, residuals, gaps = _gaps(label, score, definition)
+        error = float(np.abs(gaps).sum())
+        weights = np.ones(len(label)) if definition.weights is None else definition.weights
+        return error, _floats((np.sign(gaps)[places] * residuals - weights * error) / weights.sum())
+    loss = {"log_loss": _log_loss, "brier": _brier, "accuracy": _accuracy}[name](label, score, definition)
+    mean = _mean(label, loss, definition)
+    return mean, _influence_on_mean(label, loss, mean, definition)
+
+
 def design_effect(
     name: str, label: "Labels", base: "Floats", head: "Floats", cluster: "Indices", definition: Definition | None = None
 ) -> float:
@@ -324,10 +357,10 @@ def _estimate(base: float, head: float, influence: "Floats", cluster: "Indices |
         return _interval(base, head, error, method, effective=_effective(influence))
     together = _floats(np.bincount(cluster, influence))
     error = float((together**2).sum() * (len(together) / (len(together) - 1))) ** 0.5
-    return _interval(base, head, error, method, _freedom(cluster), _effective(together))
+    return _interval(base, head, error, method, cluster_freedom(cluster), _effective(together))
 
 
-def _freedom(cluster: "Indices") -> float:
+def cluster_freedom(cluster: "Indices") -> float:
     """Return the degrees of freedom of a cluster-robust variance: one less than the number of clusters, and fewer where
     a few of them hold most rows (Satterthwaite's, for cluster sums that spread as the clusters' sizes)."""
     import numpy as np
@@ -525,7 +558,7 @@ def calibration(
     of_base, of_head = np.abs(gaps).reshape(2, bins).sum(axis=1)
     if cluster is None:
         return _interval(float(of_base), float(of_head), error, "paired bootstrap")
-    return _interval(float(of_base), float(of_head), error, "paired bootstrap", _freedom(cluster))
+    return _interval(float(of_base), float(of_head), error, "paired bootstrap", cluster_freedom(cluster))
 
 
 def _gaps(label: "Labels", score: "Floats", definition: Definition) -> "tuple[NDArray[np.int64], Floats, Floats]":

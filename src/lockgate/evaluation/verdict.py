@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 
-from lockgate.evaluation.compare import Judged
 from lockgate.evaluation.findings import Findings
 from lockgate.formatting import count, decimals, fixed, title
 from lockgate.gates.gate import change_in_words
 from lockgate.policy import Policy
-from lockgate.result import GateOutcome, MetricChange, SliceChange, StageChange, Verdict
+from lockgate.result import GateOutcome, MetricChange, SliceChange, StageChange, Training, Verdict
 
 
 def verdict(findings: Findings, stages: tuple[StageChange, ...], warnings: Iterable[str], *, first: bool) -> Verdict:
@@ -22,7 +21,7 @@ def verdict(findings: Findings, stages: tuple[StageChange, ...], warnings: Itera
     gates, failing = findings.gates, [gate for gate in findings.gates if not gate.passed]
     holding = len(gates) - len(failing)
     hold = f"{holding} of {count(len(gates), 'gate')} hold" if gates else "the policy has no gates"
-    gained = _gained(findings.judged.metrics)
+    gained = _gained(findings.metrics)
     if failing:
         more = f" ({count(len(failing) - 1, 'more gate')} fail{'s' if len(failing) == 2 else ''})"
         first_of_all = f"{_failure(failing[0])}{more if len(failing) > 1 else ''}"
@@ -30,9 +29,9 @@ def verdict(findings: Findings, stages: tuple[StageChange, ...], warnings: Itera
     unshown = [gate for gate in gates if gate.look]
     if unshown:
         return Verdict("attention", _sentences(_failure(unshown[0]), gained, hold))
-    for worry in _worries(findings.policy, findings.judged, stages, warnings):
+    for worry in _worries(findings, stages, warnings):
         return Verdict("attention", _sentences(worry, gained, hold))
-    return Verdict("passed", _sentences(_headline(findings.judged.metrics, first=first), "", hold))
+    return Verdict("passed", _sentences(_headline(findings.metrics, findings.training, first=first), "", hold))
 
 
 def _sentences(*said: str) -> str:
@@ -54,18 +53,21 @@ def _gained(metrics: tuple[MetricChange, ...]) -> str:
     return "no metric got better" if any(one.judgement == "worse" for one in metrics) else ""
 
 
-def _worries(policy: Policy, judged: Judged, stages: tuple[StageChange, ...], warnings: Iterable[str]) -> Iterable[str]:
+def _worries(findings: Findings, stages: tuple[StageChange, ...], warnings: Iterable[str]) -> Iterable[str]:
+    policy, judged, luck = findings.policy, findings.judged, findings.training
     if judged.comparison.refused:
         yield f"base and head could not be compared row by row: {judged.comparison.refused}"
     slices = [one for one in judged.slices if one.judgement == "worse" and not _tolerated(policy, one)]
     if slices:
         worst, others = slices[0], f" and {len(slices) - 1:,} more slices" if len(slices) > 1 else ""
         yield f"{title(worst.metric)} got worse for {worst.column} {worst.value}{others}, {change_in_words(worst)}"
-    worse = [one for one in judged.metrics if one.judgement == "worse" and not _tolerated(policy, one)]
+    worse = [one for one in findings.metrics if one.judgement == "worse" and not _tolerated(policy, one)]
     if worse:
         yield f"{title(worse[0].name)} got worse, {change_in_words(worse[0])}, and no gate says how much is allowed"
     news = [warning for warning in judged.warnings if warning not in judged.of_base]
     yield from (f"{one[0].lower()}{one[1:]}" for one in (*news, *warnings))
+    if luck is not None and luck.note and not luck.is_known:
+        yield f"{luck.note[0].lower()}{luck.note[1:].removesuffix('.')}"
     pending = [stage.name for stage in stages if stage.status == "pending"]
     if pending:
         named = ", ".join(pending[:3]) + (" …" if len(pending) > 3 else "")
@@ -77,12 +79,23 @@ def _tolerated(policy: Policy, change: MetricChange | SliceChange) -> bool:
     return any(gate.tolerates(policy.metric(name), change) for gate in policy.gates)
 
 
-def _headline(metrics: tuple[MetricChange, ...], *, first: bool) -> str:
+def _known(luck: Training | None) -> str:
+    """Say what *better* and *worse* are about: the model at hand, or what training gives with any seed."""
+    if luck is not None and luck.is_known:
+        if luck.source == "repeats":
+            return f" over {len(luck.base_seeds):,} and {len(luck.head_seeds):,} seeds"
+        return f", with the luck of the seed in {luck.trainings:,} past runs"
+    if luck is not None and luck.source == "same":
+        return " for this model"
+    return f" for this model, luck of the seed not {'yet ' if luck and luck.pending else ''}known"
+
+
+def _headline(metrics: tuple[MetricChange, ...], luck: Training | None, *, first: bool) -> str:
     if first:
         shown = next((one for one in metrics if one.head is not None), None)
         return f"first result: {title(shown.name)} is {fixed(shown.head or 0.0, 4)}" if shown else "first result"
     told = [
-        f"{judgement}: {', '.join(moved)}{allowed}"
+        f"{judgement}{_known(luck)}: {', '.join(moved)}{allowed}"
         for judgement, allowed in (("better", ""), ("worse", ", as much as is allowed"))
         if (moved := [_moved(one) for one in metrics if one.judgement == judgement])
     ]
@@ -92,7 +105,8 @@ def _headline(metrics: tuple[MetricChange, ...], *, first: bool) -> str:
         return "no metric changes"
     noise = next((one for one in metrics if one.judgement == "noise" and one.change), None)
     if noise:
-        return f"no change beyond chance: {title(noise.name)} {change_in_words(noise)}"
+        known = "rows and seeds together, " if luck and luck.is_known else ""
+        return f"no change beyond chance: {known}{title(noise.name)} {change_in_words(noise)}"
     bare = next(one for one in metrics if one.change)
     return f"not judged: {title(bare.name)} {change_in_words(bare)}"
 

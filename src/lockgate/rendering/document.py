@@ -148,6 +148,7 @@ Block = Paragraph | Bullets | Table | Log | Chart
 SectionName = Literal[
     "log",
     "metrics",
+    "training",
     "operating",
     "hurt",
     "gates",

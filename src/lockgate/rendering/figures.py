@@ -133,7 +133,9 @@ def _basis(result: Result) -> tuple[Line, ...]:
         basis = f"Compared on the {shared} that both sides share{_clusters(rows)} ({sides})"
     if not any(metric.method for metric in result.metrics):
         return ((basis, "."),)
-    covered = "The intervals cover chance in the choice of test rows, not chance in training."
+    known = result.training is not None and result.training.is_known
+    covered = "The intervals cover chance in the choice of test rows, not chance in training"
+    covered += ", which is below." if known else "."
     return ((basis, ". ", *_power(result), covered),)
 
 

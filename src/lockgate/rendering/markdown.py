@@ -39,6 +39,7 @@ SHRINK_ORDER: tuple[SectionName, ...] = (
     "hashes",
     "curves",
     "run",
+    "training",
     "importance",
     "slices",
     "held",

@@ -28,6 +28,7 @@ from lockgate.rendering.document import (
     Table,
     listed,
 )
+from lockgate.rendering.training import training
 from lockgate.result import (
     CheckFailure,
     FileChange,
@@ -58,6 +59,7 @@ def document(result: Result) -> Document:
     sections = [
         _failed_stage(result),
         figures.metrics(result),
+        training(result),
         beside.operating(result),
         figures.hurt(result),
         _gates(result),

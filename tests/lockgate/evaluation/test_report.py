@@ -85,7 +85,8 @@ def test_a_better_model_passes_with_its_gain_and_interval(project: Project, lock
     result = report(lockgate, "--base", "main", "--head", "better")
 
     assert result.verdict.outcome == "passed"
-    assert result.verdict.reason == "better: ROC AUC rose by 0.0377, log loss fell by 0.0639. 6 of 6 gates hold"
+    known = "better for this model, luck of the seed not known"
+    assert result.verdict.reason == f"{known}: ROC AUC rose by 0.0377, log loss fell by 0.0639. 6 of 6 gates hold"
     assert [metric.judgement for metric in result.metrics] == ["better", "better", "unjudged"]
     assert (result.head.subject, result.head.author) == ("better", "ada@example.org")
     assert result.model_file is not None
@@ -532,17 +533,33 @@ def test_a_device_is_written_to_and_not_replaced(project: Project, lockgate: Run
 
 
 @pytest.mark.slow
-def test_seeds_show_the_noise_of_training_and_leave_the_project_alone(project: Project, lockgate: Run) -> None:
+def test_repeats_judge_both_procedures_know_each_other_again_and_leave_the_project_alone(
+    project: Project, lockgate: Run
+) -> None:
     check_out(project, "better")
     project.write("evaluate.py", modelled.EVALUATE + "# edited, not committed\n")
-
+    stale = lockgate("report", "--seeds", "2")
+    modelled.run(project)
     before = project.git("status", "--porcelain", "--ignored")
-    result = report(lockgate, "--seeds", "3")
 
-    auc = next(spread for spread in result.seeds if spread.metric == "roc_auc")
-    assert auc.seeds == (1, 2, 3)
-    assert auc.values[0] == result.metrics[0].head
-    assert len(set(auc.values)) == 3
+    result = report(lockgate, "--seeds", "3")
+    trained = lockgate("report", "--seeds", "3")[2]
+
+    assert stale[0] == 3
+    assert "dvc.lock of head is not that of its files" in stale[2]
+    luck = result.training
+    assert luck is not None
+    assert (luck.source, luck.trainings, len({*luck.base_seeds, *luck.head_seeds, 1})) == ("repeats", 6, 7)
+    auc = luck.changes[0]
+    assert (auc.metric, auc.judgement) == ("roc_auc", "better")
+    assert len(set(auc.base_values)) == len(set(auc.head_values)) == 3
+    assert result.metrics[0].head not in auc.head_values
+    assert auc.low is not None
+    assert 0 < auc.low < (auc.change or 0)
+    assert min(auc.rows_error or 0, auc.base_error or 0, auc.head_error or 0) > 0
+    assert "3 and 3 seeds" in result.verdict.reason
+    assert trained.count("3 of 3 repeats are known from before") == 2
+    assert "train.seed =" not in trained
     assert project.git("status", "--porcelain", "--ignored") == before
 
 
@@ -552,25 +569,67 @@ def test_seeds_show_the_noise_of_training_and_leave_the_project_alone(project: P
         (modelled.POLICY.replace("seed: train.seed\n", ""), "the policy names no seed"),
         (modelled.POLICY.replace("train.seed", "train.sed"), "the seed 'train.sed' of params.yaml does not exist"),
         (modelled.POLICY.replace("train.seed", "train.noise"), "is 1.0, not a whole number"),
+        (modelled.POLICY.replace("train.seed", "other.seed"), "no stage of dvc.lock in HEAD has 'other.seed'"),
     ],
 )
 def test_a_seed_that_cannot_be_varied_is_named(project: Project, lockgate: Run, policy: str, said: str) -> None:
     project.write("lockgate.yaml", policy)
+    project.write("params.yaml", (project.root / "params.yaml").read_text() + "other: {seed: 1}\n")
+    project.commit("the policy")
 
-    code, _, error = lockgate("report", "--seeds", "2")
+    code, _, error = lockgate("report", "--seeds", "2", "--base", "HEAD")
 
     assert code == 3
     assert said in error
 
 
 @pytest.mark.slow
-def test_a_rerun_that_fails_names_stage_and_seed(project: Project, lockgate: Run) -> None:
+def test_a_repeat_that_fails_names_stage_side_and_seed(project: Project, lockgate: Run) -> None:
     project.write("evaluate.py", modelled.EVALUATE + "assert train['seed'] < 2\n")
+    project.repro()
 
     code, _, error = lockgate("report", "--seeds", "2")
 
     assert code == 3
-    assert "stage 'evaluate' failed with train.seed = 2" in error
+    assert "stage 'evaluate' failed in head with train.seed = " in error
+
+
+@pytest.mark.slow
+def test_a_training_that_ignores_its_seed_leaves_the_luck_unknown(project: Project, lockgate: Run) -> None:
+    project.write("evaluate.py", modelled.EVALUATE.replace('default_rng(train["seed"])', "default_rng(4)"))
+    project.repro()
+
+    result = report(lockgate, "--seeds", "2")
+
+    assert result.training is not None
+    assert not result.training.is_known
+    assert "All 2 repeats of head gave the same model" in result.training.note
+    assert result.verdict.outcome != "passed"
+
+
+def test_past_runs_that_differ_in_their_seed_alone_say_what_the_seed_is_worth(project: Project, lockgate: Run) -> None:
+    alone = report(lockgate, "--base", "main", "--head", "better")
+    for seed in (11, 12, 13):
+        modelled.set_params(project, seed=seed)
+        modelled.run(project)
+        project.commit(f"seed {seed}")
+    project.git("checkout", "-q", "-b", "better-later")
+    modelled.set_params(project, seed=13, noise=0.5)
+    modelled.run(project)
+    project.commit("better")
+
+    result = report(lockgate, "--base", "main", "--head", "better-later")
+
+    assert alone.training is not None
+    assert alone.training.source == "none"
+    assert "luck of the seed not known" in alone.verdict.reason
+    assert result.training is not None
+    assert (result.training.source, result.training.trainings) == ("history", 4)
+    auc, own = result.training.changes[0], result.metrics[0]
+    assert auc.low is not None
+    assert own.low is not None
+    assert auc.low < 0 < own.low  # few past runs, little known: what was better for this model is noise
+    assert "no change beyond chance: rows and seeds together" in result.verdict.reason
 
 
 def test_one_seed_is_no_spread(project: Project, lockgate: Run) -> None:
