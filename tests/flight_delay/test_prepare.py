@@ -251,18 +251,18 @@ def test_all_labels_equal_stops_the_stage(small: SmallPipeline) -> None:
             table.column_names.index("arr_delay"), "arr_delay", pa.repeat(pa.scalar(99, pa.int16()), table.num_rows)
         ),
     )
-    assert small.refused("prepare").endswith("have the same label (1); nothing can be learnt or judged on them.")
+    assert small.refused_here("prepare").endswith("have the same label (1); nothing can be learnt or judged on them.")
 
 
 def test_a_month_with_no_rows_stops_the_stage(small: SmallPipeline) -> None:
     small.change_raw("flights", lambda table: table.filter(pc.not_equal(table["month"], 11)))
-    assert small.refused("prepare").startswith("prepare.test: no arrived flights in 2013-11.")
+    assert small.refused_here("prepare").startswith("prepare.test: no arrived flights in 2013-11.")
 
 
 @pytest.mark.parametrize("stage", ["ingest", "prepare"])
 def test_windows_that_overlap_stop_the_first_stage_already(stage: str, small: SmallPipeline) -> None:
     small.change(("last: 2013-09", "last: 2013-10"))
-    assert small.refused(stage).startswith(
+    assert small.refused_here(stage).startswith(
         "params.yaml: prepare.test.first (2013-10) must come after prepare.train.last"
     )
 
@@ -270,9 +270,9 @@ def test_windows_that_overlap_stop_the_first_stage_already(stage: str, small: Sm
 def test_a_raw_table_cut_off_or_missing_stops_the_stage(small: SmallPipeline) -> None:
     path = small.root / "data" / "raw" / "weather.parquet"
     path.write_bytes(path.read_bytes()[:1000])
-    assert small.refused("prepare").startswith("data/raw/weather.parquet: not a whole Parquet file")
+    assert small.refused_here("prepare").startswith("data/raw/weather.parquet: not a whole Parquet file")
     path.unlink()
-    assert small.refused("prepare") == "data/raw/weather.parquet: there is no such file. `dvc repro` makes it."
+    assert small.refused_here("prepare") == "data/raw/weather.parquet: there is no such file. `dvc repro` makes it."
 
 
 def test_a_disk_that_fills_at_the_second_window_leaves_both_as_they_were(small: SmallPipeline) -> None:
