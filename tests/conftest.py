@@ -55,7 +55,16 @@ def interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Modules that take longest: they begin, so that no worker is left with one of them at the end.
+LONGEST = (
+    *("test_pull_requests", "test_attacks", "test_releases", "test_readme", "test_setup", "test_dvc_yaml"),
+    *("test_validate", "test_score", "test_release", "test_run", "test_statistics", "test_admission", "test_rebuild"),
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
     for item in items:
         served = {"chromium", "seaweed"}.intersection(getattr(item, "fixturenames", ())) or "[s3" in item.name
         if served or item.path.stem in SLOW_MODULES:
