@@ -21,7 +21,7 @@ from lockgate.rendering.document import (
     Table,
     Whisker,
 )
-from lockgate.rendering.figures import UNCHANGED, figures, methods
+from lockgate.rendering.figures import UNCHANGED, figures, methods, own_rows
 from lockgate.result import DataDiff, Difference, MetricChange, OperatingPoint, Result
 
 T = TypeVar("T")
@@ -140,10 +140,11 @@ def importance(result: Result) -> Section | None:
             (
                 Cell((Code(one.column),), one.column),
                 Cell((_with_error(one.base, one.error_base),), one.base),
-                Cell((_with_error(one.head, one.error_head),), one.head, strip=Strip(low, high, dots)),
+                Cell((_with_error(one.head, one.error_head),), one.head),
+                Cell((Strip(low, high, dots),)),
             )
         )
-    columns = (Column("column"), Column("base", figures=True), Column("head", figures=True))
+    columns = (Column("column"), Column("base", figures=True), Column("head", figures=True), Column("○ base, ● head"))
     loss = result.importance[0].loss
     known = any(one.error_head is not None for one in result.importance)
     bars = "± is one standard error." if known else "The file has no standard errors."
@@ -229,6 +230,8 @@ def beside(result: Result) -> Section | None:
         blocks.append(
             Table("Size, time and rows", columns, tuple(tuple(Cell((text,), text) for text in row) for row in rows))
         )
+    own = own_rows(result)
+    blocks += [own] if own else []
     blocks += [Paragraph(told)] if told else []
     ours = [row for row in rows if row[0] in ("model", "test rows")]  # no name of a repository may stand there
     aside = ", ".join(f"{name} {base} → {head}" if base != head else f"{name} {head}" for name, base, head in ours)

@@ -53,7 +53,38 @@ class Judged:
 
 
 Side = Literal["base", "head"]
-Part = str | Code | Strong | Commit | Mark | Judged
+STRIP_WIDTH = 20  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One figure of a strip, of base or of head, with its error bar if it has one."""
+
+    side: Side
+    value: float
+    error: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Figures side by side on one scale from ``low`` to ``high``: a picture that a line may hold."""
+
+    low: float
+    high: float
+    dots: tuple[Dot, ...]
+
+    def __str__(self) -> str:
+        """Draw it in characters of one width: ``·○·○○··◉●··●``, where ``○`` is base, ``●`` head and ``◉`` both."""
+        span = self.high - self.low or 1.0
+        marks = ["·"] * STRIP_WIDTH
+        for dot in self.dots:
+            place = round(min(max((dot.value - self.low) / span, 0.0), 1.0) * (STRIP_WIDTH - 1))
+            mine = "○" if dot.side == "base" else "●"
+            marks[place] = mine if marks[place] in ("·", mine) else "◉"
+        return "".join(marks)
+
+
+Part = str | Code | Strong | Commit | Mark | Judged | Strip
 Line = tuple[Part, ...]
 DASH = "—"  # where there is no figure
 
@@ -69,31 +100,12 @@ class Whisker:
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
-    """One figure of a strip, of base or of head, with its error bar if it has one."""
-
-    side: Side
-    value: float
-    error: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Strip:
-    """Figures side by side on one scale from ``low`` to ``high``."""
-
-    low: float
-    high: float
-    dots: tuple[Dot, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: what it shows, what it is sorted by, and the interval or the strip that may be drawn in it."""
+    """One cell: what it shows, what it is sorted by, and the interval that may be drawn in it."""
 
     line: Line
     key: float | str | None = None
     whisker: Whisker | None = None
-    strip: Strip | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,6 @@ def metrics(result: Result) -> Section | None:
     blocks: list[Block] = [
         Table(f"Metrics, base and head{', on the rows that both have' if apart else ''}", columns, rows)
     ]
-    blocks += [_own_rows(result)] if apart else []
     blocks += [Bullets(notes)] if notes else []
     blocks += [Paragraph(line) for line in _basis(result) if line]
     blocks += _seeds(result)
@@ -77,8 +76,10 @@ def _on_shared_rows(metric: MetricChange) -> MetricChange:
     return replace(metric, base=metric.shared_base, head=metric.shared_head)
 
 
-def _own_rows(result: Result) -> Table:
-    """Show what each side's own file says, each on rows of its own: no two of these figures are compared."""
+def own_rows(result: Result) -> Table | None:
+    """Show what each side's own file says where each is of other rows: no two of these figures are compared."""
+    if all(metric.shared_base is None for metric in result.metrics):
+        return None
     sides = (("base", result.comparison.rows_base), ("head", result.comparison.rows_head))
     columns = (
         Column("each side's own rows"),
@@ -185,13 +186,14 @@ def _seeds(result: Result) -> list[Block]:
         rows.append(
             (
                 Cell((Code(spread.metric),), spread.metric),
-                Cell((" to ".join(ends),), min(spread.values), strip=Strip(low, high, dots)),
+                Cell((" to ".join(ends),), min(spread.values)),
+                Cell((Strip(low, high, dots),)),
             )
         )
     if not rows:
         return []
     seeds = formatting.count(len(result.seeds[0].seeds), "seed")
-    columns = (Column("metric"), Column(f"head under {seeds}, beside base"))
+    columns = (Column("metric"), Column(f"head under {seeds}"), Column("○ base, ● head"))
     return [Table("Head trained again under other seeds", columns, tuple(rows))]
 
 

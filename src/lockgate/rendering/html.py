@@ -161,15 +161,13 @@ def _row(row: tuple[Cell, ...], columns: tuple[Column, ...]) -> Html:
 
 
 def _drawn(cell: Cell) -> Html:
-    if cell.whisker is None and cell.strip is None:
+    if cell.whisker is None:
         return _line(cell.line)
-    drawn = _whisker(cell.whisker) if cell.whisker else _strip(cell.strip)
-    return tag("div", drawn, tag("span", _line(cell.line)), class_="interval")
+    return tag("div", _whisker(cell.whisker), tag("span", _line(cell.line)), class_="interval")
 
 
-def _strip(strip: Strip | None) -> Html:
-    """Figures of base and of head on one scale, base's above; the words beside say the same."""
-    assert strip is not None  # noqa: S101 - the caller has one
+def _strip(strip: Strip) -> Html:
+    """Figures of base and of head on one scale, base's above."""
     span = strip.high - strip.low or 1.0
 
     def across(value: float) -> str:
@@ -182,7 +180,8 @@ def _strip(strip: Strip | None) -> Html:
             ends = {"x1": across(dot.value - dot.error), "x2": across(dot.value + dot.error)}
             drawn.append(tag("line", class_=dot.side, y1=down, y2=down, **ends))
         drawn.append(tag("circle", class_=dot.side, cx=across(dot.value), cy=down, r="3.5"))
-    return tag("svg", *drawn, class_="whisker strip", viewBox="0 0 144 20", aria_hidden="true")
+    told = f"base (above) and head on a scale from {strip.low:.4g} to {strip.high:.4g}"
+    return tag("svg", *drawn, class_="whisker strip", viewBox="0 0 144 20", role="img", aria_label=told)
 
 
 def _key(key: float | str) -> str:
@@ -209,7 +208,7 @@ def _line(line: Line) -> Html:
     return Html("".join(map(_part, line)).strip())
 
 
-def _part(part: Part) -> Html:
+def _part(part: Part) -> Html:  # noqa: PLR0911 - one a kind of part
     match part:
         case str():
             return _sentence(part)
@@ -223,6 +222,8 @@ def _part(part: Part) -> Html:
             sign = tag("span", escaped(_SIGNS[part.outcome]), aria_hidden="true")
             word = tag("span", escaped(part.outcome), class_="spoken")
             return tag("span", sign, word, class_=f"sign {part.outcome}")
+        case Strip():
+            return _strip(part)
         case Judged():
             return tag("span", escaped(part.judgement), class_=f"judged {part.judgement}")
         case _:

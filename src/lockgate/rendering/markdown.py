@@ -10,7 +10,6 @@ from lockgate.rendering.curves import xychart
 from lockgate.rendering.document import (
     Block,
     Bullets,
-    Cell,
     Chart,
     Code,
     Commit,
@@ -57,7 +56,6 @@ SHRINK_ORDER: tuple[SectionName, ...] = (
     "metrics",
 )
 FEWER_ROWS = (10, 3, 0)
-MANY_DOTS, STRIP_WIDTH = 3, 25
 
 _OUTCOME: dict[Outcome, str] = {"passed": "✅", "failed": "❌", "attention": "⚠️"}
 _JUDGED: dict[Judgement, str] = {"better": "🟢 better", "worse": "🔴 **worse**"}
@@ -128,27 +126,9 @@ def _table(table: Table) -> Markdown:
     rows = [
         "| " + " | ".join(text(column.title) for column in table.columns) + " |",
         "|" + "|".join("--:" if column.figures else ":--" for column in table.columns) + "|",
-        *("| " + " | ".join(map(_cell, row)) + " |" for row in table.rows),
+        *("| " + " | ".join(_line(cell.line) for cell in row) + " |" for row in table.rows),
     ]
     return Markdown("\n".join([*rows, *_more(table.more, "\n")]))
-
-
-def _cell(cell: Cell) -> Markdown:
-    """One cell. A strip of many dots is drawn in characters of one width: ``○`` base, ``●`` head."""
-    if cell.strip is None or len(cell.strip.dots) < MANY_DOTS:
-        return _line(cell.line)
-    return Markdown(f"{_line(cell.line)} {code(strip_in_characters(cell.strip))}")
-
-
-def strip_in_characters(strip: Strip) -> str:
-    """Return a strip as text; where dots fall together, head's is seen."""
-    drawn = ["·"] * STRIP_WIDTH
-    span = strip.high - strip.low or 1.0
-    for side in ("base", "head"):
-        for dot in strip.dots:
-            if dot.side == side:
-                drawn[round((dot.value - strip.low) / span * (STRIP_WIDTH - 1))] = "○" if side == "base" else "●"
-    return "".join(drawn)
 
 
 def _more(number: int, before: str) -> list[str]:
@@ -174,7 +154,7 @@ def _line(line: Line) -> Markdown:
     return Markdown(drawn.strip())
 
 
-def _part(part: Part) -> Markdown:
+def _part(part: Part) -> Markdown:  # noqa: PLR0911 - one a kind of part
     match part:
         case str():
             return text(part)
@@ -186,6 +166,8 @@ def _part(part: Part) -> Markdown:
             return Markdown(part.short) if part.short else code(part.sha)
         case Mark():
             return Markdown(_OUTCOME[part.outcome])
+        case Strip():
+            return code(str(part))
         case Judged():
             return Markdown(_JUDGED.get(part.judgement, part.judgement))
         case _:

@@ -19,6 +19,7 @@ from lockgate.rendering.document import (
     Paragraph,
     Part,
     Section,
+    Strip,
     Strong,
     Table,
     cut,
@@ -141,7 +142,7 @@ def _line(line: Line, *, color: bool) -> str:
     return "".join(_part(part, color=color) for part in line).strip()
 
 
-def _part(part: Part, *, color: bool) -> str:
+def _part(part: Part, *, color: bool) -> str:  # noqa: PLR0911 - one a kind of part
     match part:
         case str():
             return shorten(visible(part.replace("\n", " ")), TEXT_LIMIT)
@@ -154,6 +155,8 @@ def _part(part: Part, *, color: bool) -> str:
         case Mark():
             sign, code = _OUTCOME[part.outcome]
             return _paint(sign, code, color=color)
+        case Strip():
+            return str(part)
         case Judged():
             return _paint(part.judgement, _JUDGED.get(part.judgement, ""), color=color)
         case _:

@@ -8,18 +8,18 @@ from lockgate.rendering.document import (
     Cell,
     Code,
     Column,
+    Dot,
     Judged,
     Line,
     Mark,
     Paragraph,
+    Part,
     Section,
+    Strip,
     Table,
     Whisker,
 )
 from lockgate.result import ProcedureChange, Result, Training
-
-PLACES = 20  # of the picture of seeds
-NEITHER, BASE, HEAD, BOTH = "·○●◉"
 
 
 def training(result: Result) -> Section | None:
@@ -90,7 +90,7 @@ def _tables(luck: Training) -> tuple[Table, ...]:
     judged = Table("Over the seeds", columns, tuple(map(_row, luck.changes)))
     parts = (
         Column("metric"),
-        *((Column(f"{BASE} base, {HEAD} head"),) if luck.source != "history" else ()),
+        *((Column("○ base, ● head"),) if luck.source != "history" else ()),
         Column("rows", figures=True),
         Column("base's seeds", figures=True),
         Column("head's seeds", figures=True),
@@ -104,7 +104,7 @@ def _doubt(one: ProcedureChange, luck: Training) -> tuple[Cell, ...]:
     places = formatting.decimals(max((error for error in errors if error), default=None)) + 1
     return (
         Cell((Code(one.metric),), one.metric),
-        *((Cell((Code(picture(one.base_values, one.head_values)),)),) if luck.source != "history" else ()),
+        *((Cell((_picture(one),)),) if luck.source != "history" else ()),
         *(Cell((DASH if error is None else formatting.fixed(error, places),), error) for error in errors),
     )
 
@@ -136,16 +136,10 @@ def _row(one: ProcedureChange) -> tuple[Cell, ...]:
     )
 
 
-def picture(base: tuple[float, ...], head: tuple[float, ...]) -> str:
-    """Draw each training on one line from the lowest value to the highest: ``○·○○··◉●··●``."""
-    values = (*base, *head)
+def _picture(one: ProcedureChange) -> Part:
+    """Draw each training of both sides on one line, from the lowest value to the highest."""
+    values = (*one.base_values, *one.head_values)
     if not values:
         return DASH
-    low, high = min(values), max(values)
-
-    def place(value: float) -> int:
-        return round((value - low) / (high - low) * (PLACES - 1)) if high > low else 0
-
-    of_base, of_head = ({place(value) for value in side} for side in (base, head))
-    marks = {(False, False): NEITHER, (True, False): BASE, (False, True): HEAD, (True, True): BOTH}
-    return "".join(marks[number in of_base, number in of_head] for number in range(PLACES))
+    dots = (*(Dot("base", value) for value in one.base_values), *(Dot("head", value) for value in one.head_values))
+    return Strip(min(values), max(values), dots)
