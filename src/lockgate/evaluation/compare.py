@@ -99,13 +99,19 @@ def _weights(policy: Policy) -> tuple[str, ...]:
 
 def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, nothing: Judged) -> Judged:
     sides: list[Scored] = []
+    metrics: list[MetricChange] = list(nothing.metrics)
     try:
         files = [_file(what, "base", base), _file(what, "head", head)]
         sides.extend(predictions.read_scored(what, file, _weights(policy)) for file in files)
         shared = predictions.join(what, files[0], files[1], (sides[0], sides[1]))
     except Refused as reason:
         rows = [len(side.label) for side in sides] + [None, None]
-        return replace(nothing, comparison=Comparison(rows[0], rows[1], None, str(reason)))
+        refused = Comparison(rows[0], rows[1], None, str(reason))
+        if len(sides) < 2:
+            return replace(nothing, comparison=refused)
+        # Both have rows that do not match: figures of the two files are of different rows, and are not compared.
+        bare = (one if policy.metric(one.name).statistic is None else replace(one, change=None) for one in metrics)
+        return replace(nothing, comparison=refused, metrics=tuple(bare))
     counts = Comparison(
         len(shared.base.label),
         len(shared.head.label),
@@ -125,7 +131,7 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
         )
         return Judged(counts, unjudged, (), (warning,), ())
     differ = counts.rows_shared != counts.rows_base or counts.rows_shared != counts.rows_head
-    metrics: list[MetricChange] = []
+    metrics = []
     disagree: dict[str, dict[str, str]] = {}
     for change in nothing.metrics:
         if change.head is None:

@@ -112,9 +112,15 @@ def _lead(result: Result, *, same: bool) -> Line:
     if _ran_nothing(result) and result.lock.status in ("reproduced", "written"):
         same_lock = "" if result.lock.status == "reproduced" else " The lock is that of base."
         return (*compared, nothing, f"Nothing had to be run.{same_lock}")
-    if run and result.lock.status == "reproduced" and not any(stage.status == "ran" for stage in run.stages):
+    if run and result.lock.status == "reproduced" and _ran_no_command(result):
         return (*compared, nothing, "No command was run: what earlier runs made came from their cache.")
     return (*compared, nothing, *_lock(result.lock, recorded=run is None))
+
+
+def _ran_no_command(result: Result) -> bool:
+    """Say whether there was a run in which no stage's command was run to its end."""
+    run = result.execution
+    return run is not None and not any(stage.status == "ran" for stage in run.stages)
 
 
 def _ran_nothing(result: Result) -> bool:
@@ -250,14 +256,24 @@ def _stages(result: Result) -> Section | None:
         return None
     words = {"changed": "", "added": "", "removed": "removed", "pending": "not run yet"}
     touched = [stage for stage in result.stages if stage.status != "same"]
-    blocks = _bullets((Code(stage.name), *_why(stage, words[stage.status])) for stage in touched)
+    here = _came_to(result)
+    blocks = _bullets((Code(stage.name), *_why(stage, here.get(stage.name, words[stage.status]))) for stage in touched)
     same = tuple(stage.name for stage in result.stages if stage.status == "same")
     if same:
         blocks.append(Paragraph(("The same on both sides: ", *listed(same, 40), ".")))
     aside = f"{len(touched):,} of {len(result.stages):,} {'differs' if len(touched) == 1 else 'differ'}"
-    ran = result.lock.status in ("reproduced", "written", "differs")
+    ran = result.lock.status in ("reproduced", "written", "differs") and not _ran_no_command(result)
     folded = len(touched) > MANY_STAGES and not any(stage.status == "pending" for stage in touched)
     return Section("stages", "What ran and why" if ran else "Stages", aside, tuple(blocks), folded=folded)
+
+
+def _came_to(result: Result) -> dict[str, str]:
+    """Say by stage what a run that failed did: its lock, which is not kept, is behind for all of them."""
+    run = result.execution
+    if run is None or run.failed_stage is None:
+        return {}
+    words = {"ran": "ran", "restored": "taken from the cache", "failed": "failed", "not reached": "not reached"}
+    return {stage.name: words[stage.status] for stage in run.stages if stage.status in words}
 
 
 def _why(stage: StageChange, status: str, most: int = 5) -> Line:

@@ -119,6 +119,17 @@ def test_nothing_is_called_reproduced_or_written_that_did_not_run() -> None:
     assert "Reproduced" not in shown
 
 
+def test_a_failed_run_says_of_each_stage_what_it_came_to() -> None:
+    result = samples.failing_stage()
+    pending = tuple(replace(one, status="pending" if one.reasons else "same") for one in result.stages)
+    shown = render(replace(result, stages=pending), "md")
+
+    assert "- `prepare`: ran, `src/flight_delay/features.py` (code)" in shown
+    assert "- `train`: failed, " in shown
+    assert "- `evaluate`: not reached, " in shown
+    assert "not run yet" not in shown
+
+
 def test_what_base_has_as_well_is_folded_and_a_warning_that_grew_is_not() -> None:
     result = samples.failing_gate()
     shown, folded = read_parts(render(result, "md"))
