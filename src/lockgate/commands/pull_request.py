@@ -22,7 +22,7 @@ from lockgate.errors import LockgateError
 from lockgate.evaluation import run
 from lockgate.pull_requests import artifact
 from lockgate.pull_requests.artifact import Artifact
-from lockgate.pull_requests.check import judge
+from lockgate.pull_requests.check import judge, nothing_to_repeat
 from lockgate.rendering.render import render
 from lockgate.result import read_result
 
@@ -31,6 +31,7 @@ SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 EXAMPLES = """\
 examples:
   lockgate ci pull-request --base origin/main --into handover
+  lockgate ci pull-request --base origin/main --into handover --repeats   is it more than luck of the seed?
 
 Exit code 1 if a stage or a gate fails, or if the author's dvc.lock names hashes that did not come out. The folder is
 written in any case.
@@ -47,6 +48,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="current",
         help="locked: stages run with the packages that the head's policy locks; current: with those installed here",
     )
+    parser.add_argument(
+        "--repeats",
+        action="store_true",
+        help="train base and head again under other seeds, as often as `train: {repeats: N}` of the policy says, and "
+        "judge the procedures; nothing is written where it says nothing",
+    )
     parser.add_argument("--into", metavar="FOLDER", type=Path, required=True, help="write the outcome to this folder")
 
 
@@ -55,9 +62,14 @@ def main(arguments: argparse.Namespace) -> int:
     root = git.project_root()
     secrets = _secrets(os.environ)
     fork = _is_fork(os.environ.get("GITHUB_EVENT_PATH"))
+    if arguments.repeats and (reason := nothing_to_repeat(root, arguments.base)):
+        sys.stderr.write(f"No training is repeated: {reason}.\n")
+        return 0
     try:
         with stoppable(run.Interrupted(None, "")), DvcProcess(root) as dvc:
-            left = judge(root, arguments.base, dvc, fork=fork, dependencies=arguments.dependencies)
+            left = judge(
+                root, arguments.base, dvc, fork=fork, dependencies=arguments.dependencies, repeats=arguments.repeats
+            )
     except run.Interrupted:
         raise
     except LockgateError as error:

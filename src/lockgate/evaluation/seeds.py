@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +35,36 @@ KEPT = "lockgate/repeats"
 
 
 def repeat(
-    root: Path, policy: Policy, base: Snapshot | None, head: Snapshot, number: int, tell: Callable[[str], None]
+    root: Path,
+    policy: Policy,
+    base: Snapshot | None,
+    head: Snapshot,
+    number: int,
+    tell: Callable[[str], None],
+    dependencies: tuple[Path | None, Path | None] = (None, None),
 ) -> Repeats:
     """Return ``number`` repeats of base, if there is one, and of head; those that are known are not made again.
 
-    ``tell`` gets a line as each training begins and as its stages end. Raises :class:`SeedError` if the seed cannot be
+    ``tell`` gets a line as each training begins and as its stages end. ``dependencies`` are the folders of the Python
+    environments that base's and head's stages run with (``None``: that of lockgate). Raises :class:`SeedError` if the seed cannot be
     varied, if a stage fails, or if a repeat leaves no metric.
     """
     before, after = read_state(base) if base else None, read_state(head)
     of_base, of_head = training.wanted(policy, before, after, number)
     return Repeats(
-        _of_side(root, policy, "base", before, of_base, tell) if before else (),
-        _of_side(root, policy, "head", after, of_head, tell),
+        _of_side(root, policy, "base", before, of_base, tell, dependencies[0]) if before else (),
+        _of_side(root, policy, "head", after, of_head, tell, dependencies[1]),
     )
 
 
 def _of_side(
-    root: Path, policy: Policy, name: str, state: State, seeds: tuple[int, ...], tell: Callable[[str], None]
+    root: Path,
+    policy: Policy,
+    name: str,
+    state: State,
+    seeds: tuple[int, ...],
+    tell: Callable[[str], None],
+    dependencies: Path | None,
 ) -> tuple[Repeat, ...]:
     assert policy.train is not None  # noqa: S101  its seeds are known
     place = Place.of(policy.train.seed)
@@ -60,7 +74,7 @@ def _of_side(
         tell(f"{name}: {len(found):,} of {len(seeds):,} repeats are known from before")
     missing = [seed for seed in seeds if seed not in found]
     if missing:
-        sandbox = Sandbox.by_policy(policy.stages, proving=False)
+        sandbox = replace(Sandbox.by_policy(policy.stages, proving=False), dependencies=dependencies)
         with _copy(root, state.snapshot) as copy:
             for seed in missing:
                 called = f"{name} with {place.key} = {seed}"

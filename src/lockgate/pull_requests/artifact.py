@@ -6,16 +6,18 @@ archive apart in memory, writes nothing, and refuses whatever is not exactly wha
 
 import io
 import json
+import math
 import re
 import stat
 import zipfile
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lockgate.errors import LockgateError
+from lockgate.evaluation.training import Repeat, Repeats
 from lockgate.result import Result, read_result
 
 NAME = "lockgate"
@@ -28,7 +30,8 @@ LIMIT = OBJECTS_LIMIT + (16 << 20)
 OBJECT = re.compile(r"[0-9a-f]{32}(?:\.dir)?")
 """What a recorded file is called in the archive: its digest."""
 RESULT, LOCK, OUTPUTS, BINARIES, ERROR = "result.json", "dvc.lock", "outputs.json", "binaries.json", "error.json"
-FILES = {RESULT: 4 << 20, LOCK: 2 << 20, OUTPUTS: 8 << 20, BINARIES: 8 << 20, ERROR: 64 << 10}
+REPEATS = "repeats.json"
+FILES = {RESULT: 4 << 20, LOCK: 2 << 20, OUTPUTS: 8 << 20, BINARIES: 8 << 20, ERROR: 64 << 10, REPEATS: 1 << 20}
 """File → bytes it may have unpacked."""
 
 
@@ -43,6 +46,7 @@ class Artifact:
     ``lock`` is the ``dvc.lock`` that came out, ``outputs`` the text of each output that git keeps, by path, and
     ``binaries`` the bytes of those that are no text; they are there only if every stage went well. ``objects`` are,
     by digest, the recorded files of base and head that a report reads: predictions, and what DVC keeps of metrics.
+    ``repeats`` are trainings of both under other seeds, whose predictions are among the ``objects``.
     """
 
     result: Result | None = None
@@ -51,6 +55,7 @@ class Artifact:
     error: str = ""
     binaries: Mapping[str, bytes] = field(default_factory=dict)
     objects: Mapping[str, bytes] = field(default_factory=dict)
+    repeats: Repeats | None = None
 
 
 def write(folder: Path, artifact: Artifact) -> None:
@@ -66,6 +71,7 @@ def write(folder: Path, artifact: Artifact) -> None:
         if artifact.binaries
         else None,
         ERROR: json.dumps({"error": artifact.error}).encode() if artifact.error else None,
+        REPEATS: None if artifact.repeats is None else json.dumps(asdict(artifact.repeats), sort_keys=True).encode(),
     }
     for old in folder.iterdir():
         if OBJECT.fullmatch(old.name):
@@ -95,7 +101,31 @@ def read(files: Mapping[str, bytes]) -> Artifact:
     binaries = {path: _decoded(path, text) for path, text in _strings(BINARIES, files.get(BINARIES, b"{}")).items()}
     said = _strings(ERROR, files.get(ERROR, b"{}")).get("error", "")
     objects = {name: content for name, content in files.items() if name not in FILES}
-    return Artifact(result, files.get(LOCK), outputs, said, binaries, objects)
+    repeats = _repeats(files[REPEATS]) if REPEATS in files else None
+    return Artifact(result, files.get(LOCK), outputs, said, binaries, objects, repeats)
+
+
+def _repeats(content: bytes) -> Repeats:
+    try:
+        told: Any = json.loads(content)
+        sides = [tuple(_repeat(one) for one in told[side]) for side in ("base", "head")]
+        failure = told["failure"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise Unfit(f"{REPEATS}: this is not what repeats of a training are: {type(error).__name__}") from error
+    if set(told) != {"base", "head", "failure"} or not isinstance(failure, str) or not _is_text(failure):
+        raise Unfit(f"{REPEATS}: base, head and failure were expected")
+    return Repeats(sides[0], sides[1], failure)
+
+
+def _repeat(told: Any) -> Repeat:
+    if set(told) != {"seed", "values", "predictions"} or type(told["seed"]) is not int:
+        raise Unfit(f"{REPEATS}: a repeat has a seed, values and predictions")
+    if told["predictions"] is not None and not OBJECT.fullmatch(told["predictions"]):
+        raise Unfit(f"{REPEATS}: the predictions of a repeat are named by their digest")
+    values = {str(name): float(value) for name, value in told["values"].items()}
+    if not all(map(math.isfinite, values.values())) or not all(map(_is_text, values)):
+        raise Unfit(f"{REPEATS}: the values of a repeat are finite numbers")
+    return Repeat(told["seed"], values, told["predictions"])
 
 
 def _decoded(path: str, text: str) -> bytes:

@@ -19,11 +19,13 @@ from lockgate.dvc import listing
 from lockgate.dvc.listing import BrokenList
 from lockgate.dvc.objects import Cache, CommitFiles, DvcError, content_digest, local_file
 from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Recorded, State, read_pipeline, read_state
-from lockgate.evaluation import changes, report
+from lockgate.evaluation import changes, report, training
 from lockgate.evaluation.data_diff import differing
 from lockgate.evaluation.findings import read_policies
 from lockgate.evaluation.references import references
 from lockgate.evaluation.run import claims, lock_status
+from lockgate.evaluation.seeded import SeedError
+from lockgate.evaluation.training import Repeats
 from lockgate.gates.files import ModelGrowth, ModelSize, TrainingTime
 from lockgate.git import Snapshot
 from lockgate.policy import Policy
@@ -73,6 +75,12 @@ def collect(root: Path, base: Snapshot | None, head: Snapshot, left: Artifact) -
     before, after = _states(base, after_run(head, left))
     for _ in _needed(before, after, fetch):
         pass
+    repeats = (*left.repeats.base, *left.repeats.head) if left.repeats else ()
+    for digest in (one.predictions for one in repeats if one.predictions):
+        file = Cache.of(root).path(digest)
+        if digest not in found and file.is_file() and file.stat().st_size <= room:
+            found[digest] = file.read_bytes()
+            room -= len(found[digest])
     return found
 
 
@@ -105,14 +113,36 @@ def compute(
     before, after = _states(base, overlay)
     if claimed and read_policies(before, after).policy.lock != "claimed":
         raise Unfit("nothing was run for it, and the policy does not take the author's lock")
+    if left.repeats is not None:
+        _check_repeats(left, left.repeats, before, after)
     missing = tuple(dict.fromkeys(said for said in _needed(before, after, _from(left.objects)) if said))
     if missing and root is None:
         return Computed(None, missing)
     with _place(left.objects, before, after) as place:
         status = LockStatus("claimed") if claimed else _lock(head, after)
         where = root if missing and root else place
-        result = report.build(where, base, overlay, lock=status, execution=execution)
+        result = report.build(where, base, overlay, lock=status, execution=execution, repeats=left.repeats)
     return Computed(_with_lock_judged(result), (*missing, *_by_the_clock(read_policies(before, after).policy, result)))
+
+
+def _check_repeats(left: Artifact, repeats: Repeats, before: State | None, after: State) -> None:
+    """Hold the repeats to the seeds that follow from the two locks, and their predictions to their digests."""
+    judging = read_policies(before, after).policy
+    if judging.train is None or not judging.train.repeats or judging.lock == "claimed":
+        raise Unfit("it repeats the training, which the policy does not ask for")
+    told = tuple(tuple(one.seed for one in side) for side in (repeats.base, repeats.head))
+    try:
+        wanted = training.wanted(judging, before, after, judging.train.repeats)
+    except SeedError as error:
+        if not repeats.failure:
+            raise Unfit(f"it repeats the training, which cannot be: {error}") from error
+        wanted = ((), ())
+    if told != ((), ()) if repeats.failure else told != wanted:
+        raise Unfit("its repeats have other seeds than follow from what is trained")
+    for digest in {one.predictions for one in (*repeats.base, *repeats.head) if one.predictions}:
+        content = left.objects.get(digest)
+        if content is not None and content_digest(content) != digest:
+            raise Unfit(f"the predictions of a repeat are not the file whose hash is {digest}")
 
 
 def _by_the_clock(judging: Policy, result: Result) -> Iterator[str]:
@@ -282,6 +312,7 @@ SAID = {
     "checks": "its data checks are not those of the recorded file",
     "notes": "it has other notes than come out here",
     "notes_of_base": "it has other notes on base than come out here",
+    "training": "what it says of other seeds is not what comes out of the repeats or of past runs",
     "seeds": "it has a spread over seeds, which no check computes",
     "operating_point": "what it says of the threshold is not what comes out of the predictions",
     "model_file": "it has other sizes of the model than the locks",

@@ -19,12 +19,16 @@ from lockgate.dependencies.commit import Choice, locked_by
 from lockgate.dvc import quarantine
 from lockgate.dvc.objects import DvcError, WorkspaceFiles, fetch_tracked, read_anonymously, remotes
 from lockgate.dvc.opened import watching
-from lockgate.dvc.pipeline import Recorded, read_lock, read_pipeline, read_state
+from lockgate.dvc.pipeline import Recorded, read_lock, read_pipeline, read_state, read_state
 from lockgate.dvc.plan import needed_pipeline, plan
 from lockgate.dvc.remotes import QUARANTINE
 from lockgate.dvc.stages import DvcProcess
 from lockgate.errors import LockgateError
 from lockgate.evaluation import report, run
+from lockgate.evaluation.findings import read_policies
+from lockgate.evaluation.seeded import Place, content_key
+from lockgate.evaluation.seeds import repeat
+from lockgate.evaluation.training import Repeats
 from lockgate.files import progress, write_whole
 from lockgate.formatting import size
 from lockgate.git import Commit, Workspace
@@ -41,12 +45,19 @@ OUTPUT_LIMIT = 3 << 20
 
 
 def judge(
-    root: Path, target: str, dvc: DvcProcess, *, fork: bool = False, dependencies: Choice = "current"
+    root: Path,
+    target: str,
+    dvc: DvcProcess,
+    *,
+    fork: bool = False,
+    dependencies: Choice = "current",
+    repeats: bool = False,
 ) -> Artifact:
     """Run what changed since the working tree left ``target`` and return what came out.
 
     A ``fork`` has no credentials; what it needs of the store it reads as anybody may. With ``dependencies`` ``locked``,
-    stages run with the packages that the head's policy locks, where it locks any.
+    stages run with the packages that the head's policy locks, where it locks any. With ``repeats``, base and head are
+    trained again under other seeds, as often as the policy says.
     """
     base = Commit(root, target, git.merge_base(root, target, "HEAD"))
     with _settings_of(root, base):
@@ -69,8 +80,42 @@ def judge(
         kept = KeptOutputs.of(root)
         notes = (*notes, kept.note()) if kept.left_out else notes
         left = Artifact(None, Workspace(root).read("dvc.lock"), kept.texts, binaries=kept.binaries)
+        if repeats:
+            folders = tuple(_packages(one) if dependencies == "locked" else None for one in (base, head))
+            left = replace(left, repeats=_repeated(root, base, (folders[0], folders[1])))
         left = replace(left, objects=bound.collect(root, base, head, left))
         return _judged(root, base, head, left, execution=replace(execution, notes=notes))
+
+
+def nothing_to_repeat(root: Path, target: str) -> str:
+    """Say why a pull request into ``target`` asks for no repeats of the training; empty if it does."""
+    base = Commit(root, target, git.merge_base(root, target, "HEAD"))
+    for side in (base, Workspace(root)):  # where base's policy says nothing of it, head's counts
+        text = side.read(policy.FILE)
+        train = policy.read_policy(text).train if text is not None else None
+        if train is not None:
+            return "" if train.repeats else "`train:` of the policy has no `repeats:`"
+    return "the policy has no `train:`"
+
+
+def _repeated(root: Path, base: Commit, dependencies: tuple[Path | None, Path | None]) -> Repeats | None:
+    """Train both sides again; ``None`` where they train the same model. A repeat that fails is told in words."""
+    before, after = report.base_state(base)[0], read_state(Workspace(root))
+    judging = read_policies(before, after).policy
+    if judging.train is None or not judging.train.repeats:
+        return None
+    place = Place.of(judging.train.seed)
+    if before and content_key(before.lock, place) == content_key(after.lock, place):
+        return None
+    try:
+        return repeat(
+            root, judging, base, Workspace(root), judging.train.repeats, tell=progress, dependencies=dependencies
+        )
+    except run.Interrupted:
+        raise
+    except LockgateError as error:
+        progress(f"The training was not repeated: {error}")
+        return Repeats(failure=str(error))
 
 
 def _packages(head: Commit) -> Path | None:

@@ -37,7 +37,9 @@ from lockgate.pull_requests.measures import measuring
 from lockgate.rendering.result_document import OUTCOMES
 from lockgate.result import Outcome, Result
 
-WORKFLOWS = (".github/workflows/pull-request.yml", ".github/workflows/lockgate-pull-request.yml")
+REPEATS = (".github/workflows/repeats.yml", ".github/workflows/lockgate-repeats.yml")
+"""The workflows that train again under other seeds; they leave nothing where the policy asks for no repeats."""
+WORKFLOWS = (".github/workflows/pull-request.yml", ".github/workflows/lockgate-pull-request.yml", *REPEATS)
 NAME = "lockgate"
 """The name in the comment's hidden watermark, and the first part of the status."""
 BOT = ("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
@@ -256,6 +258,8 @@ class Publisher:
         try:
             archive = self.forge.artifact(self.run.id, artifact.NAME, artifact.LIMIT)
             if archive is None:
+                if self.run.path in REPEATS and self.run.conclusion == "success":
+                    raise Stale("no training was repeated")
                 return told, {}
             left = artifact.unpack(archive)
             if left.result is None:
@@ -301,4 +305,7 @@ class Publisher:
 def _status_of(result: Result) -> tuple[State, str]:
     held = sum(gate.passed for gate in result.gates)
     outcome = result.verdict.outcome
-    return STATES[outcome], f"{OUTCOMES[outcome]}; {held} of {len(result.gates)} gates hold"
+    state, said = STATES[outcome], f"{OUTCOMES[outcome]}; {held} of {len(result.gates)} gates hold"
+    if state == "success" and result.training is not None and result.training.pending:
+        return "pending", f"{said} for this model; its training is being repeated"
+    return state, said
