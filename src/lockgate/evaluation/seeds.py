@@ -46,8 +46,8 @@ def repeat(
     """Return ``number`` repeats of base, if there is one, and of head; those that are known are not made again.
 
     ``tell`` gets a line as each training begins and as its stages end. ``dependencies`` are the folders of the Python
-    environments that base's and head's stages run with (``None``: that of lockgate). Raises :class:`SeedError` if the seed cannot be
-    varied, if a stage fails, or if a repeat leaves no metric.
+    environments that base's and head's stages run with (``None``: that of lockgate). Raises :class:`SeedError` if the
+    seed cannot be varied, if a stage fails, or if a repeat leaves no metric.
     """
     before, after = read_state(base) if base else None, read_state(head)
     of_base, of_head = training.wanted(policy, before, after, number)

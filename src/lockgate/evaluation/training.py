@@ -95,10 +95,10 @@ def judge(root: Path, policy: Policy, of: Compared, repeats: Repeats | None = No
         wanted(policy, of.before, of.after, 0)
     except SeedError as error:
         return replace(told, note=f"{error}.")
-    if of.before and content_key(of.before.lock, place) == content_key(of.after.lock, place):
-        return replace(told, source="same")
     if repeats is not None:
         return _from_repeats(root, policy, of, repeats, told)
+    if of.before and content_key(of.before.lock, place) == content_key(of.after.lock, place):
+        return replace(told, source="same")
     pending = policy.train.repeats > 0 and policy.lock != "claimed"
     assert of.before is not None  # noqa: S101  said above
     past = past_runs(of.before.snapshot, place, policy)

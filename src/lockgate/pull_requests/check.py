@@ -19,7 +19,7 @@ from lockgate.dependencies.commit import Choice, locked_by
 from lockgate.dvc import quarantine
 from lockgate.dvc.objects import DvcError, WorkspaceFiles, fetch_tracked, read_anonymously, remotes
 from lockgate.dvc.opened import watching
-from lockgate.dvc.pipeline import Recorded, read_lock, read_pipeline, read_state, read_state
+from lockgate.dvc.pipeline import Recorded, read_lock, read_pipeline, read_state
 from lockgate.dvc.plan import needed_pipeline, plan
 from lockgate.dvc.remotes import QUARANTINE
 from lockgate.dvc.stages import DvcProcess

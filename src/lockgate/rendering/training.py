@@ -38,8 +38,9 @@ def training(result: Result) -> Section | None:
 
 
 def _aside(luck: Training) -> str:
-    if luck.source == "repeats" and luck.is_known:
-        return f"{len(luck.base_seeds):,} seeds of base, {len(luck.head_seeds):,} of head"
+    if luck.source == "repeats":
+        sides = (("base", luck.base_seeds), ("head", luck.head_seeds))
+        return ", ".join(f"{formatting.count(len(seeds), 'seed')} of {side}" for side, seeds in sides if seeds)
     if luck.source == "history":
         return formatting.count(luck.trainings, "past run") + (", repeats follow" if luck.pending else "")
     return "not yet known" if luck.pending else "not known"
@@ -95,11 +96,11 @@ def _tables(luck: Training) -> tuple[Table, ...]:
         Column("base's seeds", figures=True),
         Column("head's seeds", figures=True),
     )
-    doubts = tuple(_doubt(one, luck) for one in luck.changes if one.low is not None or one.base_values)
-    return (judged, *((Table("Standard error of the change, by its source", parts, doubts),) if doubts else ()))
+    sources = tuple(_errors(one, luck) for one in luck.changes if one.low is not None or one.base_values)
+    return (judged, *((Table("Standard error of the change, by its source", parts, sources),) if sources else ()))
 
 
-def _doubt(one: ProcedureChange, luck: Training) -> tuple[Cell, ...]:
+def _errors(one: ProcedureChange, luck: Training) -> tuple[Cell, ...]:
     errors = (one.rows_error, one.base_error, one.head_error)
     places = formatting.decimals(max((error for error in errors if error), default=None)) + 1
     return (
