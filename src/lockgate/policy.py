@@ -572,6 +572,22 @@ def json_schema() -> dict[str, Any]:
     }
 
 
+def older_words(policy: Policy) -> tuple[str, ...]:
+    """Say which words of the policy have newer ones, and what was taken from a name."""
+    asked = [*policy.gates, *(gate for place in policy.environments for gate in place.gates)]
+    newer = {gate.kind: gate.replaced_by for gate in asked if gate.replaced_by}
+    named = ", ".join(f"`{kind}` (now `{word}`)" for kind, word in newer.items())
+    assumed = ", ".join(f"`statistic: {metric.statistic}`" for metric in policy.metrics if metric.assumed)
+    said = []
+    if named:
+        said.append(f"The policy uses older kinds of gates, which keep their meaning: {named}; see docs/gates.md.")
+    if assumed:
+        said.append(
+            f"A metric's name is taken for the way it is computed, because the policy does not say it: add {assumed}."
+        )
+    return tuple(said)
+
+
 # --- what has to fit together
 
 

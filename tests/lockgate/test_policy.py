@@ -17,6 +17,7 @@ from lockgate.policy import (
     Stages,
     Training,
     json_schema,
+    older_words,
     read_policy,
 )
 from lockgate.strict_yaml import load
@@ -394,3 +395,11 @@ def test_the_seed_of_training_is_named_in_its_section_or_by_the_older_key() -> N
             read_policy(f"{bare}train: {wrong}\n")
     with pytest.raises(PolicyError, match="seed"):
         read_policy(TEXT + "train: {seed: other.seed}\n")
+
+
+def test_older_words_are_told_with_the_new_ones() -> None:
+    kinds, statistics = older_words(read_policy(TEXT))
+
+    assert "`floor` (now `min`), `ceiling` (now `max`), `no-worse` (now `no-regression`)" in kinds
+    assert statistics.endswith("add `statistic: log_loss`.")
+    assert older_words(read_policy((ROOT / "lockgate.yaml").read_text())) == ()

@@ -6,6 +6,7 @@ What each kind of gate asks is in :mod:`lockgate.gates`.
 from collections.abc import Iterator
 from dataclasses import fields
 
+from lockgate.evaluation.gate_digests import gate_digest
 from lockgate.gates import Gate, GateInputs
 from lockgate.policy import Environment, Metric, Policy
 from lockgate.result import GateOutcome
@@ -36,6 +37,9 @@ Asked = tuple[Policy, tuple[Gate, ...]]
 
 def _gate_changes(where: str, base: Asked, head: Asked) -> Iterator[str]:
     (before, gates), (after, gates_after) = base, head
+    kept = {gate_digest(gate, before) for gate in gates} & {gate_digest(gate, after) for gate in gates_after}
+    gates = tuple(gate for gate in gates if gate_digest(gate, before) not in kept)  # a newer word is no change
+    gates_after = tuple(gate for gate in gates_after if gate_digest(gate, after) not in kept)
     old, new = {_identity(gate): gate for gate in gates}, {_identity(gate): gate for gate in gates_after}
     for identity, gate in old.items():
         if identity not in new:

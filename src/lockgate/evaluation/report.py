@@ -20,7 +20,7 @@ from lockgate.evaluation.predictions import Refused
 from lockgate.evaluation.training import Repeats
 from lockgate.evaluation.verdict import verdict
 from lockgate.git import Snapshot
-from lockgate.policy import Plot, Policy
+from lockgate.policy import Plot, Policy, older_words
 from lockgate.result import (
     Comparison,
     Curve,
@@ -259,7 +259,7 @@ def _notes_on(policy: Policy) -> tuple[str, ...]:
     opaque = (OPAQUE_MODEL,) if policy.opaque else ()
     rebuild = policy.rebuild
     loose = (f"Not compared byte for byte by a rebuild, as the policy says: {rebuild}.",) if rebuild.paths else ()
-    return (*opaque, *loose)
+    return (*opaque, *loose, *older_words(policy))
 
 
 def _of_base(findings: Findings) -> tuple[str, ...]:

@@ -24,14 +24,17 @@ def reference() -> str:
     current = [kind for kind in KINDS.values() if not kind.replaced_by]
     older = [kind for kind in KINDS.values() if kind.replaced_by]
     parts = [HEAD, *(_section(kind) for kind in current)]
-    parts.append("## Older kinds\n\nThey keep their meaning; new policies use the kind named with each.\n")
+    parts.append(
+        "## Older kinds\n\nThey keep their meaning and their digests, and are deprecated: a report names those that "
+        "the policy uses, with the newer word. New policies use the kind named with each.\n"
+    )
     parts += [_section(kind) for kind in older]
     return "\n".join(parts)
 
 
 def _section(kind: type[Gate]) -> str:
     title = f"{'#' * (3 if kind.replaced_by else 2)} `{kind.kind}`"
-    use = f" Use `{kind.replaced_by}`." if kind.replaced_by else ""
+    use = f" Deprecated: use `{kind.replaced_by}`." if kind.replaced_by else ""
     lines = [title, "", f"{kind.about}{use}", "", "```yaml", f"- {kind.example}", "```", ""]
     keys = kind.keys()
     if keys:

@@ -232,3 +232,5 @@ def test_each_change_of_a_policy_is_told_in_words() -> None:
         "Environment added: staging.",
     )
     assert policy_changes(head, base)[-1] == "Environment removed: staging."
+    newer = read_policy(modelled.POLICY.replace("kind: floor", "kind: min").replace("-complete", "-present"))
+    assert policy_changes(base, newer) == (), "a newer word for the same gate is no change"
