@@ -28,13 +28,16 @@ from lockgate.rendering.document import (
 from lockgate.result import (
     Comparison,
     Curve,
+    Judgement,
     MetricChange,
     Result,
     SliceChange,
+    Training,
 )
 
 WORST_SHOWN = 5
 UNCHANGED = "unchanged"
+OVER_SEEDS = "over seeds"  # the page knows the column by this title
 
 
 def metrics(result: Result) -> Section | None:
@@ -42,16 +45,19 @@ def metrics(result: Result) -> Section | None:
     if not result.metrics:
         return None
     compared = result.base is not None
+    over_seeds = _over_seeds(result.training) if compared else {}
     apart = any(metric.shared_base is not None for metric in result.metrics)  # each side has rows of its own
     on = ", shared" if apart else ""
     columns = (
         Column("metric"),
-        *((Column("judgement"), Column(f"base{on}", figures=True)) if compared else ()),  # a phone cuts what comes last
+        *((Column("judgement"),) if compared else ()),  # a phone cuts what comes last
+        *((Column(OVER_SEEDS),) if over_seeds else ()),
+        *((Column(f"base{on}", figures=True),) if compared else ()),
         Column(f"head{on}", figures=True),
         *((Column("change, 95 % interval", figures=True),) if compared else ()),
     )
     shown = tuple(_on_shared_rows(metric) if apart else metric for metric in result.metrics)
-    rows = tuple(_metric_row(metric, compared=compared) for metric in shown)
+    rows = tuple(_metric_row(metric, over_seeds, compared=compared) for metric in shown)
     notes = tuple((Code(metric.name), ": ", metric.note) for metric in result.metrics if metric.note)
     blocks: list[Block] = [
         Table(f"Metrics, base and head{', on the rows that both have' if apart else ''}", columns, rows)
@@ -62,13 +68,20 @@ def metrics(result: Result) -> Section | None:
     return Section("metrics", "Metrics", _tally(shown), tuple(blocks))
 
 
-def _metric_row(metric: MetricChange, *, compared: bool) -> tuple[Cell, ...]:
+def _over_seeds(luck: Training | None) -> dict[str, Judgement]:
+    """Return the judgement on the procedures, where their trainings were repeated: rows and seeds together."""
+    return {one.metric: one.judgement for one in luck.changes} if luck is not None and luck.is_known else {}
+
+
+def _metric_row(metric: MetricChange, over_seeds: dict[str, Judgement], *, compared: bool) -> tuple[Cell, ...]:
     arrow = "↑" if metric.better == "higher" else "↓"
     name = Cell((Code(metric.name), f" {arrow}"), metric.name)
     base, head, change = figures(metric)
     if not compared:
         return (name, head)
-    return (name, Cell((_judged(metric),), metric.judgement), base, head, change)
+    word = over_seeds.get(metric.name, "unjudged")
+    seeds = (Cell((Judged(word),), word),) if over_seeds else ()
+    return (name, Cell((_judged(metric),), metric.judgement), *seeds, base, head, change)
 
 
 def _on_shared_rows(metric: MetricChange) -> MetricChange:

@@ -34,7 +34,7 @@ def training(result: Result) -> Section | None:
         blocks += [Bullets(notes)] if notes else []
     if luck.is_known:
         blocks.append(Paragraph(_basis(luck)))
-    return Section("training", "Training noise", _aside(luck), tuple(blocks))
+    return Section("training", "Training noise", _aside(luck), tuple(blocks), folded=luck.is_known)
 
 
 def _aside(luck: Training) -> str:

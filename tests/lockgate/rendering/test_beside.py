@@ -90,3 +90,12 @@ def test_seeds_are_drawn_beside_base() -> None:
     (line,) = [line for line in render(samples.better_model(), "md").splitlines() if "0.6939 to 0.6951" in line]
 
     assert line.endswith("| `○··············●●●●●` |")
+
+
+def test_where_trainings_were_repeated_each_metric_has_both_judgements() -> None:
+    comment = render(samples.noise(), "md")
+
+    assert "| metric | judgement | over seeds | base | head | change, 95 % interval |" in comment
+    assert "| `roc_auc` ↑ | noise | noise | 0.68871 |" in comment
+    assert "<summary><b>Training noise</b>: 3 seeds of base, 3" in comment
+    assert "over seeds" not in render(samples.better_model(), "md")

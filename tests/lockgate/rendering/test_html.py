@@ -78,9 +78,7 @@ def test_a_page_is_quiet_and_never_wider_than_its_screen(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("sample", "script"), [("better_model", True), ("better_model", False), ("failing_gate", False)]
-)
+@pytest.mark.parametrize(("sample", "script"), [("better_model", True), ("noise", False), ("failing_gate", False)])
 def test_a_phone_shows_the_decision_on_four_screens_until_something_is_opened(
     chromium: "Browser", tmp_path: Path, sample: str, script: bool
 ) -> None:
