@@ -57,6 +57,3 @@ def test_the_flights_are_what_the_study_found() -> None:
     assert f"of {of} comparisons | {rows} | {days} |" in PAGE
     assert f"standard errors, of {drawn} | {halves} | {by_days} |" in PAGE
     assert f"| | {lag['log loss']:.2f}, {lag['change of log loss']:.2f} |".replace("-", "\N{MINUS SIGN}") in PAGE
-    weeks = found["standard error by weeks over that by days"].values()
-    assert f"{min(weeks):.1f} to {max(weeks):.1f} times those of the days" in PAGE
-    assert f"ranges over {found['range of ROC AUC over seeds']:.4f}" in PAGE
