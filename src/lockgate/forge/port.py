@@ -9,7 +9,7 @@ changes. **GitLab has none in a merge request's own pipeline**: its jobs, those 
 branch is protected, are what the ``.gitlab-ci.yml`` of the author's branch says, so a job there can publish anything
 in Lockgate's name. A GitLab side therefore has to publish from elsewhere: a pipeline of another project that a webhook
 triggers, a scheduled pipeline of the default branch, or a pipeline execution policy; and the status has to be required
-as an external status check, which a job's token cannot set. Until then, a verdict on GitLab is the author's word.
+as an external status check, which a job's token cannot set. Until then, nothing on GitLab is a verdict.
 """
 
 from collections.abc import Mapping
