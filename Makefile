@@ -62,7 +62,7 @@ service: $(VENV)/service  ## set up what `lockgate serve` and `lockgate score` n
 
 .PHONY: pages
 pages: $(VENV)/run  ## write the pages that are made from the code: docs/commands.md, the help in README
-	@python tools/pages.py
+	@PYTHONPATH=. python tools/pages.py
 
 # The package is built, signed and uploaded by what requirements/package.lock pins, and by nothing else.
 PACKAGING := .cache/package/bin/python

@@ -4,6 +4,8 @@ import importlib.util
 import re
 from pathlib import Path
 
+from tools import reference
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
@@ -18,6 +20,11 @@ def test_pages_made_from_the_code_are_what_the_code_says() -> None:
     stale = [str(path.relative_to(ROOT)) for path, text in made.pages().items() if path.read_text() != text]
 
     assert stale == [], "`make pages` writes them"
+
+
+def test_the_reference_names_every_variable_that_the_code_or_a_workflow_reads() -> None:
+    assert reference.named(ROOT) - set(reference.VARIABLES) == set()
+    assert {name for name in reference.VARIABLES if name.startswith("LOCKGATE_")} - reference.named(ROOT) == set()
 
 
 def test_the_reference_says_the_same_on_every_machine() -> None:

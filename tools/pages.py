@@ -11,10 +11,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools import reference
+
 from lockgate import cli
 
 ROOT = Path(__file__).parents[1]
 README, COMMANDS = ROOT / "README.md", ROOT / "docs" / "commands.md"
+REFERENCE = ROOT / "docs" / "reference.md"
 HEAD = """\
 # Commands
 
@@ -40,7 +43,11 @@ def main() -> int:
 def pages() -> dict[Path, str]:
     """Return each page with its text."""
     os.environ["COLUMNS"] = "100"
-    return {COMMANDS: "\n".join([HEAD, *_commands()]), README: _readme(README.read_text(encoding="utf-8"))}
+    return {
+        REFERENCE: reference.reference(ROOT),
+        COMMANDS: "\n".join([HEAD, *_commands()]),
+        README: _readme(README.read_text(encoding="utf-8")),
+    }
 
 
 def _readme(text: str) -> str:

@@ -72,7 +72,9 @@ def propose(
     """
     lines: list[Line] = []
     opened: list[str] = []
-    text = _policy(found, directions, margins, lock, lines, opened, releases="release" in templates)
+    text = _policy(
+        found, directions, margins, lock, lines, opened, releases="release" in templates, schema=_schema(pin)
+    )
     files = {policy.FILE: text}
     if lock is not None:
         files[LOCK] = f"{MARK} from {found.packages.inputs[0]}; `uv pip compile` makes it anew.\n{lock}"
@@ -98,6 +100,11 @@ def propose(
             lines += [Line(path, one, why) for one in missing]
     opened += _left_open(found)
     return Proposal(files, tuple(lines), tuple(opened), text, declared or "")
+
+
+def _schema(pin: Pin | None) -> str:
+    """Return where the schema of the policy is published, by which editors complete the file."""
+    return f"https://raw.githubusercontent.com/{pin.repository}/{pin.commit}/docs/lockgate.schema.json" if pin else ""
 
 
 def rendered(template: str, pin: Pin, branch: str) -> str:
@@ -141,7 +148,7 @@ def _directed(metric: FoundMetric, directions: Mapping[str, Better]) -> FoundMet
 # --- lockgate.yaml
 
 
-def _policy(
+def _policy(  # noqa: PLR0913 - what the file is made of
     found: Found,
     directions: Mapping[str, Better],
     margins: Mapping[str, float],
@@ -150,11 +157,13 @@ def _policy(
     opened: list[str],
     *,
     releases: bool,
+    schema: str,
 ) -> str:
     def say(says: str, why: str) -> None:
         lines.append(Line(policy.FILE, says, why))
 
     parts = [f"{MARK}: what a reviewer is shown, and what must hold. It is yours to change.\n"]
+    parts += [f"# yaml-language-server: $schema={schema}\n"] if schema else []
     described = _model_of(found)
     parts.append(f"model: {described}\n")
     say(f"model: {described}", _why_model(found.model))
