@@ -15,6 +15,7 @@ from lockgate.adoption.pin import Pin, own_pin
 from lockgate.adoption.proposal import (
     DEFAULT_PYTHON,
     LOCK,
+    REPEATS,
     TAG_WORKFLOWS,
     WORKFLOWS,
     Proposal,
@@ -74,16 +75,16 @@ def plan_init(  # noqa: PLR0913 - what the command line offers
     """
     at = change.start(root)
     snapshot = Commit(root, at.branch, at.commit)
+    _check_policy(snapshot)
     tell("reading the pipeline")
     found = look(root, snapshot)
     whole = git.git(root, "rev-parse", "--show-prefix").strip() == ""
     if found.forge.kind != "github" or not whole:
         names: tuple[str, ...] = ()
     else:
-        names = WORKFLOWS + (TAG_WORKFLOWS if releases else ())
+        names = WORKFLOWS + (TAG_WORKFLOWS if releases else ()) + (REPEATS if _repeats(snapshot) else ())
     directions = _directions(found, better, ask)
     _check_there_is_something(found, directions)
-    _check_policy(snapshot)
     lock = _make_lock(found, tell) if make_lock and snapshot.read(policy.FILE) is None else None
     if isinstance(lock, LockgateError):
         found = replace(found, notes=(*found.notes, f"No lock of the packages was made: {lock}"))
@@ -223,6 +224,13 @@ def _check_there_is_something(found: Found, directions: Mapping[str, Better]) ->
             f"no metric's name says whether more or less of it is better: {named}",
             "Say it of one or more: `lockgate init --better NAME=higher` (or lower).",
         )
+
+
+def _repeats(snapshot: Commit) -> bool:
+    """Say whether the policy that is there asks for training to be repeated."""
+    text = snapshot.read(policy.FILE)
+    train = policy.read_policy(text).train if text is not None else None
+    return train is not None and train.repeats > 0
 
 
 def _check_policy(snapshot: Commit) -> None:

@@ -18,6 +18,7 @@ from lockgate.result import Better
 
 MARK = "# Proposed by `lockgate init`"
 WORKFLOWS = ("pull-request", "publish", "main")
+REPEATS = ("repeats",)
 TAG_WORKFLOWS = ("release", "promote", "withdraw")
 LOCK = "requirements.lock"
 GATED = 3
@@ -180,8 +181,8 @@ def _policy(  # noqa: PLR0913 - what the file is made of
     parts += _predictions_of(found, metrics, say)
     parts += _plots_of(found, say)
     if found.seed:
-        parts.append(f"\nseed: {scalar(found.seed)}\n")
-        say(f"seed: {found.seed}", "what lockgate report --seeds varies, to show how much is luck")
+        parts.append(f"\ntrain: {{seed: {scalar(found.seed)}}}\n")
+        say(f"train.seed: {found.seed}", "what lockgate report --seeds varies, to show how much is luck")
     parts += ["\ngates:\n", *_gate_lines(found, directions, margins, say)]
     parts += _dependencies_of(found, lock, say)
     if releases:

@@ -37,7 +37,8 @@ def test_a_policy_is_proposed_from_what_is_there_and_the_working_tree_is_not_tou
     assert policy.predictions is not None
     assert (policy.predictions.key, policy.predictions.cluster) == (("id",), ("date",))
     assert policy.opaque
-    assert policy.seed == "train.seed"
+    assert policy.train is not None
+    assert policy.train.seed == "train.seed"
     (gate,) = [gate for gate in policy.gates if isinstance(gate, NoRegression)]
     assert gate.metric == "test_accuracy"
     assert 0 < gate.margin < 0.2
@@ -109,7 +110,8 @@ def test_what_was_laid_down_is_taken_back_to_the_last_byte_and_what_is_not_ours_
 
 
 def test_a_repository_that_has_half_of_it_keeps_its_half(stranger: Project, lockgate: Lockgate) -> None:
-    own = "model: mine\nmetrics:\n  a: {file: metrics.json, key: test.accuracy, better: higher}\n"
+    own = "model: mine\ntrain: {seed: train.seed, repeats: 3}\n"
+    own += "metrics:\n  a: {file: metrics.json, key: test.accuracy, better: higher}\n"
     stranger.write("lockgate.yaml", own)
     stranger.write(".github/workflows/lockgate-main.yml", "name: mine\n")
     stranger.commit("Half")
@@ -121,6 +123,7 @@ def test_a_repository_that_has_half_of_it_keeps_its_half(stranger: Project, lock
     assert stranger.git("show", "lockgate-init:lockgate.yaml") == own
     assert stranger.git("show", "lockgate-init:.github/workflows/lockgate-main.yml") == "name: mine\n"
     assert "uses:" in stranger.git("show", "lockgate-init:.github/workflows/lockgate-publish.yml")
+    assert "repeats: true" in stranger.git("show", "lockgate-init:.github/workflows/lockgate-repeats.yml")
 
 
 def test_a_branch_with_somebody_elses_commit_is_left_alone(stranger: Project, lockgate: Lockgate) -> None:

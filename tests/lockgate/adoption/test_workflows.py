@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from lockgate.adoption.pin import Pin
-from lockgate.adoption.proposal import TAG_WORKFLOWS, WORKFLOWS, rendered
+from lockgate.adoption.proposal import REPEATS, TAG_WORKFLOWS, WORKFLOWS, rendered
 from lockgate.adoption.workflows import template_of, templates
 
 ROOT = Path(__file__).parents[3]
@@ -42,7 +42,7 @@ def test_a_called_workflow_is_pinned_twice_by_one_commit_and_gets_what_its_jobs_
     assert given == wanted
 
 
-@pytest.mark.parametrize("name", [*WORKFLOWS, *TAG_WORKFLOWS])
+@pytest.mark.parametrize("name", [*WORKFLOWS, *REPEATS, *TAG_WORKFLOWS])
 def test_every_action_of_a_laid_down_workflow_is_named_by_a_commit_and_no_place_is_left_open(name: str) -> None:
     text = rendered(templates((name,))[name], PIN, "trunk")
 
