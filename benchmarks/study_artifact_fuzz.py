@@ -13,6 +13,7 @@ depend on the number of jobs: each block of a thousand mutations has a seed of i
 """
 
 import argparse
+import functools
 import io
 import json
 import os
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate import git
-from lockgate.dvc.stages import DvcProcess
+from lockgate.dvc.stages import DvcProcess, _parse_once
 from lockgate.errors import LockgateError
 from lockgate.git import Commit
 from lockgate.pull_requests import apart, artifact, comment
@@ -323,19 +324,22 @@ def copied(sides: apart.Sides, left: Artifact) -> Computed:
 BLOCK = 1_000
 
 
-def study(mutations: int, jobs: int = 1) -> dict[str, Any]:
-    """Return the counts."""
+def study(mutations: int, jobs: int = 1, done: Path | None = None) -> dict[str, Any]:
+    """Return the counts. Blocks that are finished are kept in the file ``done``, and are not judged again."""
     os.environ.update(DVC_NO_ANALYTICS="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     os.environ.update(PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         root, base, head, honest = make(Path(folder))
+        _parse_once()
         told = truth(root, base, head, honest)
         blocks = [(block, min(BLOCK, mutations - block * BLOCK)) for block in range(-(-mutations // BLOCK))]
-        if jobs == 1:
-            found = [judged(root, base, head, honest, told, block, number) for block, number in blocks]
-        else:
-            found = shared(jobs, lambda block, number: judged(root, base, head, honest, told, block, number), blocks)
+        kept = done or Path(folder, "blocks")
+        known = {one["block"] for one in read(kept)}
+        work = functools.partial(judged, root, base, head, honest, told)
+        shared(jobs, work, [one for one in blocks if one[0] not in known], kept)
+        found = [one for one in read(kept) if one["block"] < len(blocks)]
+    if len(found) < len(blocks):
+        raise SystemExit("a job has died")
     counts = sum((Counter(one["answers"]) for one in found), Counter[str]())
     escapes = [escape for one in found for escape in one["escapes"]]
     return {
@@ -344,36 +348,33 @@ def study(mutations: int, jobs: int = 1) -> dict[str, Any]:
         "answers": dict(sorted(counts.items())),
         "computed apart": sum(one["apart"] for one in found),
         "slowest answer, seconds": round(max(one["slowest"] for one in found), 1),
-        "minutes": round((time.monotonic() - begun) / 60, 1),
         "escapes": escapes,
     }
 
 
-def shared(
-    jobs: int, work: Callable[[int, int], dict[str, Any]], blocks: list[tuple[int, int]]
-) -> list[dict[str, Any]]:
-    """Return what the work comes to for each block, done by several copies of this process."""
-    readers = []
+def read(file: Path) -> list[dict[str, Any]]:
+    """Return the blocks that are finished."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def shared(jobs: int, work: Callable[[int, int], dict[str, Any]], blocks: list[tuple[int, int]], kept: Path) -> None:
+    """Do the work for each block in several copies of this process, and keep what it comes to, a line a block."""
+    children = []
     for job in range(jobs):
-        ready, said = os.pipe()
-        if os.fork() == 0:
+        child = os.fork()
+        if child == 0:
             code = 1
             try:
-                os.close(ready)
-                with os.fdopen(said, "w") as stream:
-                    for number, block in enumerate(blocks):
-                        if number % jobs == job:
-                            stream.write(json.dumps(work(*block)) + "\n")
-                            stream.flush()
+                for block in blocks[job::jobs]:
+                    line = json.dumps(work(*block)) + "\n"
+                    with kept.open("a") as stream:
+                        stream.write(line)
                 code = 0
             finally:
                 os._exit(code)
-        os.close(said)
-        readers.append(os.fdopen(ready))
-    lines = [line for reader in readers for line in reader]
-    if len(lines) < len(blocks):
-        raise SystemExit("a job has died")
-    return [json.loads(line) for line in lines]
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
 
 
 def truth(root: Path, base: Commit, head: Commit, honest: Mapping[str, bytes]) -> Result:
@@ -409,6 +410,7 @@ def judged(
         if state == "success" and replace(told.result or true, execution=true.execution) != true:
             escapes.append(f"{place}: green for another result")
     return {
+        "block": block,
         "mutations": mutations,
         "answers": dict(counts),
         "apart": judging.apart,
@@ -422,9 +424,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mutations", type=int, default=100_000)
     parser.add_argument("--jobs", type=int, default=1, help="processes at work")
+    parser.add_argument("--blocks", type=Path, help="keep finished blocks in this file, and do not judge them again")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    found = study(arguments.mutations, arguments.jobs)
+    found = study(arguments.mutations, arguments.jobs, arguments.blocks)
     text = json.dumps({"command": "python benchmarks/study_artifact_fuzz.py", **found}, indent=1) + "\n"
     arguments.output.write_text(text) if arguments.output else sys.stdout.write(text)
     return 1 if found["escapes"] else 0

@@ -6,9 +6,10 @@ from dataclasses import asdict
 
 from lockgate import git
 from lockgate.dvc.pipeline import read_state
+from lockgate.dvc.plan import StagePlan, describe
 from lockgate.envelope import envelope
 from lockgate.errors import NOT_ASKED, LockgateError
-from lockgate.evaluation.changes import check_settled
+from lockgate.evaluation.changes import LockBehind, pending
 from lockgate.evaluation.findings import Findings, find
 from lockgate.evaluation.report import add_revisions, base_state, files_of, readable, revisions
 from lockgate.result import GateOutcome
@@ -30,9 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print one line a gate, and return 1 if a gate does not hold or head's policy cannot be read.
+    """Print one line a gate, and one a stage that has yet to run; return 1 if a gate does not hold or head's policy
+    cannot be read.
 
-    Raises :class:`~lockgate.evaluation.changes.LockBehind` where they hold for what other code has made.
+    Raises :class:`~lockgate.evaluation.changes.LockBehind` where they hold, but for what other code has made.
     Raises the error (exit code 3) that kept files from being read, if that is all that keeps the gates from holding.
     """
     root = git.project_root()
@@ -42,13 +44,14 @@ def main(arguments: argparse.Namespace) -> int:
     findings = find(root, base_state(base)[0], state, intervals=not arguments.no_intervals)
     gates = readable(findings.gates)
     broken = readable(findings.policies.broken)
-    passed = not broken and all(gate.passed for gate in gates)
-    sys.stdout.write(as_json(gates, broken, passed=passed) if arguments.json else as_text(gates, broken))
-    if passed:
-        check_settled(state, files_of(root, head))
+    unrun = pending(state, files_of(root, head))
+    held = not broken and all(gate.passed for gate in gates)
+    sys.stdout.write(as_json(gates, broken, unrun) if arguments.json else as_text(gates, broken, unrun))
+    if held and unrun:
+        raise LockBehind(head.label, unrun)
     if not broken and (unasked := _unasked(findings)):
         raise unasked
-    return 0 if passed else 1
+    return 0 if held else 1
 
 
 def _unasked(findings: Findings) -> LockgateError | None:
@@ -60,15 +63,21 @@ def _unasked(findings: Findings) -> LockgateError | None:
     return None
 
 
-def as_json(gates: tuple[GateOutcome, ...], broken: str, *, passed: bool) -> str:
-    """Return the outcomes as JSON text; ``broken`` is why head's policy cannot be used, if so."""
-    return envelope("check", {"passed": passed, "broken": broken, "gates": [asdict(gate) for gate in gates]})
+def as_json(gates: tuple[GateOutcome, ...], broken: str, unrun: tuple[StagePlan, ...] = ()) -> str:
+    """Return the outcomes as JSON text; ``broken`` is why head's policy cannot be used, if so, ``unrun`` what has yet
+    to run: nothing passes then."""
+    passed = not broken and not unrun and all(gate.passed for gate in gates)
+    stages = [{"stage": one.name, "reasons": [describe(reason) for reason in one.reasons]} for one in unrun]
+    content = {"passed": passed, "broken": broken, "gates": [asdict(gate) for gate in gates], "pending": stages}
+    return envelope("check", content)
 
 
-def as_text(gates: tuple[GateOutcome, ...], broken: str) -> str:
-    """Return the outcomes as lines for a terminal, what fails last."""
+def as_text(gates: tuple[GateOutcome, ...], broken: str, unrun: tuple[StagePlan, ...] = ()) -> str:
+    """Return the outcomes as lines for a terminal, what fails and what has yet to run last."""
     lines = [broken] if broken else []
     for gate in sorted(gates, key=lambda gate: not gate.passed):
         said = "; ".join(part for part in (gate.measured, gate.reason) if part)
         lines.append(f"{'holds' if gate.passed else 'FAILS'}  {gate.rule}{': ' + said if said else ''}")
-    return "\n".join(lines or ["The policy has no gates."]) + "\n"
+    lines = lines or ["The policy has no gates."]
+    lines += [f"NOT RUN  {one.name}: {'; '.join(describe(reason) for reason in one.reasons[:3])}" for one in unrun]
+    return "\n".join(lines) + "\n"

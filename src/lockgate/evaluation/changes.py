@@ -54,7 +54,7 @@ def stage_changes(base: State | None, head: State, head_files: Files) -> tuple[S
 class LockBehind(NotAskedError):  # noqa: N818 - named for what the user reads
     """What there is to judge is not of this code: the lock is behind."""
 
-    def __init__(self, label: str, plans: list[StagePlan]) -> None:
+    def __init__(self, label: str, plans: tuple[StagePlan, ...]) -> None:
         """Name the first stages that have yet to run, and why."""
         named = "; ".join(f"{one.name} ({describe(one.reasons[0])})" for one in plans[:3])
         more = f" and {len(plans) - 3} more" if len(plans) > 3 else ""
@@ -65,21 +65,24 @@ class LockBehind(NotAskedError):  # noqa: N818 - named for what the user reads
         )
 
 
-def check_settled(head: State, files: Files) -> None:
-    """Raise :class:`LockBehind` if a stage has surely something to do that it does not do each time anyway.
+def pending(head: State, files: Files) -> tuple[StagePlan, ...]:
+    """Return the stages that surely have something to do, other than what they do each time anyway.
 
-    An output that lies here otherwise than the lock records it is no such thing where DVC keeps it: the recorded one is
-    what is judged.
+    An output that lies in the working tree otherwise than the lock records it counts, wherever DVC keeps it: it is
+    another commit's, or was changed by hand, and it is what is judged.
     """
-    kept = {out.path for stage in head.pipeline.stages for out in stage.outs if out.cached}
-    plans = plan(head.pipeline, head.lock, files, head.snapshot, always=False)
-    behind = []
-    for one in plans:
-        reasons = tuple(reason for reason in one.reasons if not (reason.kind == "output" and reason.subject in kept))
-        if one.verdict == "will" and any(reason.kind != "upstream" for reason in reasons):
-            behind.append(StagePlan(one.name, one.verdict, reasons))
-    if behind:
-        raise LockBehind(head.snapshot.label, behind)
+    found = []
+    for one in plan(head.pipeline, head.lock, files, head.snapshot, always=False):
+        reasons = [reason for reason in one.reasons if one.verdict == "will" and reason.kind != "upstream"]
+        stage, entry = head.pipeline.by_name[one.name], head.lock.stages.get(one.name)
+        for out in stage.outs if head.snapshot.commit is None else ():
+            record = entry.outs.get(out.path) if entry and out.cached else None
+            here = files.digest(out.path, legacy=record.legacy) if record else None
+            if record and here not in (None, record.digest) and all(out.path != known.subject for known in reasons):
+                reasons.append(Reason("output", out.path, record.digest, here))
+        if reasons:
+            found.append(StagePlan(one.name, "will", tuple(reasons)))
+    return tuple(found)
 
 
 def param_changes(base: State, head: State) -> tuple[ParamChange, ...]:

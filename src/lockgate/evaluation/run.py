@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
+from lockgate.dvc.bring import REPLACED, Brought, bring
 from lockgate.dvc.objects import DvcError, Files, WorkspaceFiles
 from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock, read_state
 from lockgate.dvc.plan import StagePlan, describe, needed_pipeline, plan
@@ -69,17 +70,20 @@ def run(
     Without ``judge`` there is no result: the caller makes its own. Stages run in the Python environment in the folder
     ``dependencies``, by default in lockgate's own.
 
-    Starts from the locks of ``base``, if that is given. Raises :class:`StageFailed`, with what can be said all the
-    same, and :class:`Interrupted`; the author's locks are in their places then.
+    Without a ``base``, what another commit has left in the working tree is replaced first by what the locks name, if
+    that can be had: see :mod:`lockgate.dvc.bring`. Starts from the locks of ``base``, if that is given. Raises
+    :class:`StageFailed`, with what can be said all the same, and :class:`Interrupted`; the author's locks are in their
+    places then.
     """
     with alone(root):
         put_back(root)
+        brought = _bring(root) if base is None else Brought()
         planned = Planned.of(root, base)
         current = Workspace(root)
         claimed = claims(planned.pipeline, planned.files, current) if planned.base else {}
         planned.files.remember()
         with _starting_from(root, planned.locks):
-            recorder = Recorder(planned.pipeline, planned.plans)
+            recorder = Recorder(planned.pipeline, planned.plans, pulled=brought.pulled)
             with bringing(root, planned.base) as beside:
                 sandbox = replace(_sandbox(planned.base or current), dependencies=dependencies)
                 _reproduce(root, dvc, recorder, sandbox, complete=complete, beside=beside.digests)
@@ -93,6 +97,23 @@ def run(
             with suppress(LockgateError):
                 result = _result(root, base, execution, status) if judge else None
             raise StageFailed(execution, result)
+
+
+def _bring(root: Path) -> Brought:
+    """Lay out what the locks name where another commit's lies, and say so."""
+    current, files = Workspace(root), WorkspaceFiles(root)
+    pipeline = needed_pipeline(current)
+    found = bring(root, pipeline, read_lock(current, pipeline), files)
+    files.remember()
+    for paths, words in (
+        (found.paths, "brought as this commit has it; another commit's lay there"),
+        (found.nowhere, "this commit's is neither in the cache nor in a remote (`lockgate run --complete` makes it "
+         f"again); another commit's lay there and was removed (what the cache lacks is in {REPLACED})"),
+    ):  # fmt: skip
+        if paths:
+            more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+            progress(f"{', '.join(paths[:5])}{more}: {words}")
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,11 +70,32 @@ def test_it_works_from_a_folder_inside_the_project(
     assert lockgate("check")[0] == 0
 
 
-def test_gates_that_hold_for_what_other_code_has_made_are_exit_code_3(project: Project, lockgate: Run) -> None:  # noqa: F811
-    modelled.set_params(project, noise=0.9)
+@pytest.mark.parametrize(
+    ("change", "stage", "why"),
+    [
+        (lambda p: modelled.set_params(p, noise=0.9), "train", "noise"),
+        (lambda p: p.write("params.yaml", p.read("params.yaml").replace("seed: 1", "seed: 3O0")), "train", "3O0"),
+        (lambda p: p.write("reports/predictions.parquet", b"another commit's"), "evaluate", "predictions.parquet"),
+        (lambda p: p.write("evaluate.py", p.read("evaluate.py") + "\n"), "evaluate", "evaluate.py"),
+    ],
+    ids=["parameter", "typing error", "stale output", "code"],
+)
+def test_what_was_not_run_never_passes_and_is_named(
+    project: Project,  # noqa: F811
+    lockgate: Run,
+    change: Callable[[Project], None],
+    stage: str,
+    why: str,
+) -> None:
+    change(project)
 
     code, out, err = lockgate("check")
+    again, text, _ = lockgate("check", "--json")
 
-    assert code == 3
-    assert "holds  " in out
-    assert "dvc.lock of workspace is behind" in err
+    said = json.loads(text)
+    assert (code, again) in [(3, 3), (1, 1)]
+    assert code == 3 or why == "predictions.parquet"
+    assert code == 1 or "dvc.lock of workspace is behind" in err
+    assert f"NOT RUN  {stage}: " in out
+    assert said["passed"] is False
+    assert why in str(next(one["reasons"] for one in said["pending"] if one["stage"] == stage))

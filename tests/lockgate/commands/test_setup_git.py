@@ -11,6 +11,7 @@ from lockgate.commands.setup_git import ATTRIBUTE
 Lockgate = Callable[..., tuple[int, str, str]]
 SOURCE = str(Path(setup_git.__file__).parents[2])
 DRIVER = "merge.lockgate.driver"
+METRICS = "/reports/metrics.json merge=lockgate-output"
 
 
 def test_it_configures_the_driver_and_names_it_in_the_attributes(ran: Project, lockgate: Lockgate) -> None:
@@ -19,7 +20,7 @@ def test_it_configures_the_driver_and_names_it_in_the_attributes(ran: Project, l
     assert code == 0
     assert f".git/config: {DRIVER} set to: " in out
     assert ran.git("config", "--local", DRIVER).rstrip().endswith(" -P -m lockgate merge-lock %O %A %B %P")
-    assert ran.read(".gitattributes") == f"{ATTRIBUTE}\n"
+    assert ran.read(".gitattributes") == f"{ATTRIBUTE}\n{METRICS}\n"
     assert ran.git("check-attr", "merge", "--", "any/folder/dvc.lock").endswith(": lockgate\n")
 
 
@@ -48,7 +49,7 @@ def test_other_attributes_and_settings_are_kept_and_an_old_driver_is_replaced(ra
 
     lockgate("setup-git")
 
-    assert ran.read(".gitattributes") == f"*.png binary\n{ATTRIBUTE}\n"
+    assert ran.read(".gitattributes") == f"*.png binary\n{ATTRIBUTE}\n{METRICS}\n"
     assert "/gone/" not in ran.git("config", "--get-all", DRIVER)
     assert ran.git("config", "merge.other.driver") == "true\n"
 
@@ -108,3 +109,21 @@ def test_figures_that_both_sides_wrote_keep_this_sides_until_their_stage_runs(ra
 
     assert ran.read("kept/metrics.json") == "3\n"
     assert ran.git("status", "--porcelain", "--", "kept") == ""
+
+
+def test_an_output_that_has_its_own_way_of_merging_keeps_it_and_any_name_is_written_as_git_reads_it(
+    ran: Project, lockgate: Lockgate
+) -> None:
+    ran.write(".gitattributes", "reports/* merge=union\n")
+    names = ["a b.json", "w*.json", "q[1].json", 'x"y.json', "plots/"]
+    ran.stages["evaluate"]["metrics"] += [{name: {"cache": False}} for name in names]
+    ran.save()
+    (ran.root / "plots").mkdir()
+
+    lockgate("setup-git")
+
+    for name in names:
+        checked = ran.git("check-attr", "-z", "merge", "--", f"{name}x.json" if name.endswith("/") else name)
+        assert checked.split("\0")[2] == "lockgate-output", ran.read(".gitattributes")
+    assert ran.git("check-attr", "merge", "--", "wide.json").endswith("unspecified\n")
+    assert ran.git("check-attr", "merge", "--", "reports/metrics.json").endswith("union\n")

@@ -31,6 +31,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
         PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         **{f"GIT_{who}_{what}": "ada@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     )
+    from dvc.repo import Repo
+
     here = Path.cwd()
     try:
         project = Project.create(tmp_path_factory.mktemp("model") / "project")
@@ -46,6 +48,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Project:
             modelled.run(project)
             project.commit(branch)
         project.git("checkout", "-q", "main")
+        with Repo(str(project.root)) as repo:
+            repo.checkout(force=True)
         project.push()
         return project
     finally:
