@@ -13,35 +13,32 @@ from threadpoolctl import threadpool_limits
 
 from flight_delay import baselines, evaluate, ingest, prepare, train
 from flight_delay.files import as_json, as_parquet, write_files
+from flight_delay.logistic import Logistic
 from flight_delay.model_file import dump_model
 from flight_delay.params import load_params
-from flight_delay.paths import COUNTS, MODEL, PREPARED, RAW, REPORTS
+from flight_delay.paths import COUNTS, LOGISTIC, MODEL, PREPARED, RAW
+from flight_delay.request import LABEL
 
 
 def main(folder: str) -> None:
     params = load_params()
     tables = ingest.ingest(params.ingest)
-    rows = prepare.prepare(tables["flights"].to_pandas(), tables["weather"].to_pandas())
-    past = prepare.window(rows, params.prepare.train, "train")
-    later = prepare.window(rows, params.test_window, "test")
+    rows = prepare.prepare(tables["flights"].to_pandas(), tables["weather"].to_pandas(), params.prepare.lead_minutes)
+    months = prepare.windows(rows, params.ingest.through, params.prepare)
+    past, later = (prepare.window(rows, months[name], name) for name in ("train", "test"))
     model = train.train(past, params.train)
+    logistic = Logistic.fit(model[0].transform(past), past[LABEL].to_numpy())
     counts = baselines.count(past)
-    bins = params.evaluate.calibration_bins
     with threadpool_limits(limits=1, user_api="openmp"):
-        probability = evaluate.score(model, later)
-        shuffled = evaluate.importance(model, later, params.evaluate)
-    predicted = evaluate.predictions(later, probability)
-    curves = evaluate.plots(predicted, bins) | {"importance": shuffled}
+        reports = evaluate.outcome(model, later, counts, logistic, params.evaluate)
     os.chdir(folder)
     write_files(
         {RAW / f"{name}.parquet": as_parquet(table) for name, table in tables.items()}
         | {PREPARED / "train.parquet": as_parquet(past, varied=["flight"])}
         | {PREPARED / "test.parquet": as_parquet(later, varied=["flight"])}
         | {MODEL: dump_model(model), COUNTS: as_json(baselines.as_columns(counts), indent=None)}
-        | {REPORTS / "predictions.parquet": as_parquet(predicted, varied=["flight", "probability"])}
-        | {REPORTS / "metrics.json": as_json(evaluate.summary(counts, later, probability, bins))}
-        | {REPORTS / "slices.json": as_json(evaluate.slices(predicted, bins))}
-        | {REPORTS / "plots" / f"{name}.json": as_json(points) for name, points in curves.items()}
+        | {LOGISTIC: as_json(logistic.as_json(), indent=None)}
+        | reports
     )
 
 

@@ -248,7 +248,7 @@ def test_a_new_learning_rate_runs_train_and_evaluate_alone_and_a_page_of_documen
     (root / "docs" / "data.md").write_text("Another.\n")
     assert "Data and pipelines are up to date." in dvc(root, "repro")
 
-    SmallPipeline(root).change(("learning_rate: 0.05", "learning_rate: 0.1"))
+    SmallPipeline(root).change(("learning_rate: 0.1", "learning_rate: 0.2"))
     ran = [line for line in dvc(root, "repro").splitlines() if line.startswith("Running stage")]
     assert ran == ["Running stage 'train':", "Running stage 'evaluate':"]
 

@@ -1,4 +1,4 @@
-"""What a model must beat: past rates, found by counting. No linear algebra, whose sums differ by processor.
+"""Past rates that a model must beat, found by counting. No linear algebra, whose sums differ by processor.
 
 Counted where models are fitted, from the same rows (``count``), kept as whole numbers beside the model, and turned into
 rates where models are judged (``past_rate``).
@@ -19,9 +19,9 @@ from flight_delay.request import LABEL
 # name → the columns to count by, and what to fall back on, in turn, where they were never seen together: some of them
 BASELINES: dict[str, Sequence[Sequence[str]]] = {
     "carrier_rate": (("carrier",),),
-    "origin_hour_month_rate": (("origin", "hour", "calendar_month"), ("origin", "hour")),
+    "carrier_hour_rate": (("carrier", "hour"), ("hour",)),
 }
-COLUMNS = {"carrier": str, "origin": str, "hour": int, "calendar_month": int, "flights": int, "late": int}
+COLUMNS = {"carrier": str, "hour": int, "flights": int, "late": int}
 
 
 def count(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -87,5 +87,4 @@ def _frame(name: str, columns: Any) -> pd.DataFrame:
 
 
 def _with_clock(rows: pd.DataFrame) -> pd.DataFrame:
-    departure = rows["scheduled_departure"].dt
-    return rows.assign(hour=departure.hour, calendar_month=departure.month)
+    return rows.assign(hour=rows["scheduled_departure"].dt.hour)

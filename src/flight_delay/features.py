@@ -7,9 +7,12 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from flight_delay.request import CATEGORIES, REQUEST
+from flight_delay.request import CATEGORIES, HISTORY, REQUEST, TOLD_BY
 from flight_delay.tables import WEATHER
 
+# Temperature, dew point and pressure say which week of the year it is as well as how the day is: trees learnt the weeks
+# of the training window by heart from them (docs/studies/model.json). A request may have them; they are not looked at.
+WEATHER_USED = tuple(name for name in WEATHER if name not in ("temp", "dewp", "pressure"))
 FEATURES = (
     *CATEGORIES,
     "departure_minute",
@@ -18,8 +21,11 @@ FEATURES = (
     "scheduled_minutes",
     "distance",
     "minutes_per_mile",
-    *WEATHER,
+    *WEATHER_USED,
+    *HISTORY,
 )
+HISTORY_FROM = len(FEATURES) - len(HISTORY)
+DEPARTURE_MINUTE, TOLD = FEATURES.index("departure_minute"), FEATURES.index(TOLD_BY)
 PRIOR_FLIGHTS = 50  # a category counts as if it had been seen this often at the overall rate
 
 
@@ -31,7 +37,12 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     missing value, as is missing weather, and the trees know what to do with missing values. Only the columns of a
     request are read: anything else in the frame is ignored.
 
+    A request that says nothing of the hours before (:data:`~flight_delay.request.TOLD_BY` is missing) gets what is
+    usual at its hour. Left missing it would be taken for an early flight, before which no other has left.
+
     Attributes: ``categories_``: for each of :data:`CATEGORIES`, the values seen in ``fit`` from rarely to often late.
+    ``usual_``: (24, columns of the history): the median of each at each hour of the day, missing where it always was
+    at that hour, and that of all hours where no flight was seen.
     """
 
     def fit(self, requests: pd.DataFrame, late: Any) -> Self:
@@ -43,6 +54,11 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             counts = pd.Series(labels).groupby(requests[column].to_numpy()).agg(["sum", "count"])
             rate = (counts["sum"] + PRIOR_FLIGHTS * overall) / (counts["count"] + PRIOR_FLIGHTS)
             self.categories_.append(np.array(sorted(counts.index, key=lambda c: (rate[c], c)), dtype=np.str_))
+        told = requests[list(HISTORY)].astype(np.float64)
+        hour = _wall_clock(requests["scheduled_departure"]).astype(np.int64) // 60 % 24
+        usual = told.groupby(hour).quantile(0.5, interpolation="lower")
+        self.usual_ = np.tile(told.quantile(0.5, interpolation="lower").to_numpy(np.float64), (24, 1))
+        self.usual_[usual.index.to_numpy()] = usual.to_numpy(np.float64)
         return self
 
     def transform(self, requests: pd.DataFrame) -> npt.NDArray[np.float64]:
@@ -70,11 +86,19 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         features = np.empty((len(requests), len(FEATURES)))
         for place, name in enumerate(FEATURES):
             features[:, place] = columns[name] if name in columns else requests[name].to_numpy(np.float64)
-        return features
+        return with_usual(features, self.usual_)
 
     def get_feature_names_out(self, _input_features: Any = None) -> npt.NDArray[np.str_]:
         """Return the names of the columns of the matrix."""
         return np.array(FEATURES)
+
+
+def with_usual(features: npt.NDArray[np.float64], usual: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Fill, in place, the history of rows that say nothing of it with what is usual at their hour; return the same."""
+    untold = np.flatnonzero(np.isnan(features[:, TOLD]))
+    if len(untold):
+        features[untold, HISTORY_FROM:] = usual[(features[untold, DEPARTURE_MINUTE] // 60).astype(np.int64)]
+    return features
 
 
 def _wall_clock(times: pd.Series) -> npt.NDArray[np.datetime64]:

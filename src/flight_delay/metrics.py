@@ -27,6 +27,14 @@ def figures(labels: Labels, scores: Scores, bins: int) -> dict[str, float]:
     }
 
 
+def losses(labels: Labels, scores: Scores) -> npt.NDArray[np.float64]:
+    """Return the log loss of each row."""
+    sure = np.finfo(np.float64).eps
+    told = np.clip(np.where(labels == 1, scores, 1 - scores), sure, 1)
+    lost: npt.NDArray[np.float64] = -np.log(told)
+    return lost
+
+
 def calibration_bins(labels: Labels, scores: Scores, bins: int) -> npt.NDArray[np.float64]:
     """Return (mean score, share late, rows) for each non-empty one of ``bins`` bins of equal width over [0, 1]."""
     place = np.minimum((scores * bins).astype(np.int64), bins - 1)

@@ -7,9 +7,9 @@ DVC uses (YAML 1.2, ``ruamel.yaml``), so that what a stage sees is what DVC hash
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
@@ -19,7 +19,6 @@ from ruamel.yaml.reader import ReaderError
 from flight_delay.errors import StageError, nearest
 
 PARAMS_FILE = Path("params.yaml")
-LATEST = "latest"
 
 
 def _month(value: Any) -> Any:
@@ -28,18 +27,17 @@ def _month(value: Any) -> Any:
     return value
 
 
-def _month_or_latest(value: Any) -> Any:
-    if value == LATEST:
-        return value
-    try:
-        return _month(value)
-    except ValueError as error:
-        raise ValueError(f"{error}, or {LATEST}") from error
+def _hours(value: Any) -> Any:
+    if not (isinstance(value, str) and re.fullmatch(r"([1-9]|1\d|2[0-4])h", value)):
+        raise ValueError("expected hours from 1h to 24h, like 3h")
+    return value
 
 
 Month = Annotated[str, BeforeValidator(_month)]
-MonthOrLatest = Annotated[str, BeforeValidator(_month_or_latest)]
+Hours = Annotated[str, BeforeValidator(_hours)]
+Months = Annotated[int, Field(ge=1, le=120)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Cost = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
@@ -91,26 +89,24 @@ class Window(Section):
     first: Month
     last: Month
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.first > self.last:
-            raise ValueError(f"first ({self.first}) is after last ({self.last})")
-        return self
 
+class WindowLength(Section):
+    """How many months a window has. Where it lies follows from ``ingest.through``."""
 
-class TestWindow(Section):
-    """The months a model is judged on; ``last`` may be ``latest``: the last month ingested."""
-
-    __test__ = False  # not a pytest class
-    first: Month
-    last: MonthOrLatest
+    months: Months
 
 
 class Prepare(Section):
-    """The two windows. ``test.last: latest`` follows ``ingest.through``."""
+    """When a flight is asked about, and the two windows: the last months to test on, those before to train on."""
 
-    train: Window
-    test: TestWindow
+    lead: Hours
+    train: WindowLength
+    test: WindowLength
+
+    @property
+    def lead_minutes(self) -> int:
+        """How long before its scheduled departure a flight is asked about, in minutes."""
+        return 60 * int(self.lead.removesuffix("h"))
 
 
 class Train(Section):
@@ -125,13 +121,21 @@ class Train(Section):
     max_features: Share
 
 
+class Costs(Section):
+    """What a mistake costs, in one unit of your own: a late flight that nobody was warned of, a warning for nothing."""
+
+    missed: Cost
+    false_alarm: Cost
+
+
 class Evaluate(Section):
     """How the model is judged."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     calibration_bins: Annotated[int, Field(ge=2, le=1000)]
     importance_rows: Annotated[int, Field(ge=1)]
-    importance_repeats: Annotated[int, Field(ge=1, le=100)]
+    importance_repeats: Annotated[int, Field(ge=2, le=100)]
+    costs: Costs
 
 
 class Params(Section):
@@ -142,27 +146,6 @@ class Params(Section):
     prepare: Prepare
     train: Train
     evaluate: Evaluate
-
-    @model_validator(mode="after")
-    def _windows_fit(self) -> Self:
-        train, test, through = self.prepare.train, self.test_window, self.ingest.through
-        if test.first <= train.last:
-            raise ValueError(
-                f"prepare.test.first ({test.first}) must come after prepare.train.last ({train.last}): "
-                "a model is judged on months it has not seen"
-            )
-        if test.first > test.last:
-            raise ValueError(f"prepare.test.first ({test.first}) is after prepare.test.last ({test.last})")
-        if test.last > through:
-            raise ValueError(f"prepare.test.last ({test.last}) is after ingest.through ({through})")
-        return self
-
-    @property
-    def test_window(self) -> Window:
-        """The months to judge on, with ``latest`` resolved."""
-        test = self.prepare.test
-        last = self.ingest.through if test.last == LATEST else test.last
-        return Window.model_construct(first=test.first, last=last)
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

@@ -1,25 +1,23 @@
 """Stage ``prepare``: raw tables → requests with their labels, split by month, under ``data/prepared/``.
 
-Decisions, each with its reason in docs/data.md: cancelled and diverted flights have no arrival and so no label, they
-are left out and counted; a flight without an observed weather hour keeps its row with weather missing; a wind above
-hurricane force is a broken instrument and becomes missing; rows come in the order of what is in the schedule, because
-the source's own order is that of the actual departures, an outcome.
+Decisions, each with its reason in docs/data.md: a request holds what was known `prepare.lead` before the scheduled
+departure (see ``as_of``); cancelled and diverted flights have no arrival and so no label, they are left out and
+counted, but what they were seen to do counts for others; rows come in the order of what is in the schedule, because the
+source's own order is that of the actual departures, an outcome.
 """
 
 import sys
 
 import pandas as pd
 
+from flight_delay.as_of import LATE_MINUTES, known
 from flight_delay.errors import StageError, run_stage
 from flight_delay.files import as_parquet, read_frame, write_files
-from flight_delay.params import Window, load_params
+from flight_delay.params import Prepare, Window, load_params
 from flight_delay.paths import PREPARED, RAW
 from flight_delay.request import KEY, LABEL, REQUEST
-from flight_delay.tables import WEATHER
 
 ORDER = ("date", "origin", "scheduled_departure", "carrier", "flight")  # holds the key: no two rows tie
-LATE_MINUTES = 15
-HIGHEST_WIND = 200.0  # mph; the strongest gust ever measured at the surface was 253, in a cyclone
 
 
 def label(flights: pd.DataFrame) -> pd.DataFrame:
@@ -42,24 +40,37 @@ def scheduled_times(flights: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"date": date, "scheduled_departure": departure, "scheduled_arrival": arrival})
 
 
-def join_weather(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
-    """Return the flights with the weather of their hour (UTC) at their origin; missing where none was observed."""
-    observed = weather[["origin", "time_hour", *WEATHER]]
-    wind = observed["wind_speed"]
-    observed = observed.assign(wind_speed=wind.where(wind <= HIGHEST_WIND))
-    return flights.merge(observed, on=["origin", "time_hour"], how="left", validate="many_to_one")
-
-
-def prepare(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per arrived flight: the key, the request and the label.
+def prepare(flights: pd.DataFrame, weather: pd.DataFrame, lead: int) -> pd.DataFrame:
+    """Return one row per arrived flight: the key, the request as known ``lead`` minutes before, and the label.
 
     The rows are in :data:`ORDER`, whatever the order of the flights: no trace of who really left first is left in it.
     And neighbours that share an airport and an hour share their weather, so the files are less than half the size.
     """
-    arrived = label(flights).reset_index(drop=True)
-    rows = pd.concat([join_weather(arrived, weather), scheduled_times(arrived)], axis=1)
+    flights = flights.reset_index(drop=True)
+    rows = label(pd.concat([flights, known(flights, weather, lead), scheduled_times(flights)], axis=1))
     rows = rows[list(dict.fromkeys([*KEY, *REQUEST, LABEL]))]
     return rows.sort_values(list(ORDER), ignore_index=True)
+
+
+def windows(rows: pd.DataFrame, through: str, params: Prepare) -> dict[str, Window]:
+    """Return the months to train on and to test on: both end with ``through`` and move with it.
+
+    The test window is the last months; the training window the months before it, or as many of them as there are.
+    Raises :class:`StageError` where none is left.
+    """
+    last = pd.Period(through, freq="M")
+    test = last - (params.test.months - 1)
+    first = pd.Period(rows["date"].min(), freq="M")
+    begin = max(test - params.train.months, first)
+    if begin >= test:
+        raise StageError(
+            f"prepare.test: {params.test.months} months up to {through} leave none to train on: the data begins in "
+            f"{first}. See ingest.through."
+        )
+    return {
+        "train": Window.model_construct(first=str(begin), last=str(test - 1)),
+        "test": Window.model_construct(first=str(test), last=through),
+    }
 
 
 def window(rows: pd.DataFrame, months: Window, name: str) -> pd.DataFrame:
@@ -85,15 +96,13 @@ def main() -> None:
     """Read ``data/raw/``, write ``data/prepared/train.parquet`` and ``test.parquet``."""
     params = load_params()
     flights = read_frame(RAW / "flights.parquet")
-    rows = prepare(flights, read_frame(RAW / "weather.parquet"))
-    train = window(rows, params.prepare.train, "train")
-    test = window(rows, params.test_window, "test")
-    windows = {"train": train, "test": test}
-    write_files({PREPARED / f"{name}.parquet": as_parquet(part, varied=["flight"]) for name, part in windows.items()})
-    sys.stdout.write(
-        f"prepare: {len(flights) - len(rows):,} cancelled or diverted flights left out; "
-        f"{len(train):,} to train on, {len(test):,} to test on\n"
-    )
+    rows = prepare(flights, read_frame(RAW / "weather.parquet"), params.prepare.lead_minutes)
+    chosen = windows(rows, params.ingest.through, params.prepare)
+    parts = {name: window(rows, months, name) for name, months in chosen.items()}
+    write_files({PREPARED / f"{name}.parquet": as_parquet(part, varied=["flight"]) for name, part in parts.items()})
+    sys.stdout.write(f"prepare: {len(flights) - len(rows):,} cancelled or diverted flights left out\n")
+    for name, months in chosen.items():
+        sys.stdout.write(f"prepare: {len(parts[name]):,} to {name} on, {months.first} to {months.last}\n")
 
 
 def _clock(hhmm: pd.Series) -> pd.Series:

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
 
-from flight_delay.features import FEATURES, RequestFeatures
+from flight_delay.features import FEATURES, RequestFeatures, with_usual
 from flight_delay.model_file import load_model
-from flight_delay.request import CATEGORIES, OPTIONAL, REQUEST
+from flight_delay.request import ARRIVED_DAYS, CATEGORIES, LEFT_HOURS, OPTIONAL, REQUEST, WAITING, WAITING_HOURS
 from flight_delay.tables import WEATHER
 
 FEW_ROWS = 64  # up to so many the walk below is quicker than one call a tree
@@ -79,6 +79,7 @@ class Model:
         """Take apart a pipeline of :class:`RequestFeatures` and a boosted classifier."""
         transformer: RequestFeatures = pipeline[0]
         self.classifier: HistGradientBoostingClassifier = pipeline[-1]
+        self.usual: Floats = transformer.usual_
         self.known = [pa.array(known.tolist(), pa.string()) for known in transformer.categories_]
         self.trees = Trees(self.classifier)
 
@@ -112,7 +113,7 @@ class Model:
         features = np.empty((requests.num_rows, len(FEATURES)))
         for place, name in enumerate(FEATURES):
             features[:, place] = columns[name] if name in columns else _numbers(requests.column(name))
-        return features
+        return with_usual(features, self.usual)
 
 
 def load(path: Path) -> Model:
@@ -158,10 +159,50 @@ _UNITS = {
     "pressure": "pressure at sea level, mbar",
     "visib": "visibility, miles",
 }
+_WHOSE = {
+    "all": "all flights out of New York",
+    "origin": "flights from its origin",
+    "carrier": "flights of its carrier",
+    "carrier_origin": "flights of its carrier from its origin",
+    "dest": "flights to its destination",
+    "route": "flights of its carrier from its origin to its destination",
+    "flight": "flights of its number and carrier from its origin",
+}
 _COLUMNS |= {
-    name: {"type": "number", "description": f"{_UNITS[name]}, at the origin in the hour of departure"}
+    name: {"type": "number", "description": f"{_UNITS[name]}, at the origin, newest observation when asked"}
     for name in WEATHER
 }
+_COUNTS = {
+    "origin_departures": f"{_WHOSE['origin']} scheduled within 30 minutes of it, itself counted",
+    "carrier_origin_departures": f"{_WHOSE['carrier_origin']} scheduled within 30 minutes of it, itself counted",
+    "origin_departures_before": f"{_WHOSE['origin']} scheduled in the 3 hours before it",
+    "carrier_origin_departures_before": f"{_WHOSE['carrier_origin']} scheduled in the 3 hours before it",
+    "dest_arrivals": "flights from New York scheduled to arrive there within 30 minutes of it, itself counted",
+}
+for _group in WAITING:
+    _due = f"{_WHOSE[_group]} scheduled in the {WAITING_HOURS} hours before asking"
+    _COUNTS |= {f"{_group}_due": _due, f"{_group}_waiting": f"{_due} that had not left when asked"}
+_COLUMNS |= {
+    name: {"type": "integer", "minimum": 0, "maximum": 100_000, "description": text} for name, text in _COUNTS.items()
+}
+for _group, _hours in LEFT_HOURS.items():
+    _left = f"{_WHOSE[_group]} that left in the {_hours} hours before asking"
+    _COLUMNS |= {
+        f"{_group}_late_{_hours}h": {
+            "type": "number", "minimum": 0, "maximum": 1, "description": f"{_left}: share that left 15 min late or more"
+        },
+        f"{_group}_delay_{_hours}h": {
+            "type": "number", "minimum": -15, "maximum": 240, "description": f"{_left}: mean delay, each -15 to 240 min"
+        },
+    }  # fmt: skip
+_COLUMNS |= {
+    f"{_group}_arrived_late_{_days}d": {
+        "type": "number", "minimum": 0, "maximum": 1,
+        "description": f"{_WHOSE[_group]} that arrived in the {24 * _days} hours before asking: share late",
+    }
+    for _group, _all_days in ARRIVED_DAYS.items()
+    for _days in _all_days
+}  # fmt: skip
 _EXAMPLE: dict[str, Any] = {
     "carrier": "UA",
     "origin": "EWR",

@@ -1,6 +1,7 @@
 """Stage ``train``: requests with their labels → one model that takes a raw request, under ``models/``.
 
-Beside it, what the baselines need to know of the same rows: nothing that is judged needs the training rows again.
+Beside it, the baselines that it has to beat, from the same rows: past rates, and a logistic regression on the same
+features. Nothing that is judged needs the training rows again.
 """
 
 import sys
@@ -16,10 +17,26 @@ from flight_delay.baselines import as_columns, count
 from flight_delay.errors import StageError, run_stage
 from flight_delay.features import RequestFeatures
 from flight_delay.files import as_json, read_frame, write_files
+from flight_delay.logistic import Logistic
 from flight_delay.model_file import dump_model
 from flight_delay.params import Train, load_params
-from flight_delay.paths import COUNTS, MODEL, PREPARED
+from flight_delay.paths import COUNTS, LOGISTIC, MODEL, PREPARED
 from flight_delay.request import LABEL, REQUEST
+
+
+def classifier(params: Train) -> HistGradientBoostingClassifier:
+    """Return the boosted trees of the params, not fitted yet."""
+    return HistGradientBoostingClassifier(
+        learning_rate=params.learning_rate,
+        max_iter=params.max_iter,
+        max_leaf_nodes=params.max_leaf_nodes,
+        min_samples_leaf=params.min_samples_leaf,
+        l2_regularization=params.l2_regularization,
+        max_features=params.max_features,
+        early_stopping=False,
+        random_state=params.seed,
+        verbose=2,  # a line a tree
+    )
 
 
 def train(rows: pd.DataFrame, params: Train) -> Pipeline:
@@ -31,30 +48,27 @@ def train(rows: pd.DataFrame, params: Train) -> Pipeline:
         raise StageError(
             f"the training rows have no value at all in {', '.join(empty)}: nothing can be learnt from it."
         )
-    classifier = HistGradientBoostingClassifier(
-        learning_rate=params.learning_rate,
-        max_iter=params.max_iter,
-        max_leaf_nodes=params.max_leaf_nodes,
-        min_samples_leaf=params.min_samples_leaf,
-        l2_regularization=params.l2_regularization,
-        max_features=params.max_features,
-        early_stopping=False,
-        random_state=params.seed,
-        verbose=2,  # a line a tree
-    )
-    model = Pipeline([("features", RequestFeatures()), ("classifier", classifier)])
+    model = Pipeline([("features", RequestFeatures()), ("classifier", classifier(params))])
     with threadpool_limits(limits=1, user_api="openmp"), redirect_stdout(_Progress(sys.stdout)):
         model.fit(rows[list(REQUEST)], rows[LABEL])
     return model.set_params(classifier__verbose=0)
 
 
 def main() -> None:
-    """Read ``data/prepared/train.parquet``, write the model's file and the baselines' counts."""
+    """Read ``data/prepared/train.parquet``, write the model's file and those of the baselines."""
     params = load_params().train
     rows = read_frame(PREPARED / "train.parquet")
     sys.stdout.write(f"train: {params.max_iter} trees on {len(rows):,} flights\n")
     model = train(rows, params)
-    write_files({MODEL: dump_model(model), COUNTS: as_json(as_columns(count(rows)), indent=None)})
+    sys.stdout.write("train: the baselines\n")
+    logistic = Logistic.fit(model[0].transform(rows), rows[LABEL].to_numpy())
+    write_files(
+        {
+            MODEL: dump_model(model),
+            COUNTS: as_json(as_columns(count(rows)), indent=None),
+            LOGISTIC: as_json(logistic.as_json(), indent=None),
+        }
+    )
 
 
 class _Progress:

@@ -5,7 +5,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from flight_delay.params import Train
-from flight_delay.request import REQUEST
+from flight_delay.request import DUE, HISTORY, QUEUE, REQUEST, SCHEDULE
 from flight_delay.tables import WEATHER
 from flight_delay.train import train
 
@@ -21,7 +21,7 @@ PARAMS = Train(
 
 
 def flights(count: int, seed: int) -> pd.DataFrame:
-    """Return requests with everything that is awkward: unknown carriers, missing weather, no distance, midnight."""
+    """Return requests with everything that is awkward: what is unknown or missing, no distance, midnight."""
     random = np.random.default_rng(seed)
     departure = np.datetime64("2013-01-01", "m") + random.integers(0, 525_600, count)
     frame = pd.DataFrame(
@@ -38,6 +38,13 @@ def flights(count: int, seed: int) -> pd.DataFrame:
     )
     for name in WEATHER:
         frame[name] = np.where(random.random(count) < 0.3, np.nan, np.round(random.normal(20, 30, count), 2))
+    untold = random.random(count) < 0.2
+    for name in HISTORY:
+        if name in (*SCHEDULE, *DUE, *QUEUE):
+            frame[name] = pd.array(random.integers(0, 60, count), dtype="Int64")
+        else:
+            frame[name] = np.where(random.random(count) < 0.2, np.nan, np.round(random.random(count), 3))
+        frame[name] = frame[name].mask(untold)
     return frame[list(REQUEST)]
 
 

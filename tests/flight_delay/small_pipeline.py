@@ -33,10 +33,10 @@ ONE_FLIGHT_OF = 150
 SMALLER = {
     "source: package": "source: source",
     "flights.csv.zip": "flights.csv",
-    "max_iter: 300": "max_iter: 5",
-    "min_samples_leaf: 500": "min_samples_leaf: 20",
+    "max_iter: 150": "max_iter: 5",
+    "min_samples_leaf: 1000": "min_samples_leaf: 20",
     "importance_rows: 10000": "importance_rows: 200",
-    "importance_repeats: 3": "importance_repeats: 1",
+    "importance_repeats: 8": "importance_repeats: 2",
 }
 
 

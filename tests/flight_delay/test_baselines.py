@@ -44,13 +44,14 @@ def test_a_carrier_s_rate_is_its_share_of_late_flights_and_a_new_carrier_has_the
     assert rate("carrier_rate", asked) == [0.0, pytest.approx(2 / 3), 0.5]
 
 
-def test_origin_hour_and_month_fall_back_on_origin_and_hour_then_on_all() -> None:
+def test_carrier_and_hour_fall_back_on_the_hour_then_on_all() -> None:
     asked = rows(
-        ("UA", "EWR", "2014-01-01T06:59", 0),  # January, seen: one of two
-        ("UA", "EWR", "2014-03-01T06:00", 0),  # March, never seen: the hour at that origin, two of three
-        ("UA", "EWR", "2014-01-01T07:00", 0),  # that hour never seen at that origin: all, two of four
+        ("UA", "EWR", "2014-01-01T06:59", 0),  # seen: two of three
+        ("AA", "EWR", "2014-03-01T06:00", 0),  # that carrier never at that hour: the hour, two of three
+        ("UA", "EWR", "2014-01-01T09:00", 0),  # that hour never seen: all, two of four
+        ("AA", "JFK", "2014-01-01T07:00", 0),
     )
-    assert rate("origin_hour_month_rate", asked) == [0.5, pytest.approx(2 / 3), 0.5]
+    assert rate("carrier_hour_rate", asked) == [pytest.approx(2 / 3), pytest.approx(2 / 3), 0.5, 0.0]
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
@@ -66,7 +67,7 @@ def test_rates_come_in_the_order_of_the_rows_asked_about_and_change_no_frame(bas
 
 
 def test_a_baseline_counts_by_what_a_request_knows_and_falls_back_on_some_of_it() -> None:
-    known = {*REQUEST, "hour", "calendar_month"}  # the latter two are read off the scheduled departure
+    known = {*REQUEST, "hour"}  # the latter is read off the scheduled departure
     for columns, *fallbacks in BASELINES.values():
         assert set(columns) <= known & set(COLUMNS)
         assert all(set(fewer) < set(columns) for fewer in fallbacks)
@@ -78,10 +79,7 @@ def test_a_baseline_counts_by_what_a_request_knows_and_falls_back_on_some_of_it(
 def test_each_group_is_counted_once_with_its_late_flights_in_any_order_of_the_rows() -> None:
     assert COUNTS == {
         "carrier_rate": {"carrier": ["AA", "UA"], "flights": [1, 3], "late": [0, 2]},
-        "origin_hour_month_rate": {
-            "origin": ["EWR", "EWR", "JFK"], "hour": [6, 6, 7], "calendar_month": [1, 2, 1],
-            "flights": [2, 1, 1], "late": [1, 1, 0],
-        },
+        "carrier_hour_rate": {"carrier": ["AA", "UA"], "hour": [7, 6], "flights": [1, 3], "late": [0, 2]},
     }  # fmt: skip
     assert as_json(as_columns(count(PAST.iloc[::-1]))) == as_json(COUNTS)
 
@@ -98,15 +96,15 @@ def change(baseline: str, **columns: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "a list": (lambda content: [content], "expected carrier_rate and origin_hour_month_rate"),
-    "other baselines": (lambda content: content | {"rate": {}}, "expected carrier_rate and origin_hour_month_rate"),
+    "a list": (lambda content: [content], "expected carrier_rate and carrier_hour_rate"),
+    "other baselines": (lambda content: content | {"rate": {}}, "expected carrier_rate and carrier_hour_rate"),
     "one of them": (lambda content: {"carrier_rate": content["carrier_rate"]}, "expected carrier_rate and"),
     "no columns": (lambda content: content | {"carrier_rate": []}, "carrier_rate needs the columns carrier, flights"),
     "another column": (change("carrier_rate", origin=["EWR", "JFK"]), "carrier_rate needs the columns carrier, flig"),
     "a share": (change("carrier_rate", late=[0, 0.67]), "carrier_rate, late: expected a list of int"),
     "true": (change("carrier_rate", late=[0, True]), "carrier_rate, late: expected a list of int"),
     "null": (change("carrier_rate", carrier=["AA", None]), "carrier_rate, carrier: expected a list of str"),
-    "an hour as text": (change("origin_hour_month_rate", hour=["6", "6", "7"]), "hour: expected a list of int"),
+    "an hour as text": (change("carrier_hour_rate", hour=["6", "7"]), "hour: expected a list of int"),
     "no list": (change("carrier_rate", late="02"), "carrier_rate, late: expected a list of int"),
     "a row too few": (change("carrier_rate", late=[2]), "carrier_rate: its columns have no rows, or not as many each"),
     "no rows": (change("carrier_rate", carrier=[], late=[], flights=[]), "carrier_rate: its columns have no rows"),

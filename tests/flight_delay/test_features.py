@@ -8,8 +8,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from flight_delay.features import FEATURES, RequestFeatures
-from flight_delay.request import CATEGORIES, REQUEST
+from flight_delay.features import FEATURES, WEATHER_USED, RequestFeatures
+from flight_delay.request import CATEGORIES, HISTORY, LEFT, REQUEST, TOLD_BY
 from flight_delay.tables import WEATHER
 
 
@@ -22,7 +22,8 @@ def three(**columns: object) -> pd.DataFrame:
         "scheduled_arrival": pd.to_datetime(["2013-01-01T08:15", "2013-01-02T00:30", "2013-01-06T12:00"]),
         "distance": [900, 60, 0],
     }  # fmt: skip
-    return pd.DataFrame(usual | {name: [1.0, 2.0, np.nan] for name in WEATHER} | columns)
+    usual |= {name: [1.0, 2.0, np.nan] for name in WEATHER} | {name: [3.0, 4.0, 5.0] for name in HISTORY}
+    return pd.DataFrame(usual | columns)
 
 
 def fitted(late: tuple[int, ...] = (0, 1, 0)) -> RequestFeatures:
@@ -87,8 +88,31 @@ def test_a_category_that_was_never_seen_is_a_missing_value_and_no_warning(column
 
 @pytest.mark.parametrize("missing", [[None] * 3, [np.nan] * 3, pd.array([pd.NA] * 3, dtype="Float64")])
 def test_missing_weather_is_a_missing_value_however_it_is_spelt(missing: object) -> None:
-    for column in WEATHER:
+    for column in WEATHER_USED:
         assert np.isnan(feature(column, three(**{column: missing}))).all()
+
+
+def test_history_is_taken_as_it_is_told_and_a_share_of_no_flights_is_missing() -> None:
+    assert feature(LEFT[0], three(**{LEFT[0]: [0.5, np.nan, 0.0]})) == pytest.approx([0.5, np.nan, 0.0], nan_ok=True)
+
+
+def test_a_request_that_says_nothing_of_the_hours_before_gets_what_is_usual_at_its_hour() -> None:
+    rows = pd.concat([three()] * 3, ignore_index=True)
+    rows["scheduled_departure"] = pd.to_datetime(["2013-01-01T05:15"] * 3 + ["2013-01-01T17:00"] * 6)
+    rows["scheduled_arrival"] = rows["scheduled_departure"] + pd.Timedelta(hours=1)
+    for name in HISTORY:
+        rows[name] = [1.0, 2.0, 9.0, 10.0, 20.0, 30.0, 40.0, 50.0, np.nan]
+    rows.loc[:2, LEFT[0]] = np.nan  # before the first flights of the day none has left
+    features = RequestFeatures().fit(rows, [0, 1] * 4 + [0])
+    asked = three(scheduled_departure=pd.to_datetime(["2014-07-01T05:59", "2014-07-01T17:30", "2014-07-01T12:00"]))
+    told = asked.assign(**dict.fromkeys(HISTORY, 7.0))
+    assert feature(TOLD_BY, told, features) == [7.0] * 3
+    for missing in (None, np.nan):
+        untold = asked.assign(**dict.fromkeys(HISTORY, 7.0) | {TOLD_BY: missing})  # the counts say whether it is told
+        assert feature(TOLD_BY, untold, features) == [2.0, 30.0, 10.0]
+        assert feature(HISTORY[0], untold, features) == [2.0, 30.0, 10.0]  # at noon no flight was seen: of all hours
+        usual = feature(LEFT[0], untold, features)  # missing where it always was
+        assert usual == pytest.approx([np.nan, 30.0, 30.0], nan_ok=True)
 
 
 def test_columns_that_a_request_lacks_are_refused_by_name() -> None:

@@ -8,11 +8,12 @@ from pydantic import ValidationError
 from tests.flight_delay.small_pipeline import ROOT
 
 from flight_delay.errors import StageError
-from flight_delay.params import Files, Params, Section, TestWindow, load_params, read_yaml
+from flight_delay.params import Files, Params, Section, WindowLength, load_params, read_yaml
 from flight_delay.tables import RAW_TABLES
 
 TEXT = (ROOT / "params.yaml").read_text()
-LEARNING_RATE = "  learning_rate: 0.05\n"
+TRAIN_WINDOW = next(line for line in TEXT.splitlines(keepends=True) if line.startswith("  train: {"))
+LEARNING_RATE = "  learning_rate: 0.1\n"
 
 
 def line_of(text: str, part: str) -> int:
@@ -59,69 +60,51 @@ WRONG = {
         "min_samples_leaf, seed",
     ),
     "missing key": (LEARNING_RATE, "", "'train.learning_rate' is missing."),
-    "missing window": ("  train: {first: 2013-01, last: 2013-09}\n", "", "'prepare.train' is missing."),
-    "text for a number": ("0.05", "fast", "'train.learning_rate' is 'fast': should be a valid number."),
-    "number in quotes": ("0.05", '"0.05"', "'train.learning_rate' is '0.05': should be a valid number."),
-    "truth for a number": ("0.05", "true", "'train.learning_rate' is true: should be a valid number."),
-    "nothing": ("0.05", "", "'train.learning_rate' is empty: should be a valid number."),
-    "list for a number": ("0.05", "[0.05]", "'train.learning_rate' is [0.05]: should be a valid number."),
-    "not a number": ("0.05", ".nan", "'train.learning_rate' is nan: should be a finite number."),
+    "missing window": (TRAIN_WINDOW, "", "'prepare.train' is missing."),
+    "text for a number": ("0.1\n", "fast\n", "'train.learning_rate' is 'fast': should be a valid number."),
+    "number in quotes": ("0.1\n", '"0.05"\n', "'train.learning_rate' is '0.05': should be a valid number."),
+    "truth for a number": ("0.1\n", "true\n", "'train.learning_rate' is true: should be a valid number."),
+    "nothing": ("0.1\n", "\n", "'train.learning_rate' is empty: should be a valid number."),
+    "list for a number": ("0.1\n", "[0.05]\n", "'train.learning_rate' is [0.05]: should be a valid number."),
+    "not a number": ("0.1\n", ".nan\n", "'train.learning_rate' is nan: should be a finite number."),
     "infinite": ("10.0", ".inf", "'train.l2_regularization' is inf: should be a finite number."),
-    "too large": ("0.05", "1.5", "'train.learning_rate' is 1.5: should be less than or equal to 1."),
-    "zero": ("0.05", "0", "'train.learning_rate' is 0: should be greater than 0."),
+    "too large": ("0.1\n", "1.5\n", "'train.learning_rate' is 1.5: should be less than or equal to 1."),
+    "zero": ("0.1\n", "0\n", "'train.learning_rate' is 0: should be greater than 0."),
     "negative": ("10.0", "-1", "'train.l2_regularization' is -1: should be greater than or equal to 0."),
-    "fraction of a tree": ("300", "300.5", "'train.max_iter' is 300.5: should be a valid integer."),
-    "whole number with a point": ("300", "300.0", "'train.max_iter' is 300.0: should be a valid integer."),
+    "fraction of a tree": ("150", "150.5", "'train.max_iter' is 150.5: should be a valid integer."),
+    "whole number with a point": ("150", "150.0", "'train.max_iter' is 150.0: should be a valid integer."),
     "section that is a number": (
         "  expectations: expectations  # the folder of suites, one a table\n",
         "  5\n",
         "'validate' is 5: expected the keys expectations.",
     ),
     "window that is a list": (
-        "{first: 2013-01, last: 2013-09}",
+        "{months: 9}",
         "[2013-01, 2013-09]",
-        "'prepare.train' is ['2013-01', '2013-09']: expected the keys first, last.",
+        "'prepare.train' is ['2013-01', '2013-09']: expected the keys months.",
+    ),
+    "window of fixed months": (
+        "{months: 9}", "{first: 2013-01, months: 9}", "unknown key 'prepare.train.first'; known are months"
+    ),
+    "window of no month": (
+        "{months: 9}", "{months: 0}", "'prepare.train.months' is 0: should be greater than or equal to 1."
+    ),
+    "lead without a unit": ("lead: 3h ", "lead: 3 ", "'prepare.lead' is 3: expected hours from 1h to 24h, like 3h."),
+    "lead of no time": ("lead: 3h ", "lead: 0h ", "'prepare.lead' is '0h': expected hours from 1h to 24h, like 3h."),
+    "lead of minutes": ("lead: 3h ", "lead: 90m ", "'prepare.lead' is '90m': expected hours from 1h to 24h, like 3h."),
+    "lead of more than a day": ("3h ", "25h ", "'prepare.lead' is '25h': expected hours from 1h to 24h, like 3h."),
+    "a mistake that costs nothing": (
+        "missed: 3.0", "missed: 0", "'evaluate.costs.missed' is 0: should be greater than 0."
     ),
     "month without a zero": ("2013-12 ", "2013-9 ", "'ingest.through' is '2013-9': expected a month, like 2013-09."),
     "thirteenth month": ("2013-12 ", "2013-13 ", "'ingest.through' is '2013-13': expected a month, like 2013-09."),
     "day": ("2013-12 ", "2013-12-01 ", "'ingest.through' is 2013-12-01: expected a month, like 2013-09."),
     "no such day": ("2013-12 ", "2013-02-30 ", "a date that does not exist: day is out of range for month."),
     "month as a number": ("2013-12 ", "201312 ", "'ingest.through' is 201312: expected a month, like 2013-09."),
-    "latest misspelt": (
-        "latest}",
-        "lastest}",
-        "'prepare.test.last' is 'lastest': expected a month, like 2013-09, or latest.",
-    ),
     "latest where it cannot be": (
         "2013-12 ",
         "latest ",
         "'ingest.through' is 'latest': expected a month, like 2013-09.",
-    ),
-    "windows overlap": (
-        "first: 2013-10",
-        "first: 2013-09",
-        "prepare.test.first (2013-09) must come after prepare.train.last (2013-09): "
-        "a model is judged on months it has not seen.",
-    ),
-    "window backwards": (
-        "{first: 2013-01, last: 2013-09}",
-        "{first: 2013-09, last: 2013-01}",
-        "'prepare.train': first (2013-09) is after last (2013-01).",
-    ),
-    "test window backwards": (
-        "{first: 2013-10, last: latest}",
-        "{first: 2013-11, last: 2013-10}",
-        "prepare.test.first (2013-11) is after prepare.test.last (2013-10).",
-    ),
-    "latest before the test window": (
-        "2013-12 ",
-        "2013-09 ",
-        "prepare.test.first (2013-10) is after prepare.test.last (2013-09).",
-    ),
-    "test window after the data": (
-        "latest}",
-        "2014-01}",
-        "prepare.test.last (2014-01) is after ingest.through (2013-12).",
     ),
     "digest": (
         "5d1ea2548a3941eac0b4a9ca70805daa9fa49bbb711a0c7557b2bba0bd7c3f64",
@@ -139,13 +122,13 @@ def test_a_wrong_key_or_value_is_named_in_one_line(name: str, file: Path) -> Non
 
 
 def test_of_several_faults_the_misspelt_key_is_told_first_not_the_key_it_left_missing(file: Path) -> None:
-    text = changed("learning_rate: 0.05", "learnig_rate: fast").replace("max_iter: 300", "max_iter: many")
+    text = changed("learning_rate: 0.1", "learnig_rate: fast").replace("max_iter: 150", "max_iter: many")
     assert "unknown key 'train.learnig_rate'" in complaint(file, text)
 
 
 UNREADABLE = {
-    "tab": ("  max_iter:", "\tmax_iter:", "line 22, column 1: found character '\\t' that cannot start any token."),
-    "bracket left open": ("{first: 2013-01, last: 2013-09}", "{first: 2013-01, last: 2013-09", "column "),
+    "tab": ("  max_iter:", "\tmax_iter:", "column 1: found character '\\t' that cannot start any token."),
+    "bracket left open": ("{months: 9}", "{months: 9", "column "),
     "control character": (": package", ": pack\x01age", "line 3, column 15: a character that is not allowed."),
     "object": (": package", ": !!python/name:os.system", "line 3, column 11: could not determine a constructor"),
     "two documents": ("ingest:\n", "a: 1\n---\ningest:\n", "line 3, column 1: but found another document."),
@@ -192,20 +175,15 @@ def test_a_file_that_is_missing_empty_no_mapping_or_not_utf8_is_refused(file: Pa
         load_params(file)
 
 
-def test_latest_is_the_last_month_ingested(file: Path) -> None:
-    file.write_text(changed("through: 2013-12", "through: 2013-11"))
-    window = load_params(file).test_window
-    assert (window.first, window.last) == ("2013-10", "2013-11")
-
-
-def test_a_month_may_be_named_in_place_of_latest(file: Path) -> None:
-    file.write_text(changed("last: latest", "last: 2013-10"))
-    assert load_params(file).test_window.last == "2013-10"
+@pytest.mark.parametrize(("spelt", "minutes"), [("1h", 60), ("3h", 180), ("12h", 720), ("24h", 1440)])
+def test_a_lead_is_hours_before_the_departure(spelt: str, minutes: int, file: Path) -> None:
+    file.write_text(changed("lead: 3h ", f"lead: {spelt} "))
+    assert load_params(file).prepare.lead_minutes == minutes
 
 
 @pytest.mark.parametrize(("spelt", "meant"), [("1e-3", 0.001), ("1E-3", 0.001), ("5.0e-2", 0.05), ("1", 1.0)])
 def test_a_number_is_read_as_yaml_1_2_spells_it(spelt: str, meant: float, file: Path) -> None:
-    file.write_text(changed("learning_rate: 0.05", f"learning_rate: {spelt}"))
+    file.write_text(changed("learning_rate: 0.1", f"learning_rate: {spelt}"))
     assert load_params(file).train.learning_rate == meant
 
 
@@ -240,7 +218,7 @@ def test_every_scalar_is_read_as_dvc_reads_it(file: Path) -> None:
 def test_params_are_frozen() -> None:
     params = load_params(ROOT / "params.yaml")
     with pytest.raises(ValidationError, match="frozen"):
-        params.train.learning_rate = 0.1  # type: ignore[misc]
+        params.train.learning_rate = 0.2  # type: ignore[misc]
 
 
 def test_every_section_and_table_has_its_params() -> None:
@@ -250,7 +228,7 @@ def test_every_section_and_table_has_its_params() -> None:
         return [kind, *(s for k in found for s in sections(k))]
 
     assert list(Files.model_fields) == list(RAW_TABLES)
-    assert TestWindow in sections(Params)
+    assert WindowLength in sections(Params)
     for section in sections(Params):
         assert section.model_config["frozen"], section
         assert section.model_config["extra"] == "forbid", section

@@ -1,4 +1,4 @@
-"""Stage ``prepare``: the label, the clock, the weather of the hour, the windows; nothing that follows the departure."""
+"""Stage ``prepare``: the label, the clock, the windows that slide; nothing that follows the moment of asking."""
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,13 @@ from tests.flight_delay.small_pipeline import SmallPipeline
 
 from flight_delay.errors import StageError
 from flight_delay.files import as_parquet, read_frame
-from flight_delay.params import Window
-from flight_delay.prepare import ORDER, join_weather, label, prepare, scheduled_times, window
+from flight_delay.params import Prepare, Window
+from flight_delay.prepare import ORDER, label, prepare, scheduled_times, window, windows
 from flight_delay.request import KEY, LABEL, REQUEST
 from flight_delay.tables import WEATHER
 
-# known only once the aircraft has left; arr_delay is the label's source and so is kept on its side of 15 minutes
 FOLLOWS_THE_DEPARTURE = ("dep_time", "dep_delay", "arr_time", "air_time")
+LEAD = 180
 
 
 def flights(**columns: list[object]) -> pd.DataFrame:
@@ -23,18 +23,20 @@ def flights(**columns: list[object]) -> pd.DataFrame:
     usual: dict[str, list[object]] = {
         "year": [2013] * 3, "month": [1] * 3, "day": [1] * 3,
         "sched_dep_time": [515, 600, 2359], "sched_arr_time": [819, 700, 340], "arr_delay": [11.0, 15.0, np.nan],
+        "dep_delay": [2.0, 5.0, np.nan], "air_time": [200.0, 150.0, np.nan],
         "carrier": ["UA", "AA", "B6"], "flight": [1, 2, 3], "tailnum": ["N1", None, "N3"],
         "origin": ["EWR", "EWR", "JFK"], "dest": ["IAH", "MIA", "BQN"], "distance": [1400, 1089, 1576],
     }  # fmt: skip
     frame = pd.DataFrame(usual | columns)
-    frame["time_hour"] = pd.to_datetime(["2013-01-01T10:00Z", "2013-01-01T11:00Z", "2013-01-02T04:00Z"])
+    hour = frame["sched_dep_time"].astype(int) // 100
+    frame["time_hour"] = pd.Timestamp("2013-01-01T05:00Z") + pd.to_timedelta(hour, unit="h")
     return frame
 
 
 def weather(**columns: list[object]) -> pd.DataFrame:
-    """The weather of Newark at 10 and 11 o'clock UTC."""
+    """The weather of Newark at 6 and 7 o'clock UTC."""
     frame = pd.DataFrame({name: [1.0, 2.0] for name in WEATHER} | columns)
-    return frame.assign(origin="EWR", time_hour=pd.to_datetime(["2013-01-01T10:00Z", "2013-01-01T11:00Z"]))
+    return frame.assign(origin="EWR", time_hour=pd.to_datetime(["2013-01-01T06:00Z", "2013-01-01T07:00Z"]))
 
 
 # The label
@@ -46,7 +48,7 @@ def test_a_flight_is_late_from_15_minutes_on(minutes: int, late: int) -> None:
 
 
 def test_a_flight_that_never_arrived_has_no_label_and_is_left_out() -> None:
-    rows = prepare(flights(), weather())
+    rows = prepare(flights(), weather(), LEAD)
     assert rows["flight"].tolist() == [1, 2]
     assert rows[LABEL].tolist() == [0, 1]
 
@@ -86,39 +88,26 @@ def test_no_real_flight_is_scheduled_to_arrive_before_it_leaves_or_a_day_later(r
 # The weather
 
 
-def test_weather_is_that_of_the_hour_at_the_origin_and_missing_where_none_was_observed() -> None:
-    joined = join_weather(flights(), weather())
-    assert joined["temp"].tolist()[:2] == [1.0, 2.0]
-    assert joined[list(WEATHER)].iloc[2].isna().all()
-    assert joined["flight"].tolist() == [1, 2, 3]
-
-
 def test_weather_in_another_order_changes_nothing() -> None:
-    pd.testing.assert_frame_equal(prepare(flights(), weather().iloc[::-1]), prepare(flights(), weather()))
-
-
-def test_a_wind_that_cannot_be_is_missing_and_the_frame_it_came_in_is_left_alone() -> None:
-    observed = weather(wind_speed=[1048.36, 200.0])
-    before = observed.copy()
-    assert np.array_equal(join_weather(flights(), observed)["wind_speed"], [np.nan, 200.0, np.nan], equal_nan=True)
-    pd.testing.assert_frame_equal(observed, before)
-
-
-def test_two_observations_of_one_hour_are_refused_not_joined_twice() -> None:
-    with pytest.raises(pd.errors.MergeError, match="right"):
-        join_weather(flights(), pd.concat([weather(), weather()]))
+    pd.testing.assert_frame_equal(prepare(flights(), weather().iloc[::-1], LEAD), prepare(flights(), weather(), LEAD))
 
 
 # The rows
 
 
 def test_a_row_is_the_key_the_request_and_the_label_and_nothing_else() -> None:
-    assert set(prepare(flights(), weather()).columns) == {*KEY, *REQUEST, LABEL}
+    assert set(prepare(flights(), weather(), LEAD).columns) == {*KEY, *REQUEST, LABEL}
     assert not {*FOLLOWS_THE_DEPARTURE, "arr_delay"} & {*REQUEST, *KEY}
 
 
+def test_a_cancelled_flight_counts_in_the_schedule_of_the_others() -> None:
+    rows = prepare(flights(origin=["EWR"] * 3, sched_dep_time=[515, 545, 530]), weather(), LEAD)
+    assert rows["origin_departures"].tolist() == [3, 3]
+    assert rows["temp"].tolist() == [1.0, 1.0]  # at 10:15 and 10:45 UTC less three hours the hour from 6 was over
+
+
 def test_the_key_names_each_real_flight_once(raw: dict[str, pa.Table]) -> None:
-    rows = prepare(raw["flights"].to_pandas(), raw["weather"].to_pandas())
+    rows = prepare(raw["flights"].to_pandas(), raw["weather"].to_pandas(), LEAD)
     assert len(rows) == 327346
     assert not rows.duplicated(list(KEY)).any()
 
@@ -132,7 +121,7 @@ def test_the_source_is_in_the_order_of_the_actual_departures_and_the_rows_are_no
     flown = source[source["dep_time"].notna()]
     of_a_day = flown.groupby(["year", "month", "day"])["dep_time"]
     assert of_a_day.apply(lambda times: times.is_monotonic_increasing).all()  # an outcome: it must leave no trace
-    rows = prepare(source, raw["weather"].to_pandas())
+    rows = prepare(source, raw["weather"].to_pandas(), LEAD)
     names = pd.MultiIndex.from_frame(rows[list(ORDER)])
     assert names.is_monotonic_increasing
     assert names.is_unique  # so no two rows could stand the other way round
@@ -148,7 +137,9 @@ def test_shuffling_the_flights_changes_no_byte_of_any_real_row(raw: dict[str, pa
     observed = raw["weather"].to_pandas()
     other = shuffled_rows(raw["flights"])
     assert other != raw["flights"]
-    assert as_parquet(prepare(other.to_pandas(), observed)) == as_parquet(prepare(raw["flights"].to_pandas(), observed))
+    assert as_parquet(prepare(other.to_pandas(), observed, LEAD)) == as_parquet(
+        prepare(raw["flights"].to_pandas(), observed, LEAD)
+    )
 
 
 def test_shuffling_the_flights_and_the_weather_changes_no_byte_of_the_prepared_files(small: SmallPipeline) -> None:
@@ -163,7 +154,7 @@ def test_shuffling_the_flights_and_the_weather_changes_no_byte_of_the_prepared_f
 
 def test_inputs_are_not_changed() -> None:
     given, observed = flights(), weather()
-    prepare(given, observed)
+    prepare(given, observed, LEAD)
     pd.testing.assert_frame_equal(given, flights())
     pd.testing.assert_frame_equal(observed, weather())
 
@@ -194,40 +185,64 @@ def test_a_window_with_one_label_is_refused(only: int) -> None:
         window(rows, Window(first="2013-01", last="2013-01"), "train")
 
 
-# What follows the departure never reaches the model
+def lengths(train: int, test: int) -> Prepare:
+    return Prepare.model_validate({"lead": "3h", "train": {"months": train}, "test": {"months": test}})
 
 
-def shuffled_outcomes(table: pa.Table, seed: int = 0) -> pa.Table:
-    """Permute what follows the departure over all flights, and move each arrival delay, but not across 15 minutes."""
-    random = np.random.default_rng(seed)
-    frame = table.to_pandas()
-    for column in FOLLOWS_THE_DEPARTURE:
-        frame[column] = frame[column].to_numpy()[random.permutation(len(frame))]
-    late = frame["arr_delay"] >= 15
-    moved = np.where(late, random.integers(15, 2000, len(frame)), random.integers(-90, 15, len(frame)))
-    frame["arr_delay"] = frame["arr_delay"].where(frame["arr_delay"].isna(), moved)
-    return pa.Table.from_pandas(frame, schema=table.schema, preserve_index=False)
+@pytest.mark.parametrize(
+    ("through", "train", "test", "expected"),
+    [
+        ("2013-12", 9, 3, (("2013-01", "2013-09"), ("2013-10", "2013-12"))),
+        ("2014-01", 9, 3, (("2013-02", "2013-10"), ("2013-11", "2014-01"))),
+        ("2013-11", 9, 3, (("2013-01", "2013-08"), ("2013-09", "2013-11"))),  # as many as there are
+        ("2013-12", 1, 1, (("2013-11", "2013-11"), ("2013-12", "2013-12"))),
+        ("2013-02", 9, 1, (("2013-01", "2013-01"), ("2013-02", "2013-02"))),
+    ],
+)
+def test_both_windows_end_with_the_data_and_slide_with_it(
+    through: str, train: int, test: int, expected: tuple[tuple[str, str], tuple[str, str]]
+) -> None:
+    found = windows(rows_of("2013-01-01", f"{through}-01"), through, lengths(train, test))
+    assert tuple((found[name].first, found[name].last) for name in ("train", "test")) == expected
 
 
-@pytest.mark.slow
-def test_permuting_all_that_follows_the_departure_changes_no_byte_of_any_real_row(raw: dict[str, pa.Table]) -> None:
-    observed = raw["weather"].to_pandas()
-    other = shuffled_outcomes(raw["flights"])
-    for column in (*FOLLOWS_THE_DEPARTURE, "arr_delay"):
-        assert pc.mean(pc.fill_null(pc.equal(other[column], raw["flights"][column]), fill_value=True)).as_py() < 0.5
-    assert as_parquet(prepare(other.to_pandas(), observed)) == as_parquet(prepare(raw["flights"].to_pandas(), observed))
+def test_a_test_window_that_leaves_nothing_to_train_on_is_refused() -> None:
+    with pytest.raises(
+        StageError, match=r"prepare\.test: 3 months up to 2013-03 leave none to train on.* in 2013-01\."
+    ):
+        windows(rows_of("2013-01-01", "2013-03-01"), "2013-03", lengths(9, 3))
 
 
-def test_permuting_all_that_follows_the_departure_changes_no_byte_of_any_output(small: SmallPipeline) -> None:
-    before = small.outputs()
-    small.change_raw("flights", shuffled_outcomes)
-    small.run("prepare", "train", "evaluate")
-    after = small.outputs()
-    assert after.pop("data/raw/flights.parquet") != before.pop("data/raw/flights.parquet")
-    assert after == before
+def test_one_month_more_moves_both_windows_and_two_thirds_of_the_test_rows_are_shared(small: SmallPipeline) -> None:
+    later = {name: read_frame(small.root / f"data/prepared/{name}.parquet") for name in ("train", "test")}
+    small.change(("through: 2013-12", "through: 2013-11"), ("months: 9", "months: 8"))
+    small.run("ingest", "prepare")
+    earlier = {name: read_frame(small.root / f"data/prepared/{name}.parquet") for name in ("train", "test")}
+    months = {name: sorted(rows["date"].dt.month.unique()) for name, rows in earlier.items()}
+    assert months == {"train": list(range(1, 9)), "test": [9, 10, 11]}
+    shared = later["test"].merge(earlier["test"], on=list(dict.fromkeys([*KEY, *REQUEST, LABEL])), how="inner")
+    assert sorted(shared["date"].dt.month.unique()) == [10, 11]  # and they are the same rows in every column
+    assert len(shared) == (later["test"]["date"].dt.month < 12).sum()
 
 
-@pytest.mark.parametrize("column", ["sched_dep_time", "arr_delay", "dest", "distance"])
+# What follows the moment of asking never reaches the model: tests/flight_delay/test_as_of.py
+
+
+def test_a_flight_s_own_outcome_changes_no_field_of_its_request(raw: dict[str, pa.Table]) -> None:
+    flights, observed = raw["flights"].slice(0, 3000).to_pandas(), raw["weather"].to_pandas()
+    before = prepare(flights, observed, LEAD).set_index(list(KEY))
+    for place in (100, 1500, 2900):
+        changed = flights.copy()
+        changed.loc[place, ["dep_delay", "arr_delay", "dep_time", "arr_time", "air_time"]] = [55, 500, 1, 2, 300]
+        after = prepare(changed, observed, LEAD).set_index(list(KEY))
+        row = flights.iloc[place]
+        key = (pd.Timestamp(row["year"], row["month"], row["day"]), row["carrier"], row["flight"], row["origin"])
+        assert after.loc[key, LABEL] == 1
+        fields = [name for name in REQUEST if name not in KEY]
+        pd.testing.assert_series_equal(after.loc[key, fields], before.loc[key, fields])
+
+
+@pytest.mark.parametrize("column", ["sched_dep_time", "arr_delay", "dep_delay", "distance"])
 def test_permuting_what_the_request_or_the_label_is_made_of_does_change_the_model(
     column: str, small: SmallPipeline
 ) -> None:
@@ -259,14 +274,6 @@ def test_a_month_with_no_rows_stops_the_stage(small: SmallPipeline) -> None:
     assert small.refused_here("prepare").startswith("prepare.test: no arrived flights in 2013-11.")
 
 
-@pytest.mark.parametrize("stage", ["ingest", "prepare"])
-def test_windows_that_overlap_stop_the_first_stage_already(stage: str, small: SmallPipeline) -> None:
-    small.change(("last: 2013-09", "last: 2013-10"))
-    assert small.refused_here(stage).startswith(
-        "params.yaml: prepare.test.first (2013-10) must come after prepare.train.last"
-    )
-
-
 def test_a_raw_table_cut_off_or_missing_stops_the_stage(small: SmallPipeline) -> None:
     path = small.root / "data" / "raw" / "weather.parquet"
     path.write_bytes(path.read_bytes()[:1000])
@@ -276,14 +283,14 @@ def test_a_raw_table_cut_off_or_missing_stops_the_stage(small: SmallPipeline) ->
 
 
 def test_a_disk_that_fills_at_the_second_window_leaves_both_as_they_were(small: SmallPipeline) -> None:
-    small.change(("first: 2013-01", "first: 2013-09"))  # the training rows, written first, would be fewer
+    small.change(("months: 9", "months: 1"))  # the training rows, written first, would be fewer
     size = (small.root / "data" / "prepared" / "test.parquet").stat().st_size
     message = small.refused("prepare", largest_file=size - 1000)
     assert message == "data/prepared/test.parquet: cannot be written: File too large. No output was changed."
 
 
 def test_another_training_window_trains_on_its_months_alone(small: SmallPipeline) -> None:
-    small.change(("first: 2013-01, last: 2013-09", "first: 2013-03, last: 2013-04"))
+    small.change(("months: 9", "months: 2"))
     small.run("prepare")
     months = read_frame(small.root / "data" / "prepared" / "train.parquet")["date"].dt.month
-    assert sorted(months.unique()) == [3, 4]
+    assert sorted(months.unique()) == [8, 9]

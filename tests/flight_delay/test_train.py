@@ -50,7 +50,7 @@ def test_rows_are_not_changed(rows: pd.DataFrame, params: Train) -> None:
 
 OTHER = {
     "seed": 1,
-    "learning_rate": 0.1,
+    "learning_rate": 0.2,
     "max_iter": 4,
     "max_leaf_nodes": 5,
     "min_samples_leaf": 40,
@@ -93,9 +93,10 @@ def test_the_baselines_are_counted_from_the_rows_that_the_model_is_fitted_on(
     for name, found in count(rows).items():
         assert found.to_dict("list") == counted[name].to_dict("list")
         assert (found["flights"].sum(), found["late"].sum()) == (len(rows), rows[LABEL].sum())
-    small.change(("first: 2013-01, last: 2013-09", "first: 2013-03, last: 2013-04"))
+    small.change(("months: 9", "months: 2"))
     small.run("prepare", "train")
-    assert set(read_counts(small.root / "models/baselines.json")["origin_hour_month_rate"]["calendar_month"]) == {3, 4}
+    past = read_frame(small.root / "data/prepared/train.parquet")
+    assert read_counts(small.root / "models/baselines.json")["carrier_rate"]["flights"].sum() == len(past) < len(rows)
 
 
 def test_progress_is_shown_and_a_tree_s_line_of_scikit_learn_is_not(
