@@ -206,8 +206,11 @@ def test_big_outputs_are_tracked_by_dvc_and_small_reports_by_git_and_all_outlive
             assert report == (option.get("cache") is False), path
 
 
-def test_a_new_train_or_evaluate_parameter_needs_less_than_30_percent_of_what_dvc_keeps() -> None:
-    """What its stages read and do not make, and the base's predictions to compare with."""
+def test_a_new_train_or_evaluate_parameter_needs_less_than_62_percent_of_what_dvc_keeps() -> None:
+    """What its stages read and do not make, and the base's predictions to compare with.
+
+    Most of it is what was known of each flight when it was asked about: docs/data.md says why it is kept.
+    """
     lock = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
     kept = {out["path"]: out["size"] for stage in lock.values() for out in stage["outs"]}
     kept = {path: size for path, size in kept.items() if not path.startswith("reports/") or path.endswith(".parquet")}
@@ -215,7 +218,7 @@ def test_a_new_train_or_evaluate_parameter_needs_less_than_30_percent_of_what_dv
         read = {dep["path"] for name in ran for dep in lock[name]["deps"]} & set(kept)
         made = {out["path"] for name in ran for out in lock[name]["outs"]}
         pulled = read - made | {"reports/predictions.parquet"}
-        assert sum(kept[path] for path in pulled) < 0.3 * sum(kept.values()), sorted(pulled)
+        assert sum(kept[path] for path in pulled) < 0.62 * sum(kept.values()), sorted(pulled)
 
 
 # What DVC makes of it
