@@ -271,14 +271,19 @@ def _gate_lines(
                 f"an equally good model keeps {margin:g} four times in five on these test rows, says lockgate power",
             )
         else:
-            tolerance = rounded_up(TOLERATED * abs(metric.value)) if metric.value else 0.01
+            tolerance = rounded_up(max(TOLERATED * abs(metric.value), _least(metric)))
             yield line(
                 f"kind: no-worse, metric: {scalar(metric.name)}, tolerance: {tolerance:g}",
-                f"{TOLERATED:.0%} of today's value: nothing here shows what is noise, so look at it again",
+                f"about {TOLERATED:.0%} of today's value: nothing here shows what is noise, so look at it again",
             )
     yield line("kind: metrics-present", "a metric that disappears is no pass")
     if found.model is not None and found.model.bytes:
         yield line("kind: model-growth, at_most: 2", "a model twice as large is worth a look")
+
+
+def _least(metric: FoundMetric) -> float:
+    """Return what is tolerated at least: a share such as an accuracy or R² near 0 has no useful per cent of itself."""
+    return 0.005 if metric.better == "higher" and abs(metric.value) <= 1 else 0.0 if metric.value else 0.01
 
 
 def _dependencies_of(found: Found, lock: str | None, say: Say) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.e2e import forge as forges
 from tests.lockgate.factory import Project
 
 from lockgate.policy import NoRegression, read_policy
@@ -209,6 +210,43 @@ def test_without_the_right_to_push_the_branch_stays_here_and_the_way_on_is_told(
     assert code == 3
     assert "fork" in err
     assert "lockgate-init" in stranger.git("branch", "--all")
+
+
+def test_without_a_remote_or_a_name_for_git_the_way_on_is_told(
+    stranger: Project, lockgate: Lockgate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger.git("remote", "remove", "origin")
+    code, out, _ = lockgate("init", *PINNED)
+    assert code == 0
+    assert "next: git push" in out
+    assert ".github" not in stranger.git("ls-tree", "-r", "--name-only", "lockgate-init")
+
+    stranger.git("branch", "-q", "-D", "lockgate-init")
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"):
+        monkeypatch.delenv(name)
+    code, _, err = lockgate("init", *PINNED)
+    assert code == 3
+    assert "user.name" in err
+    assert "lockgate-init" not in stranger.git("for-each-ref")
+
+
+def test_a_token_opens_the_pull_request_and_a_second_run_opens_no_other(
+    stranger: Project, lockgate: Lockgate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with forges.running(tmp_path) as forge:
+        hub = forge.repository("lab/stranger")
+        stranger.git("push", "-q", str(hub), "main")
+        stranger.git("config", f"url.{hub}.insteadOf", "https://github.com/lab/stranger.git")
+        monkeypatch.setenv("SSL_CERT_FILE", str(forge.certificate))
+        monkeypatch.setenv("GITHUB_API_URL", f"{forge.address}/api/v3")
+        monkeypatch.setenv("GITHUB_TOKEN", forge.token({"pull-requests": "write", "contents": "write"}))
+        for _ in range(2):
+            code, out, err = lockgate("init", *PINNED)
+            assert code == 0, err
+            assert "/lab/stranger/pull/" in out
+        (pull,) = forge.pulls.values()
+        assert (pull["branch"], pull["into"]) == ("lockgate-init", "main")
+        assert "## Each line, and why" in pull["body"]
 
 
 def test_the_branch_is_pushed_and_a_second_run_pushes_nothing_new(
