@@ -1,7 +1,7 @@
 """The tables that the policy names, base beside head: how many rows, of which days, and which columns moved.
 
-A table is read only if the two locks record different ones, and if neither is too large: what both halves of a pull
-request decide alike. Nothing here judges; it tells a reviewer why figures may have changed.
+A table is read only if the two locks record different ones, and if all of them together are not too large: what both
+halves of a pull request decide alike. Nothing here judges; it tells a reviewer why figures may have changed.
 """
 
 import math
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST = 32 << 20
-"""Bytes of a table that are still read on each side."""
+"""Bytes of all tables that are read, of both sides together: they travel with a pull request's figures, which may have
+twice as much in all."""
 BINS = 10
 FEW = 20  # distinct numbers, which are then compared one by one
 MOST_VALUES = 50  # of a column of text that are told apart
@@ -31,6 +32,7 @@ Read = Callable[[State, str], bytes | None]
 
 def differing(policy: Policy, base: State | None, head: State) -> Iterator[tuple[Table, str]]:
     """Yield the tables that differ between the two locks, and why one cannot be compared (empty if it can)."""
+    left = LARGEST
     for table in policy.data if base else ():
         assert base is not None  # noqa: S101 - said a line above
         records = [state.pipeline.recorded(state.lock, table.file) for state in (base, head)]
@@ -38,10 +40,15 @@ def differing(policy: Policy, base: State | None, head: State) -> Iterator[tuple
                    zip(records, (base, head), strict=True)]  # fmt: skip
         if digests[0] == digests[1]:
             continue
-        large = [record.size for record in records if record and record.size and record.size > LARGEST]
-        folder = any(record and record.path == table.file and record.is_folder for record in records)
-        why = f"{size(max(large))}: more than the {size(LARGEST)} that are read" if large else ""
-        yield table, "a folder, not a table" if folder else why
+        if any(record and record.path == table.file and record.is_folder for record in records):
+            yield table, "a folder, not a table"
+            continue
+        both = sum(record.size or 0 for record in records if record)
+        if both > left:
+            yield table, f"{size(both)} on both sides: all tables together may have {size(LARGEST)}"
+            continue
+        left -= both
+        yield table, ""
 
 
 def data_diff(

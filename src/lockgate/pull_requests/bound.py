@@ -187,9 +187,8 @@ Fetch = Callable[[State, str, Recorded], bytes | None]
 def _needed(before: State | None, after: State, fetch: Fetch) -> Iterator[str]:
     """Ask for every recorded file that a report of these states reads; yield in words what cannot be had."""
     judging = read_policies(before, after).policy
-    tables = tuple(table.file for table, why in differing(judging, before, after) if not why)
     for side, state in (("base", before), ("head", after)):
-        for path in (*_paths(judging), *tables) if state else ():
+        for path in _paths(judging) if state else ():
             assert state is not None  # noqa: S101 - said a line above
             yield from (f"{path} of {side}" for record in _missing(state, path, fetch))
     for gate, reference in references(before, judging).items():
@@ -199,6 +198,9 @@ def _needed(before: State | None, after: State, fetch: Fetch) -> Iterator[str]:
                 yield from (f"{path} of {state.snapshot.label}" for record in _missing(state, path, fetch))
     if any(isinstance(gate, ModelSize | ModelGrowth) for gate in judging.gates):
         yield from _model(before, after, judging, fetch)
+    for table in (table for table, why in differing(judging, before, after) if not why):  # last: figures need the room
+        for side, state in (("base", before), ("head", after)):
+            yield from (f"{table.file} of {side}" for record in _missing(state, table.file, fetch)) if state else ()
 
 
 def _paths(judging: Policy) -> tuple[str, ...]:

@@ -124,13 +124,20 @@ def test_a_table_that_cannot_be_compared_is_told_in_words(base: bytes, head: byt
     assert said in diff(base, head).note
 
 
-def test_a_table_that_is_too_large_on_either_side_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_diff, "LARGEST", 10_000)
+def test_tables_that_are_too_large_together_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = len(table()) + len(table(900))
+    monkeypatch.setattr(data_diff, "LARGEST", whole + 10)
+    policy = replace(POLICY, data=(POLICY.data[0], Table(f"{PATH}2"), Table(f"{PATH}3")))
+    states = [_state(side, content) for side, content in (("base", table()), ("head", table(900)))]
 
-    found = diff(table(), table(9000))
+    first, *others = data_diff.differing(policy, *states)
 
+    assert first == (POLICY.data[0], "")
+    assert others == []  # neither side has them
+    monkeypatch.setattr(data_diff, "LARGEST", whole - 1)
+    found = diff(table(), table(900))
     assert (found.rows_base, found.columns) == (None, ())
-    assert found.note.endswith("more than the 10 kB that are read")
+    assert "on both sides: all tables together may have" in found.note
 
 
 def test_a_table_that_is_the_same_is_not_told() -> None:
