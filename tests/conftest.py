@@ -27,24 +27,16 @@ hypothesis.settings.register_profile("lockgate", deadline=None, max_examples=len
 hypothesis.settings.load_profile("lockgate")
 
 
-# Modules that run whole pipelines, servers or releases: left out of `make test-fast`, whatever a single test costs.
+# Modules that run whole pipelines or stages in processes, servers, releases or long simulations, or that make
+# environments: left out of `make test-fast`, whatever a single test costs.
 SLOW_MODULES = frozenset(
-    {
-        "test_admission",
-        "test_prefetch",
-        "test_dvc_yaml",
-        "test_merge",
-        "test_rebuild",
-        "test_release",
-        "test_release_workflows",
-        "test_run",
-        "test_score",
-        "test_serve",
-        "test_record",
-        "test_service_swap",
-        "test_setup",
-        "test_validate",
-    }
+    """
+    test_admission test_bound test_check test_doctor test_dvc_yaml test_evaluate test_init test_inputs
+    test_install test_kept test_merge test_model_file test_plan_differential test_prefetch test_procedure
+    test_publish test_publish_fuzz test_reach test_rebuild test_record test_references test_release
+    test_release_workflows test_report test_run test_score test_serve test_service_swap test_serving test_setup
+    test_stages test_train test_validate
+    """.split()  # noqa: SIM905 - thirty short names
 )
 
 

@@ -15,7 +15,7 @@ from tests import seaweed
 from tests.e2e.conftest import begin_again
 from tests.e2e.forge import Forge, git
 from tests.e2e.jobs import Settings, started_by
-from tests.e2e.world import BUCKET, REPOSITORY, VENV, Done, World, bucket, stored
+from tests.e2e.world import BUCKET, REPOSITORY, VENV, Done, Left, World, bucket, stored
 from tests.fault_proxy import Answer, Fault, FaultProxy, Request, fault_proxy
 from tests.lockgate.serving_harness import serving
 
@@ -102,6 +102,7 @@ def only_creates(request: Request) -> Fault:
 def first(
     scene: tuple[Path, Forge, seaweed.Seaweed],
     seeded: dict[str, tuple[str, bytes]],
+    checked: Left,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Shipped]:
     """The first version: released, refused by production, then in staging and in production."""
@@ -270,7 +271,7 @@ def test_a_reader_sees_what_ran_where_and_fetches_what_was_signed(shipped: Shipp
 
 
 def test_the_service_answers_as_was_released_and_swaps_with_the_next_promotion_and_the_rollback(
-    shipped: Shipped, tmp_path: Path
+    shipped: Shipped, checked: Left, tmp_path: Path
 ) -> None:
     world = shipped.world
     words = [str(VENV / "bin/lockgate"), "serve", "production", "--store", STORE, "--port", "0", "--poll", "0.5"]
@@ -282,8 +283,7 @@ def test_the_service_answers_as_was_released_and_swaps_with_the_next_promotion_a
         assert answer["probabilities"] == pytest.approx([expected], abs=1e-9)
 
         number = world.propose("less-noise", world.edited("params.yaml", "noise: 1.0", "noise: 0.5"))
-        runs = [world.check(number)]
-        runs.append(world.publish(runs[0]))
+        runs = [world.publish_here(world.repeat(number, checked))]
         world.merge(number)
         runs.append(world.main())
         runs += [shipped.ship(tag) for tag in ("tiny@v1.1.0", "tiny#staging#2", "tiny#production#3")]
@@ -357,7 +357,7 @@ def test_every_hour_a_role_that_may_do_nothing_else_states_how_long_the_log_is(s
         ("tiny#staging!", []),
         ("tiny@v1.0.0!#2", []),
         ("tiny@v1.0", []),
-        ("v1.0.0", []),
+        ("v1.0.0", ["package.yml"]),
         ("-x@v1.0.0", []),
         ("tiny/other@v1.0.0", []),
         ("tiny#elsewhere#1", []),
