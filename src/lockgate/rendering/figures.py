@@ -50,7 +50,7 @@ def metrics(result: Result) -> Section | None:
     on = ", shared" if apart else ""
     columns = (
         Column("metric"),
-        *((Column("judgement"),) if compared else ()),  # a phone cuts what comes last
+        *((Column("this model"),) if compared else ()),  # a phone cuts what comes last
         *((Column(OVER_SEEDS),) if over_seeds else ()),
         *((Column(f"base{on}", figures=True),) if compared else ()),
         Column(f"head{on}", figures=True),

@@ -81,6 +81,7 @@ def document(result: Result) -> Document:
     same = _nothing_differs(result)
     if same:
         kept = {"metrics", "gates", "known", "held", "run"}
+        kept |= {"training"} if result.training and result.training.changes else set()  # somebody asked for it
         present = tuple(replace(section, folded=True) for section in present if section.name in kept)
     title = f"{result.model} {OUTCOMES[result.verdict.outcome]}"
     verdict = (Mark(result.verdict.outcome), f" {title}: ", result.verdict.reason)

@@ -70,16 +70,14 @@ def _lead(luck: Training) -> tuple[Line, ...]:
 
 
 def _basis(luck: Training) -> Line:
-    trained = (
-        "each committed once" if luck.source == "history" else "the committed models, with seeds of their own, apart"
-    )
-    return (
-        f"The procedures are judged, {trained}: what to expect of the next training of each, on other test rows. Gates "
-        "that compare use these intervals. Better and worse are corrected for looking at several metrics (Holm).",
-    )
+    judged = "Judged is what to expect of the next training of each side, on other test rows"
+    if luck.source == "repeats":
+        judged += "; the committed models are not among these trainings"
+    corrected = "Better and worse are corrected for looking at several metrics (Holm)."
+    return (f"{judged}. Gates that compare use these intervals. {corrected}",)
 
 
-def _tables(luck: Training) -> tuple[Table, ...]:
+def _tables(luck: Training) -> tuple[Block, ...]:
     """Return the judgement, and where the doubt comes from: two tables, so that each fits a terminal and a phone."""
     columns = (
         Column("metric"),
@@ -97,7 +95,10 @@ def _tables(luck: Training) -> tuple[Table, ...]:
         Column("head's seeds", figures=True),
     )
     sources = tuple(_errors(one, luck) for one in luck.changes if one.low is not None or one.base_values)
-    return (judged, *((Table("Standard error of the change, by its source", parts, sources),) if sources else ()))
+    if not sources:
+        return (judged,)
+    caption = "The standard error of the change, by its source"
+    return (judged, Paragraph((f"{caption}:",)), Table(caption, parts, sources))
 
 
 def _errors(one: ProcedureChange, luck: Training) -> tuple[Cell, ...]:

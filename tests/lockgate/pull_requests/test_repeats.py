@@ -115,6 +115,20 @@ def test_a_repeat_that_failed_is_told_and_asks_for_a_look(made: tuple[Commit, Co
     assert not result.training.is_known
 
 
+@pytest.mark.slow
+def test_a_training_that_ignores_its_seed_leaves_the_luck_unknown(made: tuple[Commit, Commit, Artifact]) -> None:
+    left = made[2]
+    assert left.repeats is not None
+    first = left.repeats.head[0]
+    same = tuple(replace(first, seed=one.seed) for one in left.repeats.head)
+    result = computed(made, replace(left, repeats=replace(left.repeats, head=same)))
+
+    assert result.training is not None
+    assert not result.training.is_known
+    assert "All 3 repeats of head gave the same model" in result.training.note
+    assert result.verdict.outcome == "attention"
+
+
 @pytest.mark.parametrize(
     "text",
     [

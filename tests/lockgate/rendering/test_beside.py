@@ -59,7 +59,7 @@ def test_figures_of_different_rows_are_in_a_table_that_says_so_and_never_beside_
     rows = Comparison(55_589, 82_609, 55_589)
     comment = render(replace(better, metrics=(metric, better.metrics[3]), comparison=rows), "md")
 
-    assert "| metric | judgement | base, shared | head, shared | change, 95 % interval |" in comment
+    assert "| metric | this model | base, shared | head, shared | change, 95 % interval |" in comment
     assert "| 🟢 better | 0.45610 | 0.44840 | −0.00312 [−0.00371, −0.00254] |" in comment
     assert "| each side's own rows | base: 55,589 rows | head: 82,609 rows |" in comment
     assert "| `log_loss` | 0.54119 | 0.53807 |" in comment
@@ -95,7 +95,7 @@ def test_seeds_are_drawn_beside_base() -> None:
 def test_where_trainings_were_repeated_each_metric_has_both_judgements() -> None:
     comment = render(samples.noise(), "md")
 
-    assert "| metric | judgement | over seeds | base | head | change, 95 % interval |" in comment
+    assert "| metric | this model | over seeds | base | head | change, 95 % interval |" in comment
     assert "| `roc_auc` ↑ | noise | noise | 0.68871 |" in comment
     assert "<summary><b>Training noise</b>: 3 seeds of base, 3" in comment
     assert "over seeds" not in render(samples.better_model(), "md")
