@@ -6,6 +6,7 @@ are in the cache here but not in the trusted remote. ``lockgate admit`` brings t
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from lockgate.dvc import listing
@@ -13,6 +14,7 @@ from lockgate.dvc.objects import Cache
 from lockgate.dvc.pipeline import Recorded, State, is_address, read_state
 from lockgate.dvc.remotes import QUARANTINE, Object, RemoteError, in_parallel, open_remotes
 from lockgate.git import Workspace
+from lockgate.temporary import temporary_folder
 
 
 def push(root: Path, name: str = QUARANTINE, *, base: State | None = None, dry_run: bool = False) -> tuple[int, int]:
@@ -37,6 +39,30 @@ def push(root: Path, name: str = QUARANTINE, *, base: State | None = None, dry_r
                 some = [item for item in sorted(new) if item.digest.endswith(".dir") is is_list]
                 in_parallel(lambda item: quarantine.create(item, files[item]), some)
         return len(new), sum(file.stat().st_size for file in files.values())
+
+
+READ_LIMIT = 512 << 20
+"""Bytes of all objects that :func:`read` returns."""
+
+
+def read(root: Path, objects: Iterable[Object], name: str = QUARANTINE) -> dict[str, bytes]:
+    """Return by digest those of ``objects`` that the trusted remote or the quarantine has.
+
+    Every one is hashed, so it is what it is named for, whoever put it there; what is not is left out.
+
+    Raises :class:`RemoteError` and :class:`~lockgate.dvc.reach.OutOfReach`.
+    """
+    found: dict[str, bytes] = {}
+    room = READ_LIMIT
+    with open_remotes(root, None, name) as remotes, temporary_folder("objects") as folder:
+        for item in objects:
+            for remote in remotes if item.is_valid else ():
+                with suppress(FileNotFoundError):
+                    if remote and remote.get(item, folder / "object", room) == item.digest:
+                        found[item.digest] = (folder / "object").read_bytes()
+                        room -= len(found[item.digest])
+                        break
+    return found
 
 
 def check_lists(root: Path, base: State | None) -> None:

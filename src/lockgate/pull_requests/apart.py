@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.dvc.confined import confined
+from lockgate.dvc.remotes import Object
 from lockgate.errors import LockgateError
 from lockgate.git import Commit
 from lockgate.pull_requests import artifact, bound
@@ -74,7 +75,8 @@ def heard(output: bytes, errors: str, code: int) -> Computed:
     if "misfit" in said:
         raise Unfit(str(said["misfit"]))
     result = read_result(json.dumps(said["result"])) if said["result"] else None
-    return Computed(result, tuple(map(str, said["unverified"])))
+    lacking = tuple(Object(str(digest), bool(legacy)) for digest, legacy in said["lacking"])
+    return Computed(result, tuple(map(str, said["unverified"])), lacking)
 
 
 def main(arguments: list[str]) -> int:
@@ -95,7 +97,8 @@ def answer(sides: Sides, files: dict[str, bytes]) -> str:
         claimed = left.result is not None and left.result.lock.status == "claimed"
         computed = bound.compute(sides.base, sides.head, left, claimed=claimed, execution=run)
         result = json.loads(computed.result.to_json()) if computed.result else None
-        said = {"result": result, "unverified": computed.unverified}
+        lacking = [[item.digest, item.legacy] for item in computed.lacking]
+        said = {"result": result, "unverified": computed.unverified, "lacking": lacking}
     except LockgateError as error:
         said = {"misfit": str(error).encode("utf-8", "backslashreplace").decode()}
     return json.dumps(said)

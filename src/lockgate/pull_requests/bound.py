@@ -19,6 +19,7 @@ from lockgate.dvc import listing
 from lockgate.dvc.listing import BrokenList
 from lockgate.dvc.objects import Cache, CommitFiles, DvcError, content_digest, local_file
 from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Recorded, State, read_pipeline, read_state
+from lockgate.dvc.remotes import Object
 from lockgate.evaluation import changes, report, training
 from lockgate.evaluation.data_diff import differing
 from lockgate.evaluation.findings import read_policies
@@ -45,10 +46,14 @@ class OtherBase(Unfit):
 
 @dataclass(frozen=True)
 class Computed:
-    """The result, and what of it rests on the word of the run, in words: empty if all of it was computed anew."""
+    """The result, and what of it rests on the word of the run, in words: empty if all of it was computed anew.
+
+    ``lacking`` are the objects that were needed and did not travel.
+    """
 
     result: Result | None
     unverified: tuple[str, ...] = ()
+    lacking: tuple[Object, ...] = ()
 
 
 # --- computing
@@ -115,9 +120,18 @@ def compute(
         raise Unfit("nothing was run for it, and the policy does not take the author's lock")
     if left.repeats is not None:
         _check_repeats(left, left.repeats, before, after)
-    missing = tuple(dict.fromkeys(said for said in _needed(before, after, _from(left.objects)) if said))
+    lacking: dict[Object, None] = {}
+    travelled = _from(left.objects)
+
+    def fetch(state: State, path: str, record: Recorded) -> bytes | None:
+        content = travelled(state, path, record)
+        if content is None:
+            lacking[Object.of(record)] = None
+        return content
+
+    missing = tuple(dict.fromkeys(said for said in _needed(before, after, fetch) if said))
     if missing and root is None:
-        return Computed(None, missing)
+        return Computed(None, missing, tuple(lacking))
     with _place(left.objects, before, after) as place:
         status = LockStatus("claimed") if claimed else _lock(head, after)
         where = root if missing and root else place

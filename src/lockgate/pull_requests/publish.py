@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lockgate import git
+from lockgate.dvc import quarantine
 from lockgate.dvc.pipeline import read_state
 from lockgate.errors import LockgateError
 from lockgate.evaluation.findings import read_policies
@@ -279,7 +280,7 @@ class Publisher:
         if result.execution:
             told = replace(told, measuring=told.measuring.with_opened(result.execution.opened))
         files = write_back.changes(base, head, left)
-        computed = self.compute(Sides(self.root, base, head), left)
+        computed = self._computed(Sides(self.root, base, head), left)
         if computed.result is None:
             bound.check_unverified(result, base, write_back.after_run(head, left))
         else:
@@ -289,6 +290,23 @@ class Publisher:
             allowed = read_policies(before, read_state(write_back.after_run(head, left))).policy.unverified == "allow"
             told = replace(told, unverified=computed.unverified, allowed=allowed)
         return told.with_result(computed.result or result, *(readable(revision(side)) for side in (base, head))), files
+
+    def _computed(self, sides: Sides, left: Artifact) -> Computed:
+        """Compute the result again. What did not travel with the artifact is looked for in the remotes, by its hash."""
+        computed = self.compute(sides, left)
+        for _ in range(2):  # a folder's list, then its file
+            if computed.result is not None or not computed.lacking:
+                break
+            try:
+                found = quarantine.read(self.root, computed.lacking)
+            except LockgateError as error:
+                sys.stderr.write(f"What did not travel with the run cannot be looked for: {error}\n")
+                break
+            if not found:
+                break
+            left = replace(left, objects={**left.objects, **found})
+            computed = self.compute(sides, left)
+        return computed
 
     def status(self, told: Told) -> tuple[State, str]:
         """Return the status of the commit in our own words: nothing that an author wrote is in it."""

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -213,3 +214,24 @@ def test_a_result_whose_files_did_not_travel_is_marked_and_not_green(scene: Scen
 
     assert status == "failure"
     assert "rest on the word of the run" in comment
+
+
+def test_what_did_not_travel_is_taken_from_the_quarantine_if_it_has_the_hash_of_the_lock(scene: Scene) -> None:
+    bare = {name: content for name, content in scene.honest.items() if len(name) != 32}
+    quarantine, local = scene.folder / "quarantine", scene.hub / ".dvc/config.local"
+    for name in scene.honest.keys() - bare.keys():
+        place = quarantine / "files/md5" / name[:2] / name[2:]
+        place.parent.mkdir(parents=True)
+        place.write_bytes(scene.honest[name])
+    local.write_text(f"['remote \"quarantine\"']\n    url = {quarantine}\n")
+    try:
+        status, comment = scene.answer(bare)
+        assert status == "success", comment
+        assert "rest on the word of the run" not in comment
+
+        place.chmod(0o644)
+        place.write_bytes(b"PAR1 altered PAR1")
+        assert scene.answer(bare)[0] == "failure"
+    finally:
+        local.unlink()
+        shutil.rmtree(quarantine)
