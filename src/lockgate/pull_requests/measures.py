@@ -32,7 +32,8 @@ FOLDERS = (".github", ".dvc", "requirements")
 NAMES = re.compile(
     r"""
     (?:GNU)?[Mm]akefile | .+\.mk                      # what the steps call
-    | pyproject\.toml | setup\.(?:cfg|py) | tox\.ini | noxfile\.py | pytest\.ini | .*\.lock | uv\.toml
+    | pyproject\.toml | (?:hatch|pdm)_build\.py | MANIFEST\.in | setup\.(?:cfg|py)
+    | tox\.ini | noxfile\.py | pytest\.ini | .*\.lock | uv\.toml
     | .*requirements.*\.(?:txt|in) | Pipfile | environment\.ya?ml | package(?:-lock)?\.json
     | \.python-version | \.tool-versions | \.nvmrc | pip\.conf | \.netrc | \.npmrc
     | \.gitattributes | \.gitmodules | \.gitconfig | \.lfsconfig | \.dvcignore

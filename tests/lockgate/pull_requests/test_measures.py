@@ -20,6 +20,7 @@ from lockgate.pull_requests.measures import Measuring, measures, measuring
 
 MEASURING = (
     *(".github/workflows/ci.yml", ".github/actions/setup/action.yml", "Makefile", "rules.mk", "pyproject.toml"),
+    *("hatch_build.py", "setup.cfg"),
     *("requirements/pipeline.lock", "requirements.txt", "uv.lock", "my packages.lock", ".python-version"),
     *(".gitattributes", "data/.gitattributes", ".dvcignore", "src/.dvcignore", "lockgate.pub", "keys/lockgate.old.pub"),
     *("sitecustomize.py", "src/sitecustomize.py", "sitecustomize/__init__.py", "conftest.py", "tests/conftest.py"),
