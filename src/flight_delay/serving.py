@@ -22,6 +22,7 @@ from flight_delay.request import ARRIVED_DAYS, CATEGORIES, LEFT_HOURS, OPTIONAL,
 from flight_delay.tables import WEATHER
 
 FEW_ROWS = 64  # up to so many the walk below is quicker than one call a tree
+VERSION = 2  # of the request: 1 had no history, and its weather was that of the hour of departure
 BLOCK_ROWS = 4096  # more rows are taken in blocks whose features stay in the processor's cache
 
 Floats = npt.NDArray[np.float64]
@@ -124,7 +125,7 @@ def load(path: Path) -> Model:
 def schema() -> dict[str, Any]:
     """Return what a request looks like: its columns in order, each with its type, and an example."""
     columns = [{"name": name, **_COLUMNS[name], "optional": name in OPTIONAL} for name in REQUEST]
-    return {"columns": columns, "example": dict(_EXAMPLE)}
+    return {"version": VERSION, "columns": columns, "example": dict(_EXAMPLE)}
 
 
 def _minute(times: pa.Array) -> npt.NDArray[np.int64]:

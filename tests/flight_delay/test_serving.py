@@ -14,9 +14,10 @@ from tests.flight_delay.small_pipeline import ROOT
 
 from flight_delay import serving
 from flight_delay.model_file import ModelFileError, save_model
-from flight_delay.request import CATEGORIES, OPTIONAL, REQUEST
+from flight_delay.request import CATEGORIES, DUE, HISTORY, OPTIONAL, QUEUE, REQUEST, SCHEDULE
 from flight_delay.tables import WEATHER
 
+COUNTED = (*SCHEDULE, *DUE, *QUEUE)
 TYPES = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "timestamp": pa.timestamp("us")}
 SCHEMA = pa.schema([(column["name"], TYPES[column["type"]]) for column in serving.schema()["columns"]])
 
@@ -72,6 +73,31 @@ def test_every_column_of_a_request_is_described() -> None:
     assert all(column["description"] for column in told["columns"])
     assert set(told["example"]) <= set(REQUEST)
     assert set(CATEGORIES) <= set(told["example"])
+
+
+VERSION_1 = {  # what the first releases required; such requests are sent until every client is changed
+    "carrier": "string", "origin": "string", "dest": "string", "flight": "integer", "scheduled_departure": "timestamp",
+    "scheduled_arrival": "timestamp", "distance": "number",
+}  # fmt: skip
+
+
+def test_a_request_of_version_1_is_a_request_of_today() -> None:
+    told = serving.schema()
+    columns = {column["name"]: column for column in told["columns"]}
+    assert told["version"] == 2
+    assert {name: columns[name]["type"] for name in VERSION_1} == VERSION_1
+    assert {name for name, column in columns.items() if not column["optional"]} == set(VERSION_1)
+    assert {"tailnum", *WEATHER} < set(columns)
+
+
+def test_a_request_without_history_is_answered_as_on_a_usual_day(model: serving.Model) -> None:
+    untold = flights(200, seed=6)
+    untold[list(HISTORY)] = np.nan
+    hour = untold["scheduled_departure"].dt.hour.to_numpy()
+    told = untold.copy()
+    told[list(HISTORY)] = model.usual[hour]
+    rounded = batch(told.assign(**{name: told[name].round().astype("Int64") for name in COUNTED}))
+    assert np.array_equal(model.predict(batch(untold)), model.predict(rounded))
 
 
 def test_serving_imports_no_stage_and_nothing_that_only_a_stage_needs() -> None:

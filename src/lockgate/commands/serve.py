@@ -120,6 +120,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="connections open at once (default: %(default)s)",
     )
     limits.add_argument(
+        "--unknown-fields",
+        choices=["refuse", "ignore"],
+        default="refuse",
+        help="fields that the release does not know: refuse the request, or leave them out, so that a rollback to a "
+        "release with fewer fields fails no request (default: %(default)s)",
+    )
+    limits.add_argument(
         "--max-held",
         type=int,
         default=64 * 2**20,
@@ -186,7 +193,9 @@ async def _serve(
     from lockgate.serving.server import serve
     from lockgate.serving.service import Limits, Service
 
-    limits = Limits(arguments.max_body, arguments.max_rows, arguments.body_seconds, arguments.max_held)
+    limits = Limits(
+        arguments.max_body, arguments.max_rows, arguments.body_seconds, arguments.max_held, arguments.unknown_fields
+    )
     recorder = _recorder(arguments, source.cache)
     service = Service(source, limits, recorder, make_app, interpreters_of(arguments, source))
     try:

@@ -89,6 +89,8 @@ def make_app(  # noqa: C901 - a list of handlers
     """Return the application of one release."""
     found, contract = serving.found, serving.loadable.contract
     limits, one, many = service.limits, contract.request.one, contract.request.many(service.limits.rows)
+    if limits.unknown_fields == "ignore":
+        one, many = contract.request.one_of_any, contract.request.many(limits.rows, unknown="ignore")
     app = FastAPI(
         title=found.build.release.name,
         version=found.build.release.version,

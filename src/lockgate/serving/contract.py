@@ -93,13 +93,22 @@ class RequestSchema:
 
         return TypeAdapter(_typed_dict(self.columns))
 
-    def many(self, most: int) -> "TypeAdapter[list[dict[str, Any]]]":
+    @cached_property
+    def one_of_any(self) -> "TypeAdapter[dict[str, Any]]":
+        """The same, but for unknown fields, which are left out."""
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(_typed_dict(self.columns, unknown="ignore"))
+
+    def many(
+        self, most: int, *, unknown: Literal["forbid", "ignore"] = "forbid"
+    ) -> "TypeAdapter[list[dict[str, Any]]]":
         """Return the same for 1 to ``most`` requests; it stops at the first that is wrong."""
         from typing import Annotated
 
         from pydantic import FailFast, Field, TypeAdapter
 
-        item: Any = _typed_dict(self.columns)
+        item: Any = _typed_dict(self.columns, unknown)
         return TypeAdapter(Annotated[list[item], Field(min_length=1, max_length=most), FailFast()])
 
     def batch(self, requests: Sequence[Mapping[str, Any]]) -> "pa.RecordBatch":
@@ -216,7 +225,7 @@ def _path(folder: Path, said: Mapping[str, Any], key: str) -> str:
     return str(path)
 
 
-def _typed_dict(columns: Sequence[Column]) -> Any:
+def _typed_dict(columns: Sequence[Column], unknown: Literal["forbid", "ignore"] = "forbid") -> Any:
     from typing import NotRequired
 
     from pydantic import ConfigDict, with_config
@@ -228,7 +237,7 @@ def _typed_dict(columns: Sequence[Column]) -> Any:
         fields[column.name] = NotRequired[kind | None] if column.optional else kind
     make: Any = TypedDict  # a type checker wants to see the fields written out
     typed = make("Request", fields)
-    return with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))(typed)
+    return with_config(ConfigDict(extra=unknown, strict=True, allow_inf_nan=False))(typed)
 
 
 def _annotation(column: Column) -> Any:

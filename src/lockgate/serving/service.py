@@ -43,6 +43,7 @@ class Limits:
     rows: int = 5_000
     body_seconds: float = 10.0
     held: int = 64 * 2**20  # bytes of bodies that are being read or answered, of all callers together
+    unknown_fields: Literal["refuse", "ignore"] = "refuse"
 
 
 @dataclass(eq=False)

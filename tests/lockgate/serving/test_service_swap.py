@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import psutil
 import pytest
 from tests.fault_proxy import Answer, FaultProxy, fault_proxy
 from tests.lockgate.releases import ACTOR, NAME, Keys
-from tests.lockgate.serving_builds import ROOT, toy_build
+from tests.lockgate.serving_builds import ROOT, TOY, toy_build
 from tests.lockgate.serving_harness import EXAMPLE, command, release, roll_back, serving
 from tests.lockgate.serving_load import Load, load, post, read_answer
 
@@ -29,14 +29,14 @@ REQUEST = post("/v1/predict", json.dumps(EXAMPLE).encode())
 class UnderLoad:
     """Requests over some connections, without a pause, from a thread, until :meth:`end`."""
 
-    def __init__(self, port: int, connections: int = 4) -> None:
+    def __init__(self, port: int, connections: int = 4, requests: Sequence[bytes] = (REQUEST,)) -> None:
         self.seen = Load()
         self._stop = False
-        self._thread = threading.Thread(target=self._run, args=(port, connections))
+        self._thread = threading.Thread(target=self._run, args=(port, connections, requests))
         self._thread.start()
 
-    def _run(self, port: int, connections: int) -> None:
-        self.seen = asyncio.run(load(port, [REQUEST], connections, lambda _: self._stop))
+    def _run(self, port: int, connections: int, requests: Sequence[bytes]) -> None:
+        self.seen = asyncio.run(load(port, list(requests), connections, lambda _: self._stop))
 
     def end(self) -> Load:
         self._stop = True
@@ -155,6 +155,30 @@ def test_a_release_may_ask_for_other_fields(registry: Registry, keys: Keys, tmp_
         document = served.http.get("/openapi.json").json()
         assert document["info"]["version"] == "v2.0.0"
         assert '"y"' in json.dumps(document)
+
+
+def test_between_a_release_and_one_with_more_fields_no_request_fails_in_either_direction(
+    registry: Registry, keys: Keys, tmp_path: Path
+) -> None:
+    """New fields are optional, so requests of before are answered; ``--unknown-fields ignore`` does the other half."""
+    newer = {**TOY, "columns": [*TOY["columns"], {"name": "history", "type": "number", "optional": True}]}
+    both = [post("/v1/predict", json.dumps(EXAMPLE | more).encode()) for more in ({}, {"history": 0.5})]
+    release(registry, keys, tmp_path, 1)
+    ignoring = command(registry, keys, tmp_path / "cache", "--unknown-fields", "ignore")
+    with serving(ignoring, tmp_path / "log") as served:
+        loaded = UnderLoad(served.port, requests=both)
+        try:
+            release(registry, keys, tmp_path, 2, request=newer)
+            served.until(lambda: served.predict()["probabilities"] == [0.002])
+            assert served.http.post("/v1/predict", json=EXAMPLE | {"history": "?"}).status_code == 422
+            roll_back(registry, keys, 1)
+            served.until(lambda: served.predict()["probabilities"] == [0.001])
+            assert served.predict(EXAMPLE | {"history": "?"})["probabilities"] == [0.001]
+        finally:
+            seen = loaded.end()
+    assert seen.errors == []
+    assert set(seen.statuses) == {200}
+    assert {number_of(json.loads(body)) for body in seen.bodies} == {1, 2}
 
 
 def test_a_request_that_began_before_a_swap_is_answered_by_the_release_it_met(
