@@ -4,9 +4,10 @@ import io
 import os
 import shutil
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from tests.lockgate.factory import Project
 from lockgate.dvc.stages import DvcProcess
 from lockgate.forge.github import GitHub
 from lockgate.pull_requests import artifact
+from lockgate.pull_requests.apart import Sides, answer, heard
+from lockgate.pull_requests.artifact import Artifact
+from lockgate.pull_requests.bound import Computed
 from lockgate.pull_requests.check import judge
 from lockgate.pull_requests.publish import Published, Publisher, Run, find_targets
 
@@ -55,13 +59,14 @@ class Scene:
             "https://example.org/run",
         )  # fmt: skip
 
-    def publish(self, run: Run) -> tuple[Published, ...]:
-        """Publish a run as the job with rights does."""
+    def publish(self, run: Run, *, apart: bool = True) -> tuple[Published, ...]:
+        """Publish a run as the job with rights does; if not ``apart``, its result is computed again in this process."""
         token = self.forge.token(RIGHTS)
         github = GitHub(f"{self.forge.address}/api/v3", REPOSITORY, token)
         targets = find_targets(github, run)
         assert not isinstance(targets, str), targets
-        return Publisher(self.hub, github, run, self.forge.address).publish(targets)
+        publisher = Publisher(self.hub, github, run, self.forge.address)
+        return (publisher if apart else replace(publisher, compute=computed_here)).publish(targets)
 
     def answer(self, files: Mapping[str, bytes] | bytes | None) -> tuple[str, str]:
         """Publish what a run left for the one open pull request; return the status and the comment."""
@@ -81,6 +86,14 @@ class Scene:
             known.clear()
         self.forge.refusals.clear()
         git(self.forge.repository(REPOSITORY), "update-ref", "refs/heads/change", self.head)
+
+
+def computed_here(sides: Sides, left: Artifact) -> Computed:
+    """Compute what a result has to be as the process without rights does, which takes a second to start."""
+    with tempfile.TemporaryDirectory() as folder:
+        artifact.write(Path(folder), left)
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return heard(answer(sides, files).encode(), "", 0)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def test_both_pull_requests_of_one_branch_into_bases_of_one_commit_are_answered(
     git(scene.hub, "update-ref", "refs/remotes/origin/stable", scene.main)
     one, other = scene.propose(), scene.propose("stable")
 
-    scene.publish(scene.run(scene.honest))
+    scene.publish(scene.run(scene.honest), apart=False)
 
     assert (scene.state("main"), scene.state("stable")) == ("success", "success")
     assert all(scene.forge.comments[number][0]["body"].startswith("### ✅") for number in (one, other))
@@ -62,7 +62,7 @@ def test_a_run_of_the_pull_request_into_another_base_leaves_the_status_that_is_t
     scene.propose("lax")
     scene.forge.statuses[scene.head] = [{"context": "lockgate/lax", "state": "failure"}]
 
-    scene.publish(scene.run(scene.honest))
+    scene.publish(scene.run(scene.honest), apart=False)
 
     assert scene.forge.state(scene.head, "lockgate/lax") == "failure"
     assert scene.state("main") == "success"
@@ -161,7 +161,7 @@ def test_the_status_is_set_although_the_comment_is_refused(scene: Scene) -> None
     number = scene.propose()
     scene.forge.refusals += [("POST /api/v3/repos/lab/model/issues", 500, {})] * 9
 
-    (done,) = scene.publish(scene.run(scene.honest))
+    (done,) = scene.publish(scene.run(scene.honest), apart=False)
 
     assert isinstance(done.failure, GitHubError)
     assert scene.state() == "success"
@@ -170,10 +170,10 @@ def test_the_status_is_set_although_the_comment_is_refused(scene: Scene) -> None
 
 def test_a_comment_that_github_fails_to_take_at_first_is_posted_once(scene: Scene) -> None:
     number = scene.propose()
-    scene.publish(scene.run(scene.honest))
+    scene.publish(scene.run(scene.honest), apart=False)
     scene.forge.refusals += [("PATCH /api/v3/repos/lab/model/issues", 502, {})] * 4
 
-    (done,) = scene.publish(scene.run(scene.honest))
+    (done,) = scene.publish(scene.run(scene.honest), apart=False)
 
     assert done.failure is None
     assert [one["user"]["login"] for one in scene.forge.comments[number]] == [BOT]
@@ -185,7 +185,7 @@ def test_a_limit_of_rate_is_waited_for(scene: Scene, status: int, headers: dict[
     number = scene.propose()
     scene.forge.refusals.append((request_, status, headers))
 
-    (done,) = scene.publish(scene.run(scene.honest))
+    (done,) = scene.publish(scene.run(scene.honest), apart=False)
 
     assert done.failure is None
     assert scene.state() == "success"
@@ -197,4 +197,4 @@ def test_a_limit_that_lasts_longer_than_the_job_is_an_error(scene: Scene) -> Non
     scene.forge.refusals.append(("GET /api/v3/repos/lab/model/pulls", 429, {"Retry-After": "86400"}))
 
     with pytest.raises(GitHubError, match="429"):
-        scene.publish(scene.run(scene.honest))
+        scene.publish(scene.run(scene.honest), apart=False)
