@@ -57,7 +57,9 @@ def operating(result: Result) -> Section | None:
     ]
     if at.cost is not None and at.cost_base is not None and at.cost_head is not None:
         rows.append(_cost_row(at, at.cost))
-    table = Table("What the threshold sorts rightly and wrongly", columns, tuple(rows))
+    table = Table(
+        "What the threshold sorts rightly and wrongly", columns, tuple(rows), folded="counted, with intervals"
+    )
     same = at.base == at.head
     aside = "unchanged" if same else ""
     blocks = (Paragraph((_in_words(at),)), table)

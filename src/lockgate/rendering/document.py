@@ -133,12 +133,16 @@ class Bullets:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table whose first column names the rows; ``more`` rows of it are not shown."""
+    """A table whose first column names the rows; ``more`` rows of it are not shown.
+
+    ``folded`` is what stands, in our own words, in the place of a table that most readers need not see.
+    """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     more: int = 0
+    folded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from lockgate.result import (
     Training,
 )
 
-WORST_SHOWN = 5
+WORST_SHOWN = 3
 UNCHANGED = "unchanged"
 OVER_SEEDS = "over seeds"  # the page knows the column by this title
 

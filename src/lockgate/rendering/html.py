@@ -138,7 +138,10 @@ def _table(table: Table) -> Html:
         role="table",
     )
     scroll = tag("div", whole, class_="scroll", role="region", aria_label=table.caption, tabindex="0")
-    return Html(scroll + "".join(_more("p", table.more)))
+    drawn = Html(scroll + "".join(_more("p", table.more)))
+    if table.folded:
+        return tag("details", tag("summary", escaped(table.folded)), drawn, data_wide=True)
+    return drawn
 
 
 def _row(row: tuple[Cell, ...], columns: tuple[Column, ...]) -> Html:

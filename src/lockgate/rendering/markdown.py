@@ -128,7 +128,10 @@ def _table(table: Table) -> Markdown:
         "|" + "|".join("--:" if column.figures else ":--" for column in table.columns) + "|",
         *("| " + " | ".join(_line(cell.line) for cell in row) + " |" for row in table.rows),
     ]
-    return Markdown("\n".join([*rows, *_more(table.more, "\n")]))
+    whole = "\n".join([*rows, *_more(table.more, "\n")])
+    if table.folded:
+        return Markdown(f"<details>\n<summary>{html.escape(table.folded)}</summary>\n\n{whole}\n\n</details>")
+    return Markdown(whole)
 
 
 def _more(number: int, before: str) -> list[str]:

@@ -41,7 +41,6 @@ from lockgate.result import (
     StageChange,
 )
 
-MANY_STAGES = 3  # more of them that differ are folded: what was changed is told above
 OUTCOMES: dict[Outcome, str] = {"passed": "passed", "failed": "failed", "attention": "needs a look"}
 
 
@@ -264,7 +263,7 @@ def _stages(result: Result) -> Section | None:
         blocks.append(Paragraph(("The same on both sides: ", *listed(same, 40), ".")))
     aside = f"{len(touched):,} of {len(result.stages):,} {'differs' if len(touched) == 1 else 'differ'}"
     ran = result.lock.status in ("reproduced", "written", "differs") and not _ran_no_command(result)
-    folded = len(touched) > MANY_STAGES and not any(stage.status == "pending" for stage in touched)
+    folded = not any(stage.status == "pending" for stage in touched)
     return Section("stages", "What ran and why" if ran else "Stages", aside, tuple(blocks), folded=folded)
 
 
