@@ -124,9 +124,11 @@ def _ran_no_command(result: Result) -> bool:
 
 
 def _ran_nothing(result: Result) -> bool:
-    """Say whether there was a run that had nothing to do."""
+    """Say whether there was a run that had nothing to do: by its own word, and by the two locks."""
     run = result.execution
-    return run is not None and run.failed_stage is None and all(stage.status == "untouched" for stage in run.stages)
+    if run is None or run.failed_stage is not None or any(stage.status != "untouched" for stage in run.stages):
+        return False
+    return all(stage.status in ("same", "removed") for stage in result.stages)
 
 
 def _revision(revision: Revision) -> Line:
@@ -362,7 +364,7 @@ def _known(result: Result) -> Section | None:
 def _notes(result: Result) -> Section | None:
     said = result.verdict.reason  # what the first line says need not be said again
     notes = [note for note in result.notes if note.removesuffix(".")[1:] not in said]
-    notes += result.execution.notes if result.execution else ()
+    notes += tuple(f"The run says: {note}" for note in result.execution.notes) if result.execution else ()
     return Section("notes", "Notes", "", (Bullets(tuple((note,) for note in notes)),)) if notes else None
 
 
@@ -401,7 +403,7 @@ def _run(result: Result) -> Section | None:
         for stage in run.stages
     )
     pulled = f"{formatting.size(run.pulled)} of {formatting.size(run.tracked)} pulled"
-    note: Line = ("Times and transfers are this machine's; another machine has others.",)
+    note: Line = ("This part is the run's own word. Times and transfers are its machine's; another has others.",)
     notes: list[Paragraph] = [Paragraph(note)]
     if run.isolation == "none":
         notes.insert(0, Paragraph((Mark("attention"), " ", Code("isolation: none"), _NOT_ISOLATED)))

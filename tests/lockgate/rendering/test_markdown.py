@@ -106,7 +106,7 @@ def test_a_change_of_documents_alone_gives_a_short_comment() -> None:
 
 
 def test_nothing_is_called_reproduced_or_written_that_did_not_run() -> None:
-    idle = replace(samples.better_model(), execution=samples.docs_only().execution)
+    idle = replace(samples.better_model(), execution=samples.docs_only().execution, stages=samples.docs_only().stages)
     restored = replace(idle.execution, stages=tuple(replace(one, status="restored") for one in idle.execution.stages))
     for status in ("reproduced", "written"):
         shown = render(replace(idle, lock=LockStatus(status)), "md").split("\n")[2]
@@ -116,6 +116,16 @@ def test_nothing_is_called_reproduced_or_written_that_did_not_run() -> None:
     shown = render(replace(idle, lock=LockStatus("reproduced"), execution=restored), "md")
     assert "No command was run" in shown
     assert "Reproduced" not in shown
+
+
+def test_what_a_run_says_of_itself_is_marked_and_does_not_outweigh_the_locks() -> None:
+    result = replace(samples.better_model(), execution=samples.docs_only().execution)  # its locks say that stages ran
+    noted = replace(result.execution, notes=("All of this was verified.",))
+    shown = render(replace(result, execution=noted), "md")
+
+    assert "Nothing had to be run" not in shown
+    assert "- The run says: All of this was verified." in shown
+    assert "This part is the run's own word." in shown
 
 
 def test_a_failed_run_says_of_each_stage_what_it_came_to() -> None:
