@@ -40,6 +40,7 @@ MODEL = re.compile(
 )
 OPAQUE = re.compile(r".*\.(pkl|pickle|joblib|pt|pth|ckpt|model)")
 PREDICTED = re.compile(r".*(predict|pred|score|proba|probs|output|eval).*\.(csv|parquet)", re.IGNORECASE)
+MEASURED = re.compile(r".*(metric|score|eval|result|report).*\.(json|ya?ml|toml)", re.IGNORECASE)
 REQUIREMENTS = re.compile(r"(.*/)?(requirements([-_.]?\w+)?\.(txt|lock)|[\w.-]*\.lock)")
 LARGEST = 200_000_000
 """Bytes of a predictions file that is still looked into."""
@@ -211,6 +212,9 @@ def _outer(key: str) -> Better | None:
 def _metric_files(state: State) -> list[str]:
     declared = [out.path for stage in state.pipeline.stages for out in stage.outs if out.kind == "metric"]
     named = [path for path in (*declared, *state.pipeline.metrics) if posixpath.splitext(path)[1]]
+    if not named:  # many a pipeline writes its metrics as an output like any other
+        outs = [out.path for stage in state.pipeline.stages for out in stage.outs if out.kind == "output"]
+        named = [path for path in outs if MEASURED.fullmatch(posixpath.basename(path))]
     return list(dict.fromkeys(named))
 
 

@@ -127,6 +127,20 @@ def test_a_repository_that_has_half_of_it_keeps_its_half(stranger: Project, lock
     assert "repeats: true" in stranger.git("show", "lockgate-init:.github/workflows/lockgate-repeats.yml")
 
 
+def test_metrics_that_are_declared_as_an_output_like_any_other_are_found_too(
+    stranger: Project, lockgate: Lockgate
+) -> None:
+    stranger.write(
+        "dvc.yaml", stranger.read("dvc.yaml").replace("    metrics:\n    - metrics.json", "    - metrics.json")
+    )
+    stranger.commit()
+    assert "metrics:" not in stranger.read("dvc.yaml")
+
+    assert lockgate("init", "--no-push", *PINNED)[0] == 0
+    policy = read_policy(stranger.git("show", "lockgate-init:lockgate.yaml"))
+    assert [metric.file for metric in policy.metrics] == ["metrics.json"] * 2
+
+
 def test_a_branch_with_somebody_elses_commit_is_left_alone(stranger: Project, lockgate: Lockgate) -> None:
     lockgate("init", "--no-push", *PINNED)
     stranger.git("checkout", "-q", "lockgate-init")
