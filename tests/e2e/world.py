@@ -278,7 +278,7 @@ class World:
         pull = self.forge.pull(number)
         assert pull["head"]["repo"]["full_name"] == REPOSITORY, "a fork has no credentials"
         event = {"number": number, "action": "synchronize", "pull_request": pull, "repository": repository()}
-        said = {"BASE": f"origin/{pull['base']['ref']}", "DEPENDENCIES": "current"}
+        said = {"BASE": f"origin/{pull['base']['ref']}", "DEPENDENCIES": "current", "REPEATS": ""}
         known = self.store.environment("pull-request")
         store = {name: known[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")}
         done, checkout = self._here("pull-request.yml", "pull_request", event, pull["head"]["sha"], store, said)
