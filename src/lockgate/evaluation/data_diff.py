@@ -119,7 +119,7 @@ def _shift(name: str, sides: list[Any]) -> ColumnShift:
 
     numeric = all(_is_number(column.type) for column in sides)
     if numeric:
-        values = [_numbers(column) for column in sides]
+        values = [_as_figures(column) for column in sides]
         counts, distinct = _counted(*values)
         medians = [_median(one) for one in values]
         if not distinct:
@@ -187,7 +187,7 @@ def _is_number(kind: Any) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_timestamp(kind))
 
 
-def _numbers(column: Any) -> "NDArray[Any]":
+def _as_figures(column: Any) -> "NDArray[Any]":
     import numpy as np
     import pyarrow as pa
     from pyarrow import compute
