@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,13 +53,18 @@ def test_a_plan_needs_no_repository_of_dvc_and_no_number_cruncher(ran: Project) 
 
 
 def test_help_answers_in_a_fifth_of_a_second() -> None:
-    def once() -> float:
-        started = time.perf_counter()
-        command = [sys.executable, "-m", "lockgate", "--help"]
-        subprocess.run(command, env={**os.environ, "PYTHONPATH": SOURCE}, check=True, capture_output=True)
-        return time.perf_counter() - started
+    """Of the processor's time: how long it has to wait for a processor is the machine's affair."""
 
-    assert min(once() for _ in range(15)) <= 0.2
+    def once() -> float:
+        command = [sys.executable, "-m", "lockgate", "--help"]
+        environment = {**os.environ, "PYTHONPATH": SOURCE}
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0, process.communicate()[1]
+        return used.ru_utime + used.ru_stime
+
+    assert min(once() for _ in range(5)) <= 0.2
 
 
 @pytest.mark.parametrize("command", list(cli.COMMANDS))
