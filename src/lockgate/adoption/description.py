@@ -34,7 +34,7 @@ def _introduction(*, workflows: bool) -> str:
         else "With this merged, `lockgate report` and `lockgate check` say what a change did, and whether it is noise."
     )
     return (
-        f"{first}\n\nNothing is commented, committed or judged until it is merged (GitHub may already run the check itself "
+        f"{first}\n\nNothing is commented, committed or judged until it is merged (GitHub may run the check itself "
         "on this pull request). Change any line here, on this branch; close the pull request if you do not want it. "
         "`lockgate init --remove` takes it back later."
     )
