@@ -92,7 +92,10 @@ def nothing_to_repeat(root: Path, target: str) -> str:
     base = Commit(root, target, git.merge_base(root, target, "HEAD"))
     for side in (base, Workspace(root)):  # where base's policy says nothing of it, head's counts
         text = side.read(policy.FILE)
-        train = policy.read_policy(text).train if text is not None else None
+        try:
+            train = policy.read_policy(text).train if text is not None else None
+        except LockgateError:
+            return ""  # what is wrong with it is told by the run
         if train is not None:
             return "" if train.repeats else "`train:` of the policy has no `repeats:`"
     return "the policy has no `train:`"
