@@ -18,6 +18,8 @@ ROOM = 512
 LEAST = 16_384
 """Characters that are kept for the result itself: before it is shortened further, the patch is left out."""
 PATCH_LINES = 400
+MOST = 8
+"""Files that a warning names."""
 UNSHOWN = "**Lock:** its change cannot be shown here; `lockgate run` makes the same one."
 
 
@@ -90,12 +92,16 @@ def _warning(measuring: Measuring) -> str:
             f"Changed, and neither an input of a stage nor a file that lockgate knows: {_names(measuring.unknown)}. "
             "Whether a stage reads it is not known."
         )
+    if measuring.values:
+        named = ", ".join(f"{escape.code(key)} in {escape.code(file)}" for file, key in measuring.values[:MOST])
+        more = f" and {len(measuring.values) - MOST:,} more" if len(measuring.values) > MOST else ""
+        said.append(f"Changed values that no stage names as a parameter, so none runs again for them: {named}{more}.")
     return "> [!WARNING]\n> " + "\n>\n> ".join(said) + "\n\n" if said else ""
 
 
 def _names(files: tuple[str, ...]) -> str:
-    more = f" and {len(files) - 8:,} more" if len(files) > 8 else ""
-    return ", ".join(escape.code(name) for name in files[:8]) + more
+    more = f" and {len(files) - MOST:,} more" if len(files) > MOST else ""
+    return ", ".join(escape.code(name) for name in files[:MOST]) + more
 
 
 def _unverified(told: Told) -> str:

@@ -9,19 +9,20 @@ Three things are said, each of files that git says are changed:
 - *opened*: the run saw the file opened while stages ran (:mod:`lockgate.dvc.opened`), although no stage names it as a
   dependency. That is the run's word, which changed code can falsify: it only ever adds a file.
 - *unknown*: neither an input or output of a stage, nor by rule, nor a document that people alone read. Whether
-  anything reads it is not known, so it is named.
+  anything reads it is not known, so it is named. So is a changed value of a params file that no stage names.
 """
 
 import posixpath
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from lockgate import git
-from lockgate.dvc.documents import template_files
+from lockgate.dvc.documents import read_params, template_files
 from lockgate.dvc.ignore import Ignores
 from lockgate.dvc.pipeline import is_address, read_pipeline, with_parents
 from lockgate.errors import LockgateError
@@ -52,6 +53,8 @@ DOCUMENTS = re.compile(
     re.IGNORECASE,
 )
 """File names that no step of a check reads by itself. Who finds one opened by a stage says so: see :func:`unlisted`."""
+TEMPLATE = re.compile(r"\$\{\s*([\w.-]+)")
+"""What of a params file the templates of a ``dvc.yaml`` name: it is told with what comes of it, such as a command."""
 PIPELINE = re.compile(r"dvc\.(?:yaml|lock)|.+\.dvc|\.gitignore")
 """What DVC writes and reads; what it says of stages and data is told with the change."""
 
@@ -61,11 +64,13 @@ class Measuring:
     """The changed files that decide how a change is measured, or may do so; paths are from the top of the repository.
 
     ``others`` are those for which neither rule nor pipeline accounts, ``opened`` those of them that the run saw opened.
+    ``values`` are pairs of a params file and a key in it that differs, and that neither a stage nor a template names.
     """
 
     by_rule: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     opened: tuple[str, ...] = ()
+    values: tuple[tuple[str, str], ...] = ()
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -91,7 +96,32 @@ def measuring(root: Path, base: Commit, head: Commit) -> Measuring:
     others = [name for name in changed if name not in by_rule and not PIPELINE.fullmatch(posixpath.basename(name))]
     others = [name for name in others if not (before.tells(name) or after.tells(name) or before.writes(name))]
     # What only head calls an output is one if it is new: a file of base's cannot be hidden by that.
-    return Measuring(by_rule, tuple(name for name in others if not after.writes(name) or before.has(name)))
+    others = [name for name in others if not after.writes(name) or before.has(name)]
+    values = [(name, key) for name in changed if name not in others for key in _unnamed(before, after, name)]
+    return Measuring(by_rule, tuple(others), values=tuple(values))
+
+
+def _unnamed(before: "_Named", after: "_Named", path: str) -> Iterator[str]:
+    """Yield the keys of a params file that differ, and that neither a stage nor a template of either side names."""
+    if path not in before.values or path not in after.values:
+        return
+    try:
+        sides = [dict(_leaves("", read_params(side.side, side.inner(path)) or {})) for side in (before, after)]
+    except LockgateError:  # said where it is judged
+        return
+    named = before.values[path] | after.values[path]
+    for key in dict.fromkeys(key for key in (*sides[0], *sides[1]) if sides[0].get(key) != sides[1].get(key)):
+        if key and not any(not one or key.startswith(f"{one}.") or fnmatchcase(key, one) for one in named):
+            yield key
+
+
+def _leaves(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the values of a params file that hold no others, by key, as text."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(f"{key}.{name}" if key else str(name), inner)
+    else:
+        yield key, repr(value)
 
 
 def measures(path: str, prefix: str = "") -> bool:
@@ -116,8 +146,10 @@ class _Named:
 
     side: Commit
     prefix: str
-    read: frozenset[str]
-    written: frozenset[str]
+    read: frozenset[str] = frozenset()
+    written: frozenset[str] = frozenset()
+    values: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Params file → keys that stages and templates name, among them an empty one where a stage reads all of it."""
 
     @classmethod
     def of(cls, side: Commit, prefix: str) -> Self:
@@ -126,13 +158,23 @@ class _Named:
             pipeline = read_pipeline(side)
             values = {path for stage in pipeline.stages for path in template_files(side, stage.file)}
         except LockgateError:
-            return cls(side, prefix, frozenset(), frozenset())
+            return cls(side, prefix)
         values.update(item.file for stage in pipeline.stages for item in stage.params)
         values = {path for path in values if not path.endswith(".py")}  # whose values are told, and not its code
         deps = {dep for stage in pipeline.stages for dep in stage.deps if not is_address(dep)}
         outs = {out.path for stage in pipeline.stages for out in stage.outs if not is_address(out.path)}
         found = [frozenset(posixpath.normpath(f"{prefix}{path}") for path in paths) for paths in (deps | values, outs)]
-        return cls(side, prefix, found[0], found[1] | {posixpath.normpath(f"{prefix}{path}") for path in pipeline.data})
+        written = found[1] | {posixpath.normpath(f"{prefix}{path}") for path in pipeline.data}
+        templates = {key for stage in pipeline.stages for key in TEMPLATE.findall(_text(side, stage.file))}
+        named = {path: set(templates) for path in values}
+        for item in (item for stage in pipeline.stages for item in stage.params if item.file in values):
+            named[item.file].update(item.keys or ("",))
+        keys = {posixpath.normpath(f"{prefix}{path}"): frozenset(of) for path, of in named.items() if path not in deps}
+        return cls(side, prefix, found[0], written, keys)
+
+    def inner(self, path: str) -> str:
+        """Return a path as the project has it."""
+        return posixpath.relpath(path, self.prefix or ".")
 
     @cached_property
     def _ignores(self) -> Ignores:
@@ -151,7 +193,11 @@ class _Named:
 
     def has(self, path: str) -> bool:
         """Say whether the file is there."""
-        return self.side.exists(posixpath.relpath(path, self.prefix or "."))
+        return self.side.exists(self.inner(path))
+
+
+def _text(side: Commit, path: str) -> str:
+    return (side.read(path) or b"").decode(errors="replace")
 
 
 def _own_code(root: Path) -> str:

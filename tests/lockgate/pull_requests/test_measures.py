@@ -139,6 +139,30 @@ def test_no_declaration_of_a_pull_request_hides_a_file_that_it_changes(project: 
     assert measured(project).unknown == ("tools/scale.json", "tools/seed.py")
 
 
+def test_a_changed_value_that_no_stage_names_is_told(project: Project) -> None:
+    train = {"noise": 0.5, "seed": 1}
+    declare(project, "look", params=["seen.*"], outs=["o"], cmd="true")
+    values = {"train": train, "hidden": {"flag": 2}, "lr": [1, 2], "seen": {"a": {"b": 1}}}
+    found = changed(project, {"params.yaml": yaml.safe_dump(values), "dvc.yaml": project.read("dvc.yaml")})
+
+    assert found.values == (("params.yaml", "hidden.flag"), ("params.yaml", "lr"))
+    assert (found.by_rule, found.others) == ((), ())
+    assert "`hidden.flag` in `params.yaml`" in comment.text(Told("0" * 40, "", found), Written())
+
+
+def test_a_value_that_a_template_names_is_told_with_what_comes_of_it(project: Project) -> None:
+    base = project.git("rev-parse", "base").strip()
+    project.write("params.yaml", yaml.safe_dump({"train": {"noise": 1.0, "seed": 1}, "out": {"name": "a"}}))
+    declare(project, "look", outs=["${out.name}"], cmd="echo 1 > ${out.name}")
+    project.commit("a template")
+    project.git("branch", "-f", "base")
+    try:
+        text = project.read("params.yaml").replace("name: a", "name: b")
+        assert changed(project, {"params.yaml": text}) == Measuring()
+    finally:
+        project.git("branch", "-f", "base", base)
+
+
 def test_what_a_stage_reads_without_naming_it_is_told_by_the_run(project: Project) -> None:
     modelled.set_params(project, noise=0.8)
     changed(
