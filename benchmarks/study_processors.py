@@ -46,7 +46,7 @@ CONDITIONS: dict[str, dict[str, str]] = {
     "two threads in training": {"STUDY_THREADS": "2"},
 }
 SAMPLE = 2_000_000
-TREES, ROWS = 300, 244_737  # of the committed model
+TREES, ROWS = 150, 244_737  # of the committed model
 
 
 def measure() -> dict[str, np.ndarray]:

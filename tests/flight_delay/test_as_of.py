@@ -74,7 +74,7 @@ def change_after(flights: pd.DataFrame, weather: pd.DataFrame, moment: int) -> t
     return flights, weather.assign(**{name: changed[name] for name in WEATHER})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(tables, st.integers(1, 24))
 def test_nothing_that_happens_after_the_moment_of_asking_changes_a_value(
     rows: list[tuple[str, str, str, int, int, int | None, int | None, int]], hours: int
@@ -129,7 +129,7 @@ def naive(flights: pd.DataFrame, place: int) -> dict[str, float]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(tables)
 def test_every_number_is_that_of_counting_one_by_one(
     rows: list[tuple[str, str, str, int, int, int | None, int | None, int]],
