@@ -84,12 +84,15 @@ class Estimate:
 @dataclass(frozen=True, slots=True)
 class Statistic:
     """One way of computing a metric from labels and scores. ``probability``: scores must lie in [0, 1].
-    ``both_classes``: it is undefined where only one class occurs."""
+    ``both_classes``: it is undefined where only one class occurs. ``rare``: few rows of one class leave it without an
+    interval. ``reach``: by how much a single row can change it at most, times the number of rows."""
 
     compare: "Callable[[Labels, Floats, Floats, Indices | None, Definition], Estimate]"
     value: "Callable[[Labels, Floats, Definition], float]"
     probability: bool
     both_classes: bool
+    rare: bool = False
+    reach: float | None = None
 
 
 def value(name: str, label: "Labels", score: "Floats", definition: Definition | None = None) -> float:
@@ -145,7 +148,7 @@ def _compared(
     if len(label) < FEWEST_ROWS:
         raise Undefined(f"{_rows(len(label))}: too few for an interval (it takes {FEWEST_ROWS})")
     rarer = min(int(label.sum()), int((~label).sum()))
-    if _both_classes(statistic, definition) and rarer < FEWEST_OF_A_CLASS:
+    if (_both_classes(statistic, definition) or statistic.rare) and rarer < FEWEST_OF_A_CLASS:
         raise Undefined(f"{_rows(rarer)} of the rarer class: too few for an interval (it takes {FEWEST_OF_A_CLASS})")
     if cluster is not None:
         cluster = np.unique(cluster, return_inverse=True)[1].astype(np.int64)
@@ -155,11 +158,31 @@ def _compared(
         same = statistic.value(label, base, definition)
         return Estimate(same, same, 0.0, 0.0, 0.0, 1.0, "identical scores")
     found = statistic.compare(label, base, head, cluster, definition)
+    if found.error < SMALLEST and statistic.reach is not None:
+        return _nothing_seen(found, statistic.reach, label, cluster, definition)
     what, fewest = ("row", FEWEST_EFFECTIVE) if cluster is None else ("cluster", FEWEST_EFFECTIVE_CLUSTERS)
     if found.effective < fewest:
         carried = round(found.effective)
         raise Undefined(f"the change rests on about {carried} {what}{'s'[: carried != 1]}: too few for an interval")
     return found
+
+
+def _nothing_seen(
+    found: Estimate, reach: float, label: "Labels", cluster: "Indices | None", definition: Definition
+) -> Estimate:
+    """Return the estimate where no row tells base and head apart although their scores differ.
+
+    None of ``n`` is no proof that there is none: the share of such rows (or clusters) is below ``1 - 0.025 ** (1 / n)`` with 97.5 % (Clopper and
+    Pearson 1934), which bounds the change.
+    """
+    drawn = len(label) if cluster is None else int(cluster.max()) + 1
+    share = 1 - ((1 - CONFIDENCE) / 2) ** (1 / drawn)
+    heaviest = 1.0
+    if definition.weights is not None or definition.average == "macro":
+        heaviest = float(_shares(label, definition).max()) * len(label)
+    half = min(1.0, share * heaviest) * reach
+    error = half / t_quantile((1 + CONFIDENCE) / 2, math.inf)
+    return replace(found, low=found.change - half, high=found.change + half, error=error, method="no row differs")
 
 
 def influence(
@@ -354,7 +377,9 @@ def _estimate(base: float, head: float, influence: "Floats", cluster: "Indices |
     if cluster is None:
         rows = len(influence)
         error = float((influence**2).sum() * (rows / (rows - 1))) ** 0.5
-        return _interval(base, head, error, method, effective=_effective(influence))
+        effective = _effective(influence)
+        # where few rows carry the change, the spread is known as badly as from that many: t, not the normal
+        return _interval(base, head, error, method, max(1.0, effective - 1), effective)
     together = _floats(np.bincount(cluster, influence))
     error = float((together**2).sum() * (len(together) / (len(together) - 1))) ** 0.5
     return _interval(base, head, error, method, cluster_freedom(cluster), _effective(together))
@@ -619,13 +644,18 @@ def _floats(values: Any) -> "Floats":
 
 
 def _rows_statistic(
-    loss: "Callable[[Labels, Floats, Definition], Floats]", *, extreme: bool = False, probability: bool = False
+    loss: "Callable[[Labels, Floats, Definition], Floats]",
+    *,
+    extreme: bool = False,
+    probability: bool = False,
+    reach: float | None = None,
 ) -> Statistic:
     return Statistic(
         paired_rows(loss, extreme=extreme),
         lambda label, score, definition: _mean(label, loss(label, score, definition), definition),
         probability=probability,
         both_classes=False,
+        reach=reach,
     )
 
 
@@ -637,8 +667,8 @@ def _statistics() -> dict[str, Statistic]:
         ),
         "log_loss": _rows_statistic(_log_loss, extreme=True, probability=True),
         "brier": _rows_statistic(_brier, probability=True),
-        "accuracy": _rows_statistic(_accuracy, probability=True),
-        "calibration_error": Statistic(calibration, calibration_error, probability=True, both_classes=False),
+        "accuracy": _rows_statistic(_accuracy, probability=True, reach=1.0),
+        "calibration_error": Statistic(calibration, calibration_error, probability=True, both_classes=False, rare=True),
     }
 
 

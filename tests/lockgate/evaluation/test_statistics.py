@@ -394,6 +394,42 @@ def test_an_accuracy_that_rests_on_five_rows_has_no_interval() -> None:
         compare("accuracy", label, np.full(2000, 0.1), head)
 
 
+@pytest.mark.parametrize(("rows", "cluster"), [(2000, None), (2000, 50)])
+def test_decisions_that_differ_on_no_row_are_no_certainty(rows: int, cluster: int | None) -> None:
+    label, base, _ = draw(np.random.default_rng(5), rows, 0.9, 0.5)
+    head = np.where(base < 0.5, base * 0.99, base)
+    groups = None if cluster is None else np.arange(rows) % cluster
+
+    found = compare("accuracy", label, base, head, groups)
+
+    bound = 1 - 0.025 ** (1 / (cluster or rows))  # Clopper and Pearson for none of so many
+    assert (found.change, found.p) == (0.0, 1.0)
+    assert (found.low, found.high) == pytest.approx((-bound, bound))
+    same = compare("roc_auc", label, base, base**3)  # the same order of rows is the same AUC
+    assert (same.low, same.high) == (0.0, 0.0)
+
+
+def test_small_changes_of_accuracy_are_covered_or_not_said() -> None:
+    """Zero rows of 200 that differ were told as a change of exactly 0; head is 0.5 % better."""
+    generator, label = np.random.default_rng(7), np.ones(200, dtype=bool)
+    covered = 0
+    for _ in range(400):
+        head = np.where(generator.random(200) < 0.005, 0.9, 0.4)
+        try:
+            found = compare("accuracy", label, np.full(200, 0.41), head)
+        except Undefined:
+            continue
+        covered += not found.low <= 0.005 <= found.high
+    assert covered <= 20
+
+
+def test_a_calibration_error_of_five_true_rows_has_no_interval() -> None:
+    label, base, head = draw(np.random.default_rng(5), 1000, 0.9, 0.5)
+    label[:] = np.arange(1000) < 5
+    with pytest.raises(Undefined, match="5 rows of the rarer class"):
+        compare("calibration_error", label, base, head)
+
+
 def test_a_log_loss_with_certain_scores_has_no_interval() -> None:
     label, base, head = draw(np.random.default_rng(5), 500, 0.9, 0.5)
     head[3] = 1.0
