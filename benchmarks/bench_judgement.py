@@ -1,8 +1,8 @@
 """How long five million rows take to be judged, and how much memory, beside Arrow reading and joining the same files.
 
-Two Parquet files of 5,000,000 rows in 730 days, with scores of two models; five metrics, days as clusters, thirty slices.
-Each side is a process of its own with two threads; they take turns, and the median counts. Fails above 4 times Arrow's
-time or above 2 GB.
+Two Parquet files of 5,000,000 rows in 730 days, with scores of two models: five metrics, days as clusters, thirty
+slices. Each side is a process of its own with two threads; they take turns, and the median counts. Fails above 4
+times Arrow's time or above 2 GB.
 """
 
 import argparse
@@ -18,6 +18,10 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from lockgate.evaluation.compare import Side, compare
+from lockgate.evaluation.statistics import value
+from lockgate.policy import read_policy
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_TIME, MOST_BYTES = 4.0, 2_000_000_000
@@ -74,28 +78,20 @@ def arrow(folder: Path) -> None:
 
 def judge(folder: Path) -> None:
     """Judge head against base by the policy."""
-    from lockgate.evaluation.compare import Side, compare
-    from lockgate.policy import read_policy
-
-    lines = [
-        f"  {name}: {{file: m.json, key: {name}, better: {better}, statistic: {name}}}"
-        for name, better in METRICS.items()
-    ]
+    line = "  {0}: {{file: m.json, key: {0}, better: {1}, statistic: {0}}}"
+    lines = [line.format(name, better) for name, better in METRICS.items()]
     policy = read_policy(POLICY.format(metrics="\n".join(lines)))
-    values = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("base", "head")}
-    sides = {
-        name: Side({"m.json": json.dumps(values[name]).encode()}, folder / f"{name}.parquet")
+    base, head = (
+        Side({"m.json": (folder / f"{name}.json").read_bytes()}, folder / f"{name}.parquet")
         for name in ("base", "head")
-    }
-    found = compare(policy, sides["base"], sides["head"])
+    )
+    found = compare(policy, base, head)
     assert all(one.low is not None for one in found.metrics), found.metrics
     assert sum(one.low is not None for one in found.slices) == 30, len(found.slices)
 
 
 def tell_metrics(folder: Path) -> None:
     """Write what the metrics files have to say."""
-    from lockgate.evaluation.statistics import value
-
     for name in ("base", "head"):
         table = pq.read_table(folder / f"{name}.parquet", columns=["late", "probability"])
         label, score = table["late"].to_numpy(), table["probability"].to_numpy()
@@ -131,9 +127,8 @@ def main() -> None:
     ratio = median(one["judge"][0] / one["arrow"][0] for one in rounds)
     most = max(one["judge"][1] for one in rounds)
     for side, told in (("arrow", "Arrow reads and joins"), ("judge", "lockgate judges")):
-        print(
-            f"{told:24} {median(one[side][0] for one in rounds):7.2f} s  {max(one[side][1] for one in rounds):,} bytes"
-        )
+        seconds, memory = median(one[side][0] for one in rounds), max(one[side][1] for one in rounds)
+        print(f"{told:24} {seconds:7.2f} s  {memory:,} bytes")
     print(f"{ratio:.2f} times Arrow's time (at most {MOST_TIME:g}), {most / 1e9:.2f} GB (at most {MOST_BYTES / 1e9:g})")
     if ratio > MOST_TIME or most > MOST_BYTES:
         sys.exit(1)

@@ -13,7 +13,7 @@ from typing import Any
 from lockgate.evaluation import operating_point, predictions, statistics
 from lockgate.evaluation.metric_files import Absent, Unreadable, document, number
 from lockgate.evaluation.predictions import File, Refused, Scored, Shared
-from lockgate.evaluation.statistics import Definition, Undefined, reported
+from lockgate.evaluation.statistics import Definition, Estimate, Undefined, reported
 from lockgate.formatting import fixed
 from lockgate.gates.gate import harm
 from lockgate.policy import Metric, Policy, Predictions
@@ -68,7 +68,8 @@ def compare(policy: Policy, base: Side | None, head: Side, *, intervals: bool = 
     if base.predictions is None and base.absent and head.predictions is not None:
         found = _alone(policy, policy.predictions, head, nothing)
         return replace(found, notes=("No intervals: base has no predictions.", *found.notes))
-    return _with_intervals(policy, policy.predictions, base, head, nothing)
+    with statistics.sorted_once():
+        return _with_intervals(policy, policy.predictions, base, head, nothing)
 
 
 def _alone(policy: Policy, what: Predictions, head: Side, nothing: Judged) -> Judged:
@@ -241,14 +242,19 @@ def recorded_value(metric: Metric, side: Side) -> float:
     return number(document(data, metric.file), metric.key, metric.file)
 
 
-def _disagreement(metric: Metric, sides: Mapping[str, tuple[float | None, Scored]]) -> dict[str, str]:
-    """Say of each side whose metrics file says something else than its own predictions that it does. Raises
-    :class:`Undefined` where the statistic is not defined on a side's rows."""
+def _disagreement(
+    metric: Metric, sides: Mapping[str, tuple[float | None, Scored]], known: Mapping[str, float] | None = None
+) -> dict[str, str]:
+    """Say of each side whose metrics file says something else than its own predictions that it does. ``known`` are the
+    values that have been computed already. Raises :class:`Undefined` where the statistic is not defined on a side's
+    rows."""
     found: dict[str, str] = {}
     if metric.statistic is None:
         return found
     for name, (told, side) in sides.items():
-        computed = statistics.value(metric.statistic, side.label, side.score, definition_on(metric, side))
+        computed = (known or {}).get(name)
+        if computed is None:
+            computed = statistics.value(metric.statistic, side.label, side.score, definition_on(metric, side))
         if told is not None and abs(told - computed) > DISAGREEMENT * max(1.0, abs(computed)):
             said = f"{name}'s {metric.file} says {fixed(told, 4)}, its predictions give {fixed(computed, 4)}"
             found[name] = said
@@ -274,18 +280,27 @@ def _estimated(
         return recorded, {}
     bare = replace(recorded, change=None) if differ else recorded
     rows = (shared.label, shared.score_base, shared.score_head, shared.cluster)
+    estimate: Estimate | None = None
+    missing = ""
+    if recorded.change is not None:
+        try:
+            estimate = statistics.compare(metric.statistic, *rows, definition_on(metric, shared))
+        except Undefined as reason:
+            missing = str(reason)
+    sides = {"base": (recorded.base, shared.base), "head": (recorded.head, shared.head)}
+    # on the same rows the estimate has computed both values already
+    known = {"base": estimate.base, "head": estimate.head} if estimate is not None and not differ else {}
     try:
-        disagreement = _disagreement(
-            metric, {"base": (recorded.base, shared.base), "head": (recorded.head, shared.head)}
-        )
-        if disagreement:
-            note = f"not judged: {'; '.join(disagreement.values())}"
-            return replace(bare, note=f"{recorded.note}; {note}" if recorded.note else note), disagreement
-        if recorded.change is None:
-            return recorded, {}
-        estimate = statistics.compare(metric.statistic, *rows, definition_on(metric, shared))
+        disagreement = _disagreement(metric, sides, known)
     except Undefined as reason:
-        return (recorded if recorded.change is None else replace(bare, note=f"no interval: {reason}")), {}
+        disagreement, missing, estimate = {}, missing or str(reason), None
+    if disagreement:
+        note = f"not judged: {'; '.join(disagreement.values())}"
+        return replace(bare, note=f"{recorded.note}; {note}" if recorded.note else note), disagreement
+    if recorded.change is None:
+        return recorded, {}
+    if estimate is None:
+        return replace(bare, note=f"no interval: {missing}"), {}
     low, high = reported(estimate.low), reported(estimate.high)
     return replace(
         recorded,

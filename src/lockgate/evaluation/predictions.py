@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from lockgate.evaluation.statistics import dense
 from lockgate.formatting import count
 from lockgate.policy import Predictions
 
@@ -200,20 +201,10 @@ def join(what: Predictions, base: File, head: File, scored: tuple[Scored, Scored
     Raises :class:`Refused` where a key is missing or duplicated, where no row is shared, and where a shared row has
     another label on the other side: then one of the two was not scored against what happened.
     """
-    import numpy as np
 
-    key_base, key_head = _keys(what, base, head)
-    order_base, order_head = np.argsort(key_base, kind="stable"), np.argsort(key_head, kind="stable")
-    _refuse_duplicates(what, base, key_base, order_base)
-    _refuse_duplicates(what, head, key_head, order_head)
-    ranked = key_base[order_base]
-    place = np.minimum(np.searchsorted(ranked, key_head), len(ranked) - 1)
-    rows_head = np.flatnonzero(ranked[place] == key_head)
-    rows_base = order_base[place[rows_head]]
+    rows_base, rows_head = _matched(what, base, head)
     if not len(rows_base):
         raise Refused(f"{base} and {head} share no row: no value of {', '.join(what.key)} occurs in both")
-    in_base_order = np.argsort(rows_base, kind="stable")
-    rows_base, rows_head = rows_base[in_base_order], rows_head[in_base_order]
     label = scored[0].label[rows_base]
     other = int((label != scored[1].label[rows_head]).sum())
     if other:
@@ -232,6 +223,28 @@ def join(what: Predictions, base: File, head: File, scored: tuple[Scored, Scored
         _cluster(what, base, rows_base) if what.cluster else None,
         {name: _shared_weights(name, scored, (rows_base, rows_head)) for name in scored[0].weights},
     )
+
+
+def _matched(what: Predictions, base: File, head: File) -> "tuple[Indices, Indices]":
+    """Return the rows of base and of head that have the same key, in base's order. Raises :class:`Refused`."""
+    import numpy as np
+
+    key_base, key_head = _keys(what, base, head)
+    most = max(int(key_base.max()), int(key_head.max())) + 1
+    if most > 4 * (len(key_base) + len(key_head)):
+        distinct = np.unique(np.concatenate([key_base, key_head]))
+        key_base, key_head = np.searchsorted(distinct, key_base), np.searchsorted(distinct, key_head)
+        most = len(distinct)
+    places = []
+    for file, keys in ((base, key_base), (head, key_head)):
+        place = np.full(most, -1, dtype=np.int64)
+        place[keys] = np.arange(len(keys))
+        if int((place >= 0).sum()) < len(keys):
+            _refuse_duplicates(what, file, keys, np.argsort(keys, kind="stable"))
+        places.append(place)
+    of_head = places[1][key_base]
+    rows_base = np.flatnonzero(of_head >= 0)
+    return rows_base, of_head[rows_base]
 
 
 def _shared_weights(name: str, scored: tuple[Scored, Scored], rows: "tuple[Indices, Indices]") -> "Floats | str":
@@ -260,7 +273,7 @@ def _cluster(what: Predictions, base: File, rows: "Indices") -> "Indices":
                 f"'{name}' of {base}, by which rows belong together, is empty in {count(column.null_count, 'row')}"
             )
         groups = _numbered(_period(name, column, what.period) if what.period else column)[rows]
-        found = np.unique(found * (int(groups.max()) + 1) + groups, return_inverse=True)[1].astype(np.int64)
+        found = dense(found * (int(groups.max()) + 1) + groups)
     return found
 
 
@@ -385,6 +398,8 @@ def _values(column: str, values: Any, rows: "Indices") -> "Iterator[Slice]":
     encoded = _plain(values).dictionary_encode(null_encoding="encode").unify_dictionaries()
     codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in encoded.chunks])[rows]
     names = encoded.chunk(0).dictionary.cast(pa.string()).to_pylist()
+    if len(names) < 2**15:
+        codes = codes.astype(np.int16)  # which numpy sorts by digits
     order = np.argsort(codes, kind="stable")
     edges = np.searchsorted(codes[order], np.arange(len(names) + 1))
     for code, name in enumerate(names):

@@ -14,13 +14,15 @@ widths differ in the last bits of sums and logarithms, and a result has to have 
 """
 
 import math
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -151,7 +153,7 @@ def _compared(
     if (_both_classes(statistic, definition) or statistic.rare) and rarer < FEWEST_OF_A_CLASS:
         raise Undefined(f"{_rows(rarer)} of the rarer class: too few for an interval (it takes {FEWEST_OF_A_CLASS})")
     if cluster is not None:
-        cluster = np.unique(cluster, return_inverse=True)[1].astype(np.int64)
+        cluster = dense(cluster)
         if (clusters := int(cluster.max()) + 1) < FEWEST_CLUSTERS:
             raise Undefined(f"{clusters} clusters of rows: too few for an interval (it takes {FEWEST_CLUSTERS})")
     if np.array_equal(base, head):
@@ -167,13 +169,49 @@ def _compared(
     return found
 
 
+def dense(numbers: "Indices") -> "Indices":
+    """Number the values that occur from 0 on, in their order."""
+    import numpy as np
+
+    if len(numbers) == 0 or int(numbers.min()) < 0 or int(numbers.max()) > 4 * len(numbers) + 1000:
+        return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
+    there = np.bincount(numbers) > 0  # without sorting
+    return (np.cumsum(there) - 1)[numbers]
+
+
+_orders: "ContextVar[list[tuple[Floats, Indices]] | None]" = ContextVar("orders", default=None)
+
+
+@contextmanager
+def sorted_once() -> "Iterator[None]":
+    """Remember the order of scores inside: several metrics need it. The arrays must not be changed meanwhile."""
+    token = _orders.set([])
+    try:
+        yield
+    finally:
+        _orders.reset(token)
+
+
+def _order(score: "Floats") -> "Indices":
+    """Return the rows by rising score. The order of equal scores is any; no figure may depend on it."""
+    import numpy as np
+
+    known = _orders.get()
+    found = next((order for array, order in known or () if array is score), None)
+    if found is None:
+        found = np.argsort(score)
+        if known is not None:
+            known[:] = [*known[-1:], (score, found)]
+    return found
+
+
 def _nothing_seen(
     found: Estimate, reach: float, label: "Labels", cluster: "Indices | None", definition: Definition
 ) -> Estimate:
     """Return the estimate where no row tells base and head apart although their scores differ.
 
-    None of ``n`` is no proof that there is none: the share of such rows (or clusters) is below ``1 - 0.025 ** (1 / n)`` with 97.5 % (Clopper and
-    Pearson 1934), which bounds the change.
+    None of ``n`` is no proof that there is none: the share of such rows (or clusters) is below
+    ``1 - 0.025 ** (1 / n)`` with 97.5 % (Clopper and Pearson 1934), which bounds the change.
     """
     drawn = len(label) if cluster is None else int(cluster.max()) + 1
     share = 1 - ((1 - CONFIDENCE) / 2) ** (1 / drawn)
@@ -462,7 +500,7 @@ def _placements(label: "Labels", score: "Floats", weights: "Floats | None" = Non
     rows that score above it; ties count half."""
     import numpy as np
 
-    order = np.argsort(score, kind="stable")
+    order = _order(score)
     ranked, true = score[order], label[order]
     first = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))  # of each group of equal scores
     group = np.cumsum(np.append(False, ranked[1:] != ranked[:-1]))
@@ -522,7 +560,7 @@ def _average_precision(label: "Labels", score: "Floats", weights: "Floats | None
     """
     import numpy as np
 
-    order = np.argsort(-score, kind="stable")
+    order = _order(score)[::-1]
     ranked, true = score[order], label[order].astype(np.float64)
     last = np.append(ranked[1:] != ranked[:-1], True)  # of each group of equal scores
     group = np.cumsum(np.append(False, last[:-1]))
