@@ -27,6 +27,9 @@ def training(result: Result) -> Section | None:
     luck = result.training
     if luck is None or luck.source == "same":
         return None
+    unknown = luck.source == "none" and not (luck.pending or luck.note)
+    if unknown and not any(metric.change for metric in result.metrics):
+        return None  # there is no change that could be luck
     blocks: list[Block] = [Paragraph(line) for line in _lead(luck)]
     if luck.changes:
         blocks += _tables(luck)

@@ -17,7 +17,7 @@ from lockgate.rendering.escape import text
 from lockgate.rendering.markdown import LIMIT, SHRINK_ORDER
 from lockgate.rendering.render import render
 from lockgate.rendering.result_document import document
-from lockgate.result import Curve, LockStatus, Result, Verdict
+from lockgate.result import Curve, LockStatus, Result, Training, Verdict
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -126,6 +126,14 @@ def test_what_a_run_says_of_itself_is_marked_and_does_not_outweigh_the_locks() -
     assert "Nothing had to be run" not in shown
     assert "- The run says: All of this was verified." in shown
     assert "This part is the run's own word." in shown
+
+
+def test_where_no_metric_changes_nothing_is_said_of_luck() -> None:
+    luck = Training("train.seed", "none")
+    same = tuple(replace(one, change=0.0) for one in samples.better_model().metrics)
+
+    assert "Training noise" in render(replace(samples.better_model(), training=luck), "md")
+    assert "Training noise" not in render(replace(samples.better_model(), training=luck, metrics=same), "md")
 
 
 def test_a_failed_run_says_of_each_stage_what_it_came_to() -> None:
