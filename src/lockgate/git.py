@@ -233,6 +233,21 @@ class Commit:
         return target is not None and target in self._tree.folders
 
 
+def held_link(snapshot: Snapshot, path: str) -> str | None:
+    """Return where the symbolic link at ``path`` leads, if git holds it; ``None`` if git holds no link there."""
+    if isinstance(snapshot, Overlay):
+        return held_link(snapshot.under, path)
+    if isinstance(snapshot, Workspace):
+        place = snapshot.root / path
+        held = place.is_symlink() and git(snapshot.root, "ls-files", "-s", "--", f":(literal){path}")
+        return str(place.readlink()) if held and held.startswith("120000") else None
+    if isinstance(snapshot, Commit):
+        tree = read_tree(snapshot.root, snapshot.commit)
+        entry = tree.entries.get(f"{tree.prefix}{path}")
+        return git(snapshot.root, "cat-file", "blob", entry.oid) if entry and entry.is_link else None
+    return None
+
+
 LINKS = 40
 """Links that are followed for one path, as Linux does."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lockgate.dvc import listing
-from lockgate.dvc.objects import Cache, WorkspaceFiles
+from lockgate.dvc.objects import Cache, DvcError, WorkspaceFiles, words
 from lockgate.dvc.pipeline import Lock, Pipeline, Recorded, is_address
 from lockgate.dvc.plan import plan
 from lockgate.dvc.remotes import QUARANTINE, Object, Remote, in_parallel, open_remotes
@@ -39,7 +39,8 @@ def bring(root: Path, pipeline: Pipeline, lock: Lock, files: WorkspaceFiles) -> 
 
     Data that the cache does not keep was changed by hand, and is left alone. Of outputs that it does not keep there is
     a copy in :data:`REPLACED` then. Raises :class:`~lockgate.dvc.remotes.RemoteError` and
-    :class:`~lockgate.dvc.reach.OutOfReach` where a remote that has to be asked does not answer.
+    :class:`~lockgate.dvc.reach.OutOfReach` where a remote that has to be asked does not answer, and :class:`DvcError`
+    where DVC does not lay something out.
     """
     cache = Cache.of(root)
     stale = list(_stale(pipeline, lock, files, cache))
@@ -82,12 +83,19 @@ def _differs(record: Recorded, files: WorkspaceFiles) -> bool:
 
 
 def _lay_out(root: Path, paths: list[str]) -> None:
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     from lockgate.dvc.reach import reaching
 
-    with Repo(str(root)) as repo, reaching(repo.config):
-        repo.checkout([str(root / path) for path in paths], force=True)
+    try:
+        with Repo(str(root)) as repo, reaching(repo.config):
+            repo.checkout([str(root / path) for path in paths], force=True)
+    except (DvcException, OSError) as error:
+        raise DvcError(
+            f"{', '.join(paths[:5])} could not be laid out as this commit has them: {words(error)}",
+            "`dvc checkout` tells more; nothing was lost.",
+        ) from error
 
 
 # --- out of the remotes

@@ -27,7 +27,8 @@ from lockgate.dvc.documents import (
     resolve,
 )
 from lockgate.dvc.ignore import Ignores
-from lockgate.git import Snapshot
+from lockgate.git import LINKS, Snapshot, held_link
+from lockgate.names import reserved, shown
 from lockgate.strict_yaml import position
 
 __all__ = [
@@ -340,13 +341,15 @@ def read_pipeline(snapshot: Snapshot) -> Pipeline:
         if text is None or inside.intersection(with_parents(posixpath.dirname(path))):
             continue  # as DVC does, which does not look into what it has found to be an output
         if path.endswith(".dvc"):
-            tracked.append(_tracked(path, read_yaml(text, path, ".dvc")))
+            tracked.append(_tracked(snapshot, path, read_yaml(text, path, ".dvc")))
             inside.update(out.path for out in tracked[-1].outs)
         elif posixpath.basename(path) == "dvc.yaml":
             folder = posixpath.dirname(path)
             resolved = resolve(snapshot, path, text)
             prefix = name_prefix(folder)
-            found = [_stage(path, f"{prefix}{name}", definition) for name, definition in resolved.stages.items()]
+            found = [
+                _stage(snapshot, path, f"{prefix}{name}", definition) for name, definition in resolved.stages.items()
+            ]
             inside.update(out.path for stage in found for out in stage.outs)
             stages += found
             metrics += [join(folder, metric) for metric in resolved.metrics]
@@ -391,7 +394,7 @@ def with_parents(path: str) -> Iterator[str]:
         path = posixpath.dirname(path) if posixpath.dirname(path) != path else ""
 
 
-def _stage(path: str, name: str, definition: Mapping[str, Any]) -> Stage:
+def _stage(snapshot: Snapshot, path: str, name: str, definition: Mapping[str, Any]) -> Stage:
     wdir = join(posixpath.dirname(path), definition.get("wdir") or ".")
     outs = [
         Output(join(wdir, out), flags.get("cache", True), kind, flags.get("persist", False), flags.get("push", True))
@@ -399,6 +402,7 @@ def _stage(path: str, name: str, definition: Mapping[str, Any]) -> Stage:
         for item in definition.get(key, [])
         for out, flags in ([(item, {})] if isinstance(item, str) else item.items())
     ]
+    _check_places(snapshot, path, (out.path for out in outs))
     params: dict[str, list[str] | None] = {}
     for item in definition.get("params", []):
         for file, keys in [("params.yaml", [item])] if isinstance(item, str) else item.items():
@@ -432,14 +436,41 @@ def _artifacts(folder: str, declared: Mapping[str, Mapping[str, Any]]) -> Iterat
         yield f"{folder}:{name}" if folder else name, {**item, "path": join(folder, item["path"])}
 
 
-def _tracked(path: str, content: Mapping[str, Any]) -> Tracked:
+def _tracked(snapshot: Snapshot, path: str, content: Mapping[str, Any]) -> Tracked:
     folder = join(posixpath.dirname(path), content.get("wdir") or ".")
     outs = content.get("outs") or []
     if not all("path" in out for out in outs):
         raise BrokenFile(path, "an entry of 'outs' has no 'path'")
+    _check_places(snapshot, path, (join(folder, str(out["path"])) for out in outs))
     elsewhere = any(isinstance(dep, dict) and "repo" in dep for dep in content.get("deps") or [])
     pushed = not elsewhere and all(out.get("push", True) for out in outs)
     return Tracked(path, tuple(_recorded(folder, out) for out in outs), pushed)
+
+
+def _check_places(snapshot: Snapshot, file: str, paths: Iterable[str]) -> None:
+    """Raise :class:`BrokenFile` where an output would be laid out over what git, DVC or Lockgate have for themselves,
+    or outside of the project, through a link that git holds."""
+    for path in paths:
+        if not is_address(path) and _is_taken(snapshot, path, LINKS):
+            raise BrokenFile(
+                file,
+                f"'{shown(path)}' is an output in a folder of git's, DVC's or Lockgate's own, or a link leads there",
+            )
+
+
+def _is_taken(snapshot: Snapshot, path: str, links: int) -> bool:
+    if any(map(reserved, path.split("/"))):
+        return True
+    for folder in list(with_parents(path))[1:] if not path.startswith(("/", "../")) else ():
+        target = held_link(snapshot, folder)
+        if target is not None:
+            led = join(posixpath.dirname(folder), target)
+            return (
+                not links
+                or led.startswith(("/", ".."))
+                or _is_taken(snapshot, f"{led}{path[len(folder) :]}", links - 1)
+            )
+    return False
 
 
 def _recorded(folder: str, item: Mapping[str, Any]) -> Recorded:

@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from lockgate.dvc.pipeline import (
     read_state,
 )
 from lockgate.dvc.plan import plan
-from lockgate.git import Workspace, snapshot
+from lockgate.git import Commit, Workspace, snapshot
 from lockgate.result import Reason
 
 LOCK = """\
@@ -421,3 +422,30 @@ def test_what_dvcignore_names_is_no_part_of_the_pipeline(ran: Project) -> None:
 
     assert [stage.name for stage in state.pipeline.stages] == ["ingest", "prepare", "train", "evaluate"]
     assert set(state.lock.stages) == {"ingest", "prepare", "train", "evaluate"}
+
+
+@pytest.mark.parametrize("target", [".git", ".git/hooks", "inner/.DVC", "/etc", "../elsewhere", "a/../../x", "other"])
+def test_no_output_lies_in_a_folder_of_gits_or_dvcs_nor_does_a_link_in_git_lead_there(
+    project: Project, target: str
+) -> None:
+    (project.root / "other").symlink_to(".git")
+    (project.root / "way").symlink_to(target)
+    project.write("data.dvc", f"outs:\n- md5: {'a' * 32}\n  size: 1\n  hash: md5\n  path: way/config\n")
+    commit = project.commit("a link")
+
+    for side in (Workspace(project.root), Commit(project.root, "HEAD", commit)):
+        with pytest.raises(BrokenFile, match="a link leads there"):
+            read_pipeline(side)
+
+
+def test_an_output_may_lie_behind_a_link_that_stays_inside_or_that_only_this_machine_has(
+    project: Project, tmp_path: Path
+) -> None:
+    (project.root / "real").mkdir()
+    (project.root / "way").symlink_to("real")
+    project.stage("a", cmd="true", outs=["way/model", "disk/model"])
+    project.write(".gitignore", "/disk\n")
+    project.commit("a link")
+    (project.root / "disk").symlink_to(tmp_path)
+
+    assert [out.path for out in read_pipeline(Workspace(project.root)).stages[0].outs] == ["way/model", "disk/model"]
