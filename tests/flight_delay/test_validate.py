@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 
 from flight_delay import validate as stage
+from flight_delay.as_of import HIGHEST_WIND
 from flight_delay.errors import StageError, run_stage
 from flight_delay.expectations import Expectation, Suite, read_suites
 from flight_delay.files import write_table
 from flight_delay.ingest import ingest
 from flight_delay.params import load_params
-from flight_delay.prepare import HIGHEST_WIND
 
 ROOT = Path(__file__).parents[2]
 SUITES = read_suites(ROOT / "expectations")
