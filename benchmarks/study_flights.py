@@ -69,7 +69,7 @@ def study(seeds: int, repeats: int) -> dict[str, Any]:
     for seed in range(seeds):
         print(f"seed {seed} of {seeds}", file=sys.stderr, flush=True)
         models.append(score(train(rows, params.model_copy(update={"seed": seed})), test))
-    other = score(train(rows, params.model_copy(update={"learning_rate": 0.2})), test)
+    other = score(train(rows, params.model_copy(update={"learning_rate": 2 * params.learning_rate})), test)
     label = test["late"].to_numpy().astype(bool)
     days = pd.factorize(test["scheduled_departure"].dt.date, sort=True)[0]
     changed = (label, models[0], other)
