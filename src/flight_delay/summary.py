@@ -14,7 +14,7 @@ NEXT = f"""
 the model      {MODEL}
 figures        {REPORTS}/metrics.json, {REPORTS}/slices.json; `dvc plots show` draws the curves
 what changed   `lockgate report --format html --output report.html`
-next           change a number in params.yaml, then `make run`; or `dvc exp run -S train.learning_rate=0.1`
+next           change a number in params.yaml, then `make run`; or `dvc exp run -S train.learning_rate=0.2`
 """
 
 
