@@ -319,13 +319,16 @@ def _estimated(
 
 def _sliced(policy: Policy, what: Predictions, shared: Shared) -> tuple[SliceChange, ...]:
     """Return every metric that is asked for on every slice, the worst significant regressions first."""
-    gated = [gate.sliced_metric() for gate in policy.gates]
-    asked = dict.fromkeys([name for name in (what.slice_metric, *gated) if name and policy.metric(name).statistic])
+    asked: dict[str, set[str]] = {what.slice_metric: set(what.slices)} if what.slice_metric else {}
+    for gate in policy.gates:
+        if (wanted := gate.sliced_metric()) and policy.metric(wanted).statistic:
+            columns = getattr(gate, "slices", ()) or getattr(gate, "columns", ()) or what.slices
+            asked.setdefault(wanted, set()).update(columns)
     changes: list[SliceChange] = []
     p_values: list[float | None] = []
-    for name in asked:
+    for name, columns in asked.items():
         metric = policy.metric(name)
-        for one in shared.slices:
+        for one in (one for one in shared.slices if one.column in columns):
             change, p = _slice(metric, one, shared)
             changes.append(change)
             p_values.append(p)

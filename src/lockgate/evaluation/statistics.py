@@ -486,7 +486,7 @@ def t_quantile(probability: float, freedom: float) -> float:
     if math.isinf(freedom):
         return NormalDist().inv_cdf(probability)
     low, high = 0.0, 1e6
-    for _ in range(200):
+    while high - low > 1e-14 * (1 + low):
         middle = (low + high) / 2
         if 1 - two_sided_p(middle, freedom) / 2 < probability:
             low = middle
