@@ -36,7 +36,7 @@ def test_the_parts_of_the_variance_are_those_of_a_simulated_study() -> None:
     generator, units, repeats = np.random.default_rng(0), 60, 4
     own, level, shared = 2.0, 0.3, 2.0  # standard deviations: a row's own, a seed's, a row's under one seed
     found = []
-    for _ in range(2000):
+    for _ in range(500):
         of_rows = own * generator.normal(size=units)
         sides = []
         for sign in (0.0, 1.0):
@@ -48,8 +48,8 @@ def test_the_parts_of_the_variance_are_those_of_a_simulated_study() -> None:
         found.append((one.rows, one.base_seeds, one.head_seeds, one.change))
     rows, base, head, _ = np.mean(found, axis=0)
     of_seed = (level**2 + shared**2 / units) / repeats
-    assert (rows, base, head) == pytest.approx((own**2 / units, of_seed, of_seed), rel=0.06)
-    assert rows + base + head == pytest.approx(np.var([one[3] for one in found]), rel=0.1)
+    assert (rows, base, head) == pytest.approx((own**2 / units, of_seed, of_seed), rel=0.12)
+    assert rows + base + head == pytest.approx(np.var([one[3] for one in found]), rel=0.2)
 
 
 def test_without_rows_it_is_the_test_of_welch() -> None:
