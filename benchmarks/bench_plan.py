@@ -25,10 +25,10 @@ MATRIX = 127
 FILES, FOLDERS = 10_000, 100
 
 
-def seconds(command: list[str], folder: Path) -> float:
-    """Return the wall time of one run of a command that has to succeed."""
+def seconds(command: list[str], folder: Path, code: Path | None = None) -> float:
+    """Return the wall time of one run of a command that has to succeed, with other ``code`` than this."""
     path = os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)])
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "DVC_NO_ANALYTICS": "1"}
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(code or ROOT / "src"), "DVC_NO_ANALYTICS": "1"}
     started = time.perf_counter()
     subprocess.run(command, cwd=folder, check=True, env=env, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
