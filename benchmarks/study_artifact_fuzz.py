@@ -34,12 +34,12 @@ from lockgate import git
 from lockgate.dvc.stages import DvcProcess, _parse_once
 from lockgate.errors import LockgateError
 from lockgate.git import Commit
-from lockgate.pull_requests import apart, artifact, comment
-from lockgate.pull_requests.artifact import Artifact
-from lockgate.pull_requests.bound import Computed
-from lockgate.pull_requests.check import judge
-from lockgate.pull_requests.comment import Told, Written
-from lockgate.pull_requests.publish import Publisher, Run
+from lockgate.publishing import apart, artifact, comment
+from lockgate.publishing.artifact import Artifact
+from lockgate.publishing.bound import Computed
+from lockgate.publishing.check import judge
+from lockgate.publishing.comment import Told, Written
+from lockgate.publishing.publish import Publisher, Run
 from lockgate.rendering.markdown import LIMIT
 from lockgate.result import Result
 

@@ -3,7 +3,7 @@
 In a fresh clone every file is watched (:mod:`lockgate.dvc.opened`) while the commands of ``pull-request.yml`` and its
 action ``setup`` run: the set-up, then ``lockgate ci pull-request`` for a change of one parameter. Each file that they
 open has to be an input or output of the pipeline, or by its name one that decides how a change is measured
-(:mod:`lockgate.pull_requests.measures`), or a document. Exits with 1 and names those that are none.
+(:mod:`lockgate.publishing.measures`), or a document. Exits with 1 and names those that are none.
 
 The set-up brings packages from the index, so this needs a network. Data come from this checkout's cache, if it has one.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from lockgate import git
 from lockgate.dvc.opened import watching
 from lockgate.git import Commit
-from lockgate.pull_requests.measures import is_document, measures, measuring
+from lockgate.publishing.measures import is_document, measures, measuring
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = "src/lockgate/"

@@ -17,7 +17,7 @@ import cmarkgfm  # type: ignore[import-untyped]
 from cmarkgfm.cmark import Options  # type: ignore[import-untyped]
 from playwright.sync_api import sync_playwright
 
-from lockgate.pull_requests.comment import Told, Written, text
+from lockgate.publishing.comment import Told, Written, text
 from lockgate.rendering.render import render
 from lockgate.result import Result, read_result
 

@@ -20,7 +20,7 @@ from tests.e2e.forge import BOT
 from tests.e2e.world import FORK, REPOSITORY, Done, World, bucket, stored, zipped
 from tests.lockgate import github
 
-from lockgate.pull_requests import artifact
+from lockgate.publishing import artifact
 from lockgate.result import Verdict, read_result
 
 pytestmark = pytest.mark.slow

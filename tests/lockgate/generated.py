@@ -22,9 +22,9 @@ from lockgate.dvc.pipeline import State, read_state
 from lockgate.dvc.plan import StagePlan, plan
 from lockgate.dvc.stages import run_stages
 from lockgate.git import Commit, Overlay, Snapshot, Workspace, resolve
-from lockgate.pull_requests.artifact import Artifact
-from lockgate.pull_requests.check import KeptOutputs
-from lockgate.pull_requests.write_back import changes, withheld
+from lockgate.publishing.artifact import Artifact
+from lockgate.publishing.check import KeptOutputs
+from lockgate.publishing.write_back import changes, withheld
 
 CAT = "find {deps} -type f ! -name .gitignore ! -name '*.dvc' 2>/dev/null | sort | xargs cat > {out}"
 """A command that writes what it reads, one file after the other."""

@@ -2,7 +2,7 @@
 
 It runs code of the default branch alone. Which pull request it is about, and which commit, comes from the event that
 started it; the head commit is fetched as data and never checked out. The artifact of the check
-(:mod:`lockgate.pull_requests.artifact`) may have been made by the author: it is bounded, validated against what git
+(:mod:`lockgate.publishing.artifact`) may have been made by the author: it is bounded, validated against what git
 says of the two commits, and shown escaped.
 
 Safe to run again: the comment is updated in place, the commit with the lock is the same commit each time.
@@ -16,7 +16,7 @@ from pathlib import Path
 from lockgate import git
 from lockgate.errors import NotAskedError
 from lockgate.forge.github import GitHub
-from lockgate.pull_requests.publish import Publisher, find_targets
+from lockgate.publishing.publish import Publisher, find_targets
 from lockgate.rendering import escape
 
 EXAMPLES = """\

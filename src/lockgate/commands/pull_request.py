@@ -20,9 +20,9 @@ from lockgate.dependencies.commit import CHOICES
 from lockgate.dvc.stages import DvcProcess, stoppable
 from lockgate.errors import LockgateError
 from lockgate.evaluation import run
-from lockgate.pull_requests import artifact
-from lockgate.pull_requests.artifact import Artifact
-from lockgate.pull_requests.check import judge, nothing_to_repeat
+from lockgate.publishing import artifact
+from lockgate.publishing.artifact import Artifact
+from lockgate.publishing.check import judge, nothing_to_repeat
 from lockgate.rendering.render import render
 from lockgate.result import read_result
 

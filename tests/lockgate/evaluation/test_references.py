@@ -17,8 +17,8 @@ from lockgate import git
 from lockgate.dvc.pipeline import read_state
 from lockgate.evaluation.findings import find
 from lockgate.evaluation.statistics import value
-from lockgate.pull_requests import bound
-from lockgate.pull_requests.artifact import Artifact
+from lockgate.publishing import bound
+from lockgate.publishing.artifact import Artifact
 from lockgate.result import Execution, GateOutcome
 from lockgate.strict_yaml import load
 

@@ -9,9 +9,9 @@ import yaml
 from tests.lockgate.factory import Project
 
 from lockgate.git import Commit
-from lockgate.pull_requests.artifact import Artifact, Unfit
-from lockgate.pull_requests.check import OUTPUT_LIMIT, KeptOutputs, outputs_in_git
-from lockgate.pull_requests.write_back import after_run, changes, withheld
+from lockgate.publishing.artifact import Artifact, Unfit
+from lockgate.publishing.check import OUTPUT_LIMIT, KeptOutputs, outputs_in_git
+from lockgate.publishing.write_back import after_run, changes, withheld
 
 
 def handed_over(project: Project) -> tuple[Commit, Commit, Artifact]:

@@ -13,10 +13,10 @@ from tests.lockgate.factory import Project
 from lockgate.dvc.opened import watching
 from lockgate.dvc.stages import DvcProcess
 from lockgate.git import Commit
-from lockgate.pull_requests import comment
-from lockgate.pull_requests.check import judge
-from lockgate.pull_requests.comment import Told, Written
-from lockgate.pull_requests.measures import Measuring, measures, measuring
+from lockgate.publishing import comment
+from lockgate.publishing.check import judge
+from lockgate.publishing.comment import Told, Written
+from lockgate.publishing.measures import Measuring, measures, measuring
 
 MEASURING = (
     *(".github/workflows/ci.yml", ".github/actions/setup/action.yml", "Makefile", "rules.mk", "pyproject.toml"),

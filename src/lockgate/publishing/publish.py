@@ -2,7 +2,7 @@
 
 It runs code of the default branch alone. Which pull request it is about, and which commit, comes from the event that
 started it; the head commit is fetched as data and never checked out. The artifact of the check
-(:mod:`lockgate.pull_requests.artifact`) may have been made by the author: it is bounded, validated against what git
+(:mod:`lockgate.publishing.artifact`) may have been made by the author: it is bounded, validated against what git
 says of the two commits, and shown escaped.
 
 A verdict belongs to a head and a base: the status is called ``lockgate/BASE``, and each open pull request of the branch
@@ -29,12 +29,12 @@ from lockgate.evaluation.report import base_state, readable, revision
 from lockgate.forge.comments import put_comment
 from lockgate.forge.port import Forge, ForgeError, Run, State, TooLarge
 from lockgate.git import Commit
-from lockgate.pull_requests import apart, artifact, bound, comment, write_back
-from lockgate.pull_requests.apart import Sides
-from lockgate.pull_requests.artifact import Artifact, Unfit
-from lockgate.pull_requests.bound import Computed, OtherBase
-from lockgate.pull_requests.comment import Told, Written
-from lockgate.pull_requests.measures import measuring
+from lockgate.publishing import apart, artifact, bound, comment, write_back
+from lockgate.publishing.apart import Sides
+from lockgate.publishing.artifact import Artifact, Unfit
+from lockgate.publishing.bound import Computed, OtherBase
+from lockgate.publishing.comment import Told, Written
+from lockgate.publishing.measures import measuring
 from lockgate.rendering.result_document import OUTCOMES
 from lockgate.result import Outcome, Result
 

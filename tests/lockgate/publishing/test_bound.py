@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.length import length
 from tests.lockgate import modelled
-from tests.lockgate.pull_requests.conftest import Scene, zipped
+from tests.lockgate.publishing.conftest import Scene, zipped
 
 from lockgate.git import Commit
-from lockgate.pull_requests import apart, artifact, bound
-from lockgate.pull_requests.apart import Sides
-from lockgate.pull_requests.artifact import Unfit
+from lockgate.publishing import apart, artifact, bound
+from lockgate.publishing.apart import Sides
+from lockgate.publishing.artifact import Unfit
 from lockgate.result import MetricChange, Result, read_result
 
 WORD = ("execution",)

@@ -32,9 +32,9 @@ from lockgate.evaluation.training import Repeats
 from lockgate.files import progress, write_whole
 from lockgate.formatting import size
 from lockgate.git import Commit, Workspace
-from lockgate.pull_requests import bound
-from lockgate.pull_requests.artifact import Artifact
-from lockgate.pull_requests.measures import measuring
+from lockgate.publishing import bound
+from lockgate.publishing.artifact import Artifact
+from lockgate.publishing.measures import measuring
 from lockgate.result import Execution
 
 CONFIG = ".dvc/config"
@@ -128,7 +128,7 @@ def _packages(head: Commit) -> Path | None:
 
 
 def _judged(root: Path, base: Commit, head: Commit, left: Artifact, *, execution: Execution | None) -> Artifact:
-    """Add the result, computed as the half that publishes will: see :mod:`lockgate.pull_requests.bound`."""
+    """Add the result, computed as the half that publishes will: see :mod:`lockgate.publishing.bound`."""
     computed = bound.compute(base, head, left, root, claimed=execution is None, execution=execution)
     assert computed.result is not None  # noqa: S101 - with a root there is one
     return replace(left, result=computed.result)

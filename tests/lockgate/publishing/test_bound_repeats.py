@@ -13,9 +13,9 @@ from tests.lockgate.factory import Project
 from lockgate import cli
 from lockgate.evaluation.training import Repeat, Repeats
 from lockgate.git import Commit
-from lockgate.pull_requests import artifact, bound
-from lockgate.pull_requests.artifact import Artifact, Unfit
-from lockgate.pull_requests.publish import _status_of
+from lockgate.publishing import artifact, bound
+from lockgate.publishing.artifact import Artifact, Unfit
+from lockgate.publishing.publish import _status_of
 from lockgate.result import Result
 
 Change = Callable[[Artifact], Artifact]

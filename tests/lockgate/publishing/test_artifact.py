@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.lockgate.samples import better_model
 
-from lockgate.pull_requests.artifact import Artifact, Unfit, unpack, write
+from lockgate.publishing.artifact import Artifact, Unfit, unpack, write
 
 NAMES = st.sampled_from(["result.json", "dvc.lock", "outputs.json", "error.json", "../x", "/x", "a\\b", "result.json/"])
 

@@ -19,9 +19,9 @@ from lockgate.dvc.confined import confined
 from lockgate.dvc.remotes import Object
 from lockgate.errors import LockgateError
 from lockgate.git import Commit
-from lockgate.pull_requests import artifact, bound
-from lockgate.pull_requests.artifact import Artifact, Unfit
-from lockgate.pull_requests.bound import Computed
+from lockgate.publishing import artifact, bound
+from lockgate.publishing.artifact import Artifact, Unfit
+from lockgate.publishing.bound import Computed
 from lockgate.result import read_result
 from lockgate.temporary import temporary_folder
 
@@ -44,7 +44,7 @@ class Sides:
 
 
 def compute(sides: Sides, left: Artifact) -> Computed:
-    """Return what the result has to be: :func:`lockgate.pull_requests.bound.compute`, in a process without rights.
+    """Return what the result has to be: :func:`lockgate.publishing.bound.compute`, in a process without rights.
 
     Raises :class:`Unfit` as that does, and where the process does not end well.
     """
@@ -57,7 +57,7 @@ def compute(sides: Sides, left: Artifact) -> Computed:
             environment.setdefault("GIT_CONFIG_GLOBAL", str(settings))
         told = [str(sides.root), str(folder)]
         told += [text for side in (sides.base, sides.head) for text in (side.label, side.commit)]
-        command = [sys.executable, "-I", "-m", "lockgate.pull_requests.apart", json.dumps(told)]
+        command = [sys.executable, "-I", "-m", "lockgate.publishing.apart", json.dumps(told)]
         try:
             done = confined(command, environment, repository=sides.root, read=[folder], seconds=SECONDS + 60)
         except TimeoutError as error:

@@ -26,7 +26,7 @@ from lockgate.dvc.pipeline import (
 )
 from lockgate.dvc.plan import describe, plan
 from lockgate.git import Overlay, Snapshot
-from lockgate.pull_requests.artifact import Artifact, Unfit
+from lockgate.publishing.artifact import Artifact, Unfit
 from lockgate.result import Reason
 
 LOCK = "dvc.lock"
@@ -84,7 +84,7 @@ def _not_handed_over(overlay: Overlay) -> Iterator[str]:
 def changes(base: Snapshot | None, head: Snapshot, left: Artifact) -> dict[str, bytes]:
     """Return the files to write to the branch that ``head`` is the tip of; none if it has them all.
 
-    Raises :class:`~lockgate.pull_requests.artifact.Unfit` naming the stage or file that no run of ``head`` writes.
+    Raises :class:`~lockgate.publishing.artifact.Unfit` naming the stage or file that no run of ``head`` writes.
     """
     overlay = after_run(head, left)
     if not overlay.files:

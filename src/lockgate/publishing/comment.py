@@ -7,7 +7,7 @@ git.
 from dataclasses import dataclass, replace
 from typing import Self
 
-from lockgate.pull_requests.measures import NOTHING, Measuring
+from lockgate.publishing.measures import NOTHING, Measuring
 from lockgate.rendering import escape
 from lockgate.rendering.markdown import LIMIT, render_markdown
 from lockgate.rendering.result_document import brief

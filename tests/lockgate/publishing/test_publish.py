@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 from tests.e2e.forge import BOT, git
-from tests.lockgate.pull_requests.conftest import REPOSITORY, Scene, zipped
+from tests.lockgate.publishing.conftest import REPOSITORY, Scene, zipped
 
 from lockgate.forge.github import GitHubError
-from lockgate.pull_requests.publish import find_targets
+from lockgate.publishing.publish import find_targets
 from lockgate.result import read_result
 
 

@@ -18,12 +18,12 @@ from tests.lockgate.factory import Project
 
 from lockgate.dvc.stages import DvcProcess
 from lockgate.forge.github import GitHub
-from lockgate.pull_requests import artifact
-from lockgate.pull_requests.apart import Sides, answer, heard
-from lockgate.pull_requests.artifact import Artifact
-from lockgate.pull_requests.bound import Computed
-from lockgate.pull_requests.check import judge
-from lockgate.pull_requests.publish import Published, Publisher, Run, find_targets
+from lockgate.publishing import artifact
+from lockgate.publishing.apart import Sides, answer, heard
+from lockgate.publishing.artifact import Artifact
+from lockgate.publishing.bound import Computed
+from lockgate.publishing.check import judge
+from lockgate.publishing.publish import Published, Publisher, Run, find_targets
 
 REPOSITORY = "lab/model"
 RIGHTS = {"actions": "read", "contents": "write", "pull-requests": "write", "statuses": "write"}

@@ -3,8 +3,8 @@
 import pytest
 from tests.lockgate import samples
 
-from lockgate.pull_requests.comment import Told, Written, text
-from lockgate.pull_requests.measures import Measuring
+from lockgate.publishing.comment import Told, Written, text
+from lockgate.publishing.measures import Measuring
 from lockgate.rendering.markdown import LIMIT
 
 MANY = tuple(f"folder/{'x' * 90}{number}.py" for number in range(400))

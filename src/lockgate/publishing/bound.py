@@ -30,8 +30,8 @@ from lockgate.evaluation.training import Repeats
 from lockgate.gates.files import ModelGrowth, ModelSize, TrainingTime
 from lockgate.git import Snapshot
 from lockgate.policy import Policy
-from lockgate.pull_requests.artifact import OBJECTS_LIMIT, Artifact, Unfit
-from lockgate.pull_requests.write_back import after_run
+from lockgate.publishing.artifact import OBJECTS_LIMIT, Artifact, Unfit
+from lockgate.publishing.write_back import after_run
 from lockgate.result import Execution, LockStatus, Result, Verdict
 
 TOLERANCE = 1e-6
