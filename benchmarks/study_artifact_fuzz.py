@@ -358,17 +358,25 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def shared(jobs: int, work: Callable[[int, int], dict[str, Any]], blocks: list[tuple[int, int]], kept: Path) -> None:
-    """Do the work for each block in several copies of this process, and keep what it comes to, a line a block."""
+    """Do the work for each block, in copies of this process if it is for several, and keep what it comes to, a line a
+    block."""
+
+    def do(mine: list[tuple[int, int]]) -> None:
+        for block in mine:
+            line = json.dumps(work(*block)) + "\n"
+            with kept.open("a") as stream:
+                stream.write(line)
+
+    if jobs == 1:
+        do(blocks)
+        return
     children = []
     for job in range(jobs):
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                for block in blocks[job::jobs]:
-                    line = json.dumps(work(*block)) + "\n"
-                    with kept.open("a") as stream:
-                        stream.write(line)
+                do(blocks[job::jobs])
                 code = 0
             finally:
                 os._exit(code)

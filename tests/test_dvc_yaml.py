@@ -291,7 +291,7 @@ def test_the_model_is_an_artifact_of_the_pipeline_by_its_name() -> None:
 
 def test_every_plot_is_drawn_of_columns_that_its_file_has() -> None:
     assert {title for plot in PIPELINE["plots"] for title in plot} == {
-        "ROC", "Precision-recall", "Calibration", "Scores", "Importance"
+        "ROC", "Precision-recall", "Calibration", "Calibration by month", "Scores", "Importance", "Costs"
     }  # fmt: skip
     for plot in PIPELINE["plots"]:
         [drawn] = plot.values()

@@ -334,6 +334,9 @@ SMALL, MANY = 1 << 16, 256
 """Bytes of a blob that is kept in memory once it has been read, and how many of them are kept."""
 
 
+_INHERITED: list["Blobs"] = []
+
+
 class Blobs:
     """Reads blobs through ``git cat-file``: as they are stored, or as a checkout with these attributes has them.
 
@@ -348,6 +351,7 @@ class Blobs:
         self._place: tempfile.TemporaryDirectory[str] | None = None
         self._mark = secrets.token_hex(16).encode()
         self._known: dict[str, bytes] = {}
+        self._owner = os.getpid()
 
     def raw(self, oid: str) -> bytes:
         """Return a blob as it is stored. Small ones are asked for once: the files of the pipeline are read often."""
@@ -392,7 +396,11 @@ class Blobs:
         return body[: -len(end)]
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes. A forked copy of the process that started them leaves them alone: it would wait for ever,
+        because the other copy holds their other end."""
+        if self._owner != os.getpid():
+            _INHERITED.append(self)  # so that nothing of it is collected, and ended, here either
+            return
         for process in (self._raw, self._converting):
             if process is not None:
                 process.communicate()

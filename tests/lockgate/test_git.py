@@ -1,4 +1,6 @@
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,31 @@ def test_a_commit_is_read_as_it_was_and_the_workspace_as_it_is(project: Project)
         assert commit.read("a.txt") == b"old", "the reader survives what it did not find"
         assert commit.commit == sha
     assert git.Workspace(project.root).read("a.txt") == b"new"
+
+
+def test_a_forked_copy_leaves_the_processes_that_read_a_commit_to_its_parent(project: Project) -> None:
+    """It waited for ever for them to end, because the parent holds their other end."""
+    project.write(".gitattributes", "*.txt text\n")
+    project.write("a.txt", "one")
+    project.write("b.txt", "two")
+    project.commit()
+    commit = git.snapshot(project.root, "HEAD")
+    assert commit.read("a.txt") == b"one"
+    copy = os.fork()
+    if copy == 0:
+        try:
+            commit.close()  # type: ignore[attr-defined]
+        finally:
+            os._exit(0)
+    end = time.monotonic() + 20
+    while (ended := os.waitpid(copy, os.WNOHANG))[0] == 0 and time.monotonic() < end:
+        time.sleep(0.01)
+    if ended[0] == 0:
+        os.kill(copy, 9)
+        os.waitpid(copy, 0)
+    assert ended == (copy, 0)
+    assert commit.read("b.txt") == b"two"
+    commit.close()  # type: ignore[attr-defined]
 
 
 def test_names_that_are_odd_are_listed_and_read(project: Project) -> None:

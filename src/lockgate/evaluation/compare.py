@@ -42,6 +42,7 @@ class Judged:
 
     ``disagree`` says of each metric of which head's file and head's predictions say something else that they do.
     ``of_base`` are those of warnings and notes that say the same of base: of its file, or of what its policy declares.
+    ``slices_of_head`` is what gates ask of head's own slices where there is no base.
     """
 
     comparison: Comparison
@@ -52,6 +53,7 @@ class Judged:
     operating_point: OperatingPoint | None = None
     disagree: Mapping[str, str] = field(default_factory=dict)
     of_base: tuple[str, ...] = ()
+    slices_of_head: tuple[SliceChange, ...] = ()
 
 
 def compare(policy: Policy, base: Side | None, head: Side, *, intervals: bool = True) -> Judged:
@@ -77,7 +79,8 @@ def _alone(policy: Policy, what: Predictions, head: Side, nothing: Judged) -> Ju
     if head.predictions is None:
         return nothing
     try:
-        scored = predictions.read_scored(what, _file(what, "head", head), _weights(policy))
+        file = _file(what, "head", head)
+        scored = predictions.read_scored(what, file, _weights(policy))
     except Refused as reason:
         return replace(nothing, notes=(f"The metrics are not checked against predictions: {reason}.",))
     disagree: dict[str, dict[str, str]] = {}
@@ -87,7 +90,34 @@ def _alone(policy: Policy, what: Predictions, head: Side, nothing: Judged) -> Ju
             if told := _disagreement(metric, {"head": (change.head, scored)}):
                 disagree[metric.name] = told
     warnings = tuple(_not_judged(name, told) for name, told in disagree.items())
-    return replace(nothing, warnings=warnings, disagree=_of_head(disagree))
+    slices = _slices_of_head(policy, what, file, scored)
+    return replace(nothing, warnings=warnings, disagree=_of_head(disagree), slices_of_head=slices)
+
+
+def _slices_of_head(policy: Policy, what: Predictions, file: File, scored: Scored) -> tuple[SliceChange, ...]:
+    """Return the value of each metric that a gate asks of slices: a limit needs no base."""
+    asked = _asked_by_gates(policy, what)
+    if not asked:
+        return ()
+    try:
+        rows = predictions.join(what, file, file, (scored, scored))
+    except Refused:  # a key that is missing or duplicated: the gates say that no slice could be had
+        return ()
+    found = []
+    for name, columns in asked.items():
+        metric = policy.metric(name)
+        for one in (one for one in rows.slices if one.column in columns):
+            empty = _empty_slice(metric, one, rows)
+            try:
+                definition = definition_on(metric, rows, one.rows)
+                value = statistics.value(
+                    str(metric.statistic), rows.label[one.rows], rows.score_head[one.rows], definition
+                )
+            except Undefined as reason:
+                found.append(replace(empty, note=str(reason)))
+                continue
+            found.append(replace(empty, head=reported(value)))
+    return tuple(found)
 
 
 def _of_head(disagree: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
@@ -320,10 +350,8 @@ def _estimated(
 def _sliced(policy: Policy, what: Predictions, shared: Shared) -> tuple[SliceChange, ...]:
     """Return every metric that is asked for on every slice, the worst significant regressions first."""
     asked: dict[str, set[str]] = {what.slice_metric: set(what.slices)} if what.slice_metric else {}
-    for gate in policy.gates:
-        if (wanted := gate.sliced_metric()) and policy.metric(wanted).statistic:
-            columns = getattr(gate, "slices", ()) or getattr(gate, "columns", ()) or what.slices
-            asked.setdefault(wanted, set()).update(columns)
+    for wanted, columns in _asked_by_gates(policy, what).items():
+        asked.setdefault(wanted, set()).update(columns)
     changes: list[SliceChange] = []
     p_values: list[float | None] = []
     for name, columns in asked.items():
@@ -340,12 +368,25 @@ def _sliced(policy: Policy, what: Predictions, shared: Shared) -> tuple[SliceCha
     return tuple(sorted(judged, key=lambda change: _urgency(policy.metric(change.metric), change)))
 
 
+def _asked_by_gates(policy: Policy, what: Predictions) -> dict[str, set[str]]:
+    """Return the columns whose slices gates ask for, by metric."""
+    asked: dict[str, set[str]] = {}
+    for gate in policy.gates:
+        if (wanted := gate.sliced_metric()) and policy.metric(wanted).statistic:
+            columns = getattr(gate, "slices", ()) or getattr(gate, "columns", ()) or what.slices
+            asked.setdefault(wanted, set()).update(columns)
+    return asked
+
+
+def _empty_slice(metric: Metric, one: predictions.Slice, shared: Shared) -> SliceChange:
+    positives = int(shared.label[one.rows].sum())
+    nothing = (None, None, None, None, None, None)
+    return SliceChange(one.column, one.value, metric.name, len(one.rows), *nothing, "unjudged", positives=positives)
+
+
 def _slice(metric: Metric, one: predictions.Slice, shared: Shared) -> tuple[SliceChange, float | None]:
     label, base, head = shared.label[one.rows], shared.score_base[one.rows], shared.score_head[one.rows]
-    empty = SliceChange(
-        one.column, one.value, metric.name, len(one.rows), None, None, None, None, None, None, "unjudged",
-        positives=int(label.sum()),
-    )  # fmt: skip
+    empty = _empty_slice(metric, one, shared)
     assert metric.statistic is not None  # noqa: S101  the policy was checked for it
     cluster = None if shared.cluster is None else shared.cluster[one.rows]
     try:

@@ -92,7 +92,7 @@ def find(
     inputs = GateInputs(
         has_base=base is not None,
         metrics=training.with_training(judged.metrics, luck, gates=True),
-        slices=judged.slices,
+        slices=judged.slices or judged.slices_of_head,
         comparison=judged.comparison,
         checks=checks,
         model_bytes=model_bytes,

@@ -19,14 +19,15 @@ def verdict(findings: Findings, stages: tuple[StageChange, ...], warnings: Itera
     if findings.policies.broken:
         return Verdict("failed", findings.policies.broken)
     gates, failing = findings.gates, [gate for gate in findings.gates if not gate.passed]
-    holding = len(gates) - len(failing)
-    hold = f"{holding} of {count(len(gates), 'gate')} hold" if gates else "the policy has no gates"
+    unshown = [gate for gate in gates if gate.passed and gate.look]
+    holding = len(gates) - len(failing) - len(unshown)
+    look = f", {len(unshown)} {'asks' if len(unshown) == 1 else 'ask'} for a look" if unshown else ""
+    hold = f"{holding} of {count(len(gates), 'gate')} hold{look}" if gates else "the policy has no gates"
     gained = _gained(findings.metrics)
     if failing:
         more = f" ({count(len(failing) - 1, 'more gate')} fail{'s' if len(failing) == 2 else ''})"
         first_of_all = f"{_failure(failing[0])}{more if len(failing) > 1 else ''}"
         return Verdict("failed", _sentences(first_of_all, gained, hold))
-    unshown = [gate for gate in gates if gate.look]
     if unshown:
         return Verdict("attention", _sentences(_failure(unshown[0]), gained, hold))
     for worry in _worries(findings, stages, warnings):

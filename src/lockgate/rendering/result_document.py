@@ -185,7 +185,7 @@ def _gates(result: Result) -> Section | None:
     asked = [gate for gate in result.gates if not gate.passed or gate.look]
     if not asked:
         return None
-    holding = sum(gate.passed for gate in result.gates)
+    holding = sum(gate.passed and not gate.look for gate in result.gates)
     table = Table("The gates that do not hold", (Column("rule"), Column("holds"), Column("measured")), _rows(asked))
     return Section("gates", "Gates", f"{holding:,} of {len(result.gates):,} hold", (table,))
 

@@ -42,7 +42,7 @@ def test_a_policy_is_proposed_from_what_is_there_and_the_working_tree_is_not_tou
     assert policy.train.seed == "train.seed"
     (gate,) = [gate for gate in policy.gates if isinstance(gate, NoRegression)]
     assert gate.metric == "test_accuracy"
-    assert 0 < gate.margin < 0.2
+    assert 0 < gate.margin < 0.5
     assert "churniness" in out  # whose direction nobody knows
     assert "artifacts:\n  model:\n    path: model.pkl\n" in stranger.git("show", "lockgate-init:dvc.yaml")
 

@@ -434,6 +434,19 @@ def test_predictions_may_be_csv() -> None:
 # --- slices
 
 
+def test_a_limit_on_slices_is_asked_of_a_first_commit_and_its_figures_are_those_beside_a_base() -> None:
+    gate = "gates:\n  - {kind: min, metric: roc_auc, value: 0.5, slices: [carrier], rows: 10}\n"
+    text = modelled.POLICY.partition("gates:")[0] + gate
+    head = scored(probability=score(3))
+
+    alone, beside = judged(None, head, text), judged(scored(), head, text)
+
+    assert alone.slices == ()
+    figures = {(each.value, each.rows, each.head) for each in beside.slices if each.column == "carrier"}
+    assert len(figures) > 1
+    assert {(each.value, each.rows, each.head) for each in alone.slices_of_head} == figures
+
+
 def test_the_slice_that_is_hurt_comes_first_though_the_average_improves() -> None:
     rows = 2000
     hurt = np.where(np.arange(rows) % 2 == 1, score(5, 9.0, rows), score(6, 0.1, rows))
