@@ -5,6 +5,7 @@ import contextlib
 import logging
 import resource
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,12 @@ class Server(uvicorn.Server):
         """Capture none."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and say so then: whoever waits for that line connects at once."""
+        await super().startup(sockets)
+        for sock in sockets or ():
+            LOG.info("listening on %s://%s:%d", "https" if self.config.is_ssl else "http", *sock.getsockname()[:2])
+
 
 async def serve(app: Any, host: str, port: int, connections: int, tls: tuple[Path, Path] | None = None) -> None:
     """Answer until SIGTERM or SIGINT, then finish what was begun. ``tls`` are a certificate and its private key."""
@@ -114,7 +121,6 @@ async def serve(app: Any, host: str, port: int, connections: int, tls: tuple[Pat
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.handle_exit, number, None)
-    LOG.info("listening on %s://%s:%d", "https" if tls else "http", *sock.getsockname()[:2])
     await server.serve([sock])
 
 
