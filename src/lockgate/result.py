@@ -284,6 +284,11 @@ class GateOutcome:
     look: bool = False
     headline: str = ""
 
+    @property
+    def holds(self) -> bool:
+        """Whether it holds, and nobody has to look."""
+        return self.passed and not self.look
+
 
 @dataclass(frozen=True, slots=True)
 class CheckFailure:

@@ -20,7 +20,7 @@ def verdict(findings: Findings, stages: tuple[StageChange, ...], warnings: Itera
         return Verdict("failed", findings.policies.broken)
     gates, failing = findings.gates, [gate for gate in findings.gates if not gate.passed]
     unshown = [gate for gate in gates if gate.passed and gate.look]
-    holding = len(gates) - len(failing) - len(unshown)
+    holding = sum(gate.holds for gate in gates)
     look = f", {len(unshown)} {'asks' if len(unshown) == 1 else 'ask'} for a look" if unshown else ""
     hold = f"{holding} of {count(len(gates), 'gate')} hold{look}" if gates else "the policy has no gates"
     gained = _gained(findings.metrics)

@@ -321,7 +321,7 @@ class Publisher:
 
 
 def _status_of(result: Result) -> tuple[State, str]:
-    held = sum(gate.passed for gate in result.gates)
+    held = sum(gate.holds for gate in result.gates)
     outcome = result.verdict.outcome
     state, said = STATES[outcome], f"{OUTCOMES[outcome]}; {held} of {len(result.gates)} gates hold"
     if state == "success" and result.training is not None and result.training.pending:

@@ -182,16 +182,16 @@ def _failed_stage(result: Result) -> Section | None:
 
 def _gates(result: Result) -> Section | None:
     """What does not hold, or asks for a look; the rest is told in a section of its own."""
-    asked = [gate for gate in result.gates if not gate.passed or gate.look]
+    asked = [gate for gate in result.gates if not gate.holds]
     if not asked:
         return None
-    holding = sum(gate.passed and not gate.look for gate in result.gates)
+    holding = sum(gate.holds for gate in result.gates)
     table = Table("The gates that do not hold", (Column("rule"), Column("holds"), Column("measured")), _rows(asked))
     return Section("gates", "Gates", f"{holding:,} of {len(result.gates):,} hold", (table,))
 
 
 def _held(result: Result) -> Section | None:
-    asked = [gate for gate in result.gates if gate.passed and not gate.look]
+    asked = [gate for gate in result.gates if gate.holds]
     if not asked:
         return None
     table = Table("The gates that hold", (Column("rule"), Column("holds"), Column("measured")), _rows(asked))

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 from tests.e2e.forge import BOT, git
+from tests.lockgate import samples
 from tests.lockgate.publishing.conftest import REPOSITORY, Scene, zipped
 
 from lockgate.forge.github import GitHubError
-from lockgate.publishing.publish import find_targets
+from lockgate.publishing.publish import _status_of, find_targets
+from lockgate.rendering.render import render
 from lockgate.result import read_result
 
 
@@ -198,3 +200,13 @@ def test_a_limit_that_lasts_longer_than_the_job_is_an_error(scene: Scene) -> Non
 
     with pytest.raises(GitHubError, match="429"):
         scene.publish(scene.run(scene.honest), apart=False)
+
+
+def test_a_gate_that_asks_for_a_look_holds_neither_in_the_status_nor_in_the_comment() -> None:
+    better = samples.better_model()
+    first, *others = better.gates
+    result = replace(better, gates=(replace(first, look=True, reason="too few rows"), *others))
+
+    assert _status_of(better)[1].endswith("; 7 of 7 gates hold")
+    assert _status_of(result)[1].endswith("; 6 of 7 gates hold")
+    assert "Gates: 6 of 7 hold" in render(result, "md")
