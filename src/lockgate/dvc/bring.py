@@ -144,18 +144,12 @@ def _get(cache: Cache, item: Object, remotes: list[Remote]) -> tuple[int, Remote
     place = cache.path(item.digest, legacy=item.legacy)
     if place.is_file():
         return 0, remotes[0]
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f"{place.name}.lockgate")
     for remote in remotes:
-        try:
-            if remote.get(item, partial, None) == item.digest:
-                partial.chmod(0o444)  # as DVC does
-                partial.replace(place)
-                return place.stat().st_size, remote
-        except FileNotFoundError:
-            continue
-        finally:
-            partial.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            with cache.arriving(item.digest, legacy=item.legacy) as partial:
+                if remote.get(item, partial, None) != item.digest:
+                    raise FileNotFoundError(item.digest)
+            return place.stat().st_size, remote
     raise FileNotFoundError(item.digest)
 
 

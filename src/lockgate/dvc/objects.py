@@ -315,6 +315,20 @@ class Cache:
         digests = self.entries(record).values() if record.is_folder else ()
         return all(self.path(digest, legacy=record.legacy).is_file() for digest in digests)
 
+    @contextmanager
+    def arriving(self, digest: str, *, legacy: bool = False) -> Iterator[Path]:
+        """Give a file to write the object of ``digest`` to; it comes to its place whole and read-only, as DVC has it,
+        unless the block raises. Whether it has the content of its name is for the block to find out."""
+        place = self.path(digest, legacy=legacy)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_name(f"{place.name}.{os.getpid()}")
+        try:
+            yield partial
+            partial.chmod(0o444)
+            partial.replace(place)
+        finally:
+            partial.unlink(missing_ok=True)
+
 
 def objects_of(record: Recorded, cache: Cache) -> Iterable[Recorded]:
     """Yield the objects of a file or folder that ``cache`` has, as files: of a folder first the list of its files."""
@@ -330,19 +344,12 @@ def copy_objects(source: Cache, target: Cache, objects: Iterable[Recorded]) -> N
     Raises :class:`ObjectAltered`.
     """
     for one in objects:
-        wanted = target.path(one.digest, legacy=one.legacy)
-        if wanted.is_file():
+        if target.path(one.digest, legacy=one.legacy).is_file():
             continue
-        wanted.parent.mkdir(parents=True, exist_ok=True)
-        partial = wanted.with_name(f"{wanted.name}.{os.getpid()}")
-        try:
+        with target.arriving(one.digest, legacy=one.legacy) as partial:
             shutil.copyfile(source.path(one.digest, legacy=one.legacy), partial)
             if file_digest(partial, legacy=one.legacy) != one.digest.removesuffix(".dir"):
                 raise ObjectAltered(one.path, one.digest)
-            partial.chmod(0o444)  # as DVC does
-            partial.replace(wanted)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def local_file(root: Path, state: State, path: str) -> Path | None:

@@ -112,13 +112,10 @@ def _result(root: Path, copy: Path, policy: Policy, came: State, seed: int, call
     if not isinstance(offered.predictions, Path):
         return Repeat(seed, values)
     digest = file_digest(offered.predictions)
-    kept = Cache.of(root).path(digest)
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_name(f"{kept.name}.partial")
-        shutil.copyfile(offered.predictions, partial)
-        partial.chmod(0o444)  # as DVC does
-        partial.replace(kept)
+    cache = Cache.of(root)
+    if not cache.path(digest).is_file():
+        with cache.arriving(digest) as partial:
+            shutil.copyfile(offered.predictions, partial)
     return Repeat(seed, values, digest)
 
 
