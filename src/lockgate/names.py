@@ -35,7 +35,7 @@ def astray(path: str) -> str | None:
     """Return why a path would do harm if a file were laid out by it, whatever the disk; ``None`` if it would not."""
     if _USUAL.fullmatch(path):
         return None
-    if not path or "\0" in path or not _is_text(path):
+    if not path or "\0" in path or not is_text(path):
         return "is not the name of a file"
     if path.startswith("/") or _DRIVE.match(path):
         return "leads out of its folder"
@@ -118,9 +118,10 @@ def first_unplain(paths: Sequence[str]) -> str | None:
     return None
 
 
-def _is_text(path: str) -> bool:
+def is_text(value: str) -> bool:
+    """Say whether UTF-8 can hold a text; half of a surrogate pair it cannot."""
     try:
-        path.encode()
+        value.encode()
     except UnicodeEncodeError:
         return False
     return True

@@ -18,6 +18,7 @@ from typing import Any
 
 from lockgate.errors import LockgateError
 from lockgate.evaluation.training import Repeat, Repeats
+from lockgate.names import is_text
 from lockgate.result import Result, read_result
 
 NAME = "lockgate"
@@ -95,7 +96,7 @@ def read(files: Mapping[str, bytes]) -> Artifact:
         result = read_result(files[RESULT]) if RESULT in files else None
     except LockgateError as error:
         raise Unfit(f"{RESULT}: {error}") from error
-    if result is not None and not _is_text(result.to_json()):
+    if result is not None and not is_text(result.to_json()):
         raise Unfit(f"{RESULT}: a text cannot be written as UTF-8")
     outputs = _strings(OUTPUTS, files.get(OUTPUTS, b"{}"))
     binaries = {path: _decoded(path, text) for path, text in _strings(BINARIES, files.get(BINARIES, b"{}")).items()}
@@ -112,7 +113,7 @@ def _repeats(content: bytes) -> Repeats:
         failure = told["failure"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Unfit(f"{REPEATS}: this is not what repeats of a training are: {type(error).__name__}") from error
-    if set(told) != {"base", "head", "failure"} or not isinstance(failure, str) or not _is_text(failure):
+    if set(told) != {"base", "head", "failure"} or not isinstance(failure, str) or not is_text(failure):
         raise Unfit(f"{REPEATS}: base, head and failure were expected")
     return Repeats(sides[0], sides[1], failure)
 
@@ -123,7 +124,7 @@ def _repeat(told: Any) -> Repeat:
     if told["predictions"] is not None and not OBJECT.fullmatch(told["predictions"]):
         raise Unfit(f"{REPEATS}: the predictions of a repeat are named by their digest")
     values = {str(name): float(value) for name, value in told["values"].items()}
-    if not all(map(math.isfinite, values.values())) or not all(map(_is_text, values)):
+    if not all(map(math.isfinite, values.values())) or not all(map(is_text, values)):
         raise Unfit(f"{REPEATS}: the values of a repeat are finite numbers")
     return Repeat(told["seed"], values, told["predictions"])
 
@@ -181,14 +182,6 @@ def _strings(name: str, content: bytes) -> dict[str, str]:
         raise Unfit(f"{name}: this is not JSON: {error}") from error
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise Unfit(f"{name}: texts by name were expected")
-    if not all(_is_text(text) for pair in value.items() for text in pair):
+    if not all(is_text(text) for pair in value.items() for text in pair):
         raise Unfit(f"{name}: a text cannot be written as UTF-8")
     return value
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

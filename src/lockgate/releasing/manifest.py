@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.errors import LockgateError
-from lockgate.names import clash
+from lockgate.names import clash, is_text
 from lockgate.releasing.pickles import PickleFound, named_as_pickle, refuse_pickle
 from lockgate.store import Piece
 
@@ -240,10 +240,8 @@ def _check(value: Any, place: str) -> None:
 
 def _check_scalar(value: Any, place: str) -> None:
     if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise BuildError(f"{place}: {value!r} is not text that UTF-8 can hold") from None
+        if not is_text(value):
+            raise BuildError(f"{place}: {value!r} is not text that UTF-8 can hold")
     elif isinstance(value, int):
         if abs(value) >= 2**53:
             raise BuildError(f"{place}: {value} is too large for JSON", "Write it as text.")
