@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +59,11 @@ class Asked:
     api: str = ""
     fix: bool = False
     mended: list[str] = field(default_factory=list)
+
+    @cached_property
+    def state(self) -> State:
+        """The pipeline of the working tree, which nothing that is mended changes. Raises :class:`LockgateError`."""
+        return read_state(Workspace(self.root))
 
 
 Check = Callable[[Asked], Iterator[Finding]]
@@ -116,7 +122,7 @@ def _policy(asked: Asked) -> Iterator[Finding]:
     yield Finding(
         "policy", "ok", f"{policy.FILE}: {count(len(read.metrics), 'metric')}, {count(len(read.gates), 'gate')}"
     )
-    state = _state(asked)
+    state = asked.state
     if state.pipeline.artifact(read.model) is None:
         yield Finding(
             "policy",
@@ -139,7 +145,7 @@ def _locks(asked: Asked) -> Iterator[Finding]:
     from lockgate.dvc.objects import WorkspaceFiles
     from lockgate.dvc.plan import plan
 
-    state = _state(asked)
+    state = asked.state
     plans = plan(state.pipeline, state.lock, WorkspaceFiles(asked.root), state.snapshot)
     pending = [one.name for one in plans if one.verdict != "same"]
     if pending:
@@ -192,7 +198,7 @@ def _remotes(asked: Asked) -> Iterator[Finding]:
         why = "A workflow, and everybody else, gets data and models from there."
         yield Finding("remotes", "problem", "DVC has no default remote", why, "dvc remote add --default trusted URL")
         return
-    state = _state(asked)
+    state = asked.state
     sample = [Object.of(out) for entry in state.lock.stages.values() for out in entry.outs.values() if out.digest][:5]
     with open_remotes(asked.root, None, QUARANTINE) as (trusted, quarantine):
         try:
@@ -442,7 +448,7 @@ def _isolation(asked: Asked) -> Iterator[Finding]:
 
 
 def _disk(asked: Asked) -> Iterator[Finding]:
-    state = _state(asked)
+    state = asked.state
     kept = [out.size or 0 for entry in state.lock.stages.values() for out in entry.outs.values()]
     wanted = sum(kept) + sum(out.size or 0 for out in state.pipeline.data.values())
     free = shutil.disk_usage(asked.root).free
@@ -451,10 +457,6 @@ def _disk(asked: Asked) -> Iterator[Finding]:
         yield Finding("disk", "advice", f"{size(free)} are free", why, "dvc gc --workspace, or a larger disk")
     else:
         yield Finding("disk", "ok", f"{size(free)} are free, the project's data have {size(wanted)}")
-
-
-def _state(asked: Asked) -> State:
-    return read_state(Workspace(asked.root))
 
 
 CHECKS: Mapping[str, Check] = {

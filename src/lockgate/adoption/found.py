@@ -261,7 +261,7 @@ def _predictions(root: Path, state: State, metrics: tuple[FoundMetric, ...], not
         if isinstance(table, str):
             notes.append(f"{out.path} was looked at for predictions: {table}.")
         else:
-            return table.with_metrics({metric.name: metric.value for metric in metrics})
+            return table if metrics else table.without_slices()
     return None
 
 

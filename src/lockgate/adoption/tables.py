@@ -51,9 +51,9 @@ class Table:
             return replace(metric, statistic=name, better=STATISTICS[name])
         return metric
 
-    def with_metrics(self, values: Mapping[str, float]) -> "Table":
-        """Return the table as it is: the metrics decide later whether slices have one to be shown by."""
-        return self if values else replace(self, predictions=replace(self.predictions, slices=()))
+    def without_slices(self) -> "Table":
+        """Return the table for a policy that has no metric to show of slices."""
+        return replace(self, predictions=replace(self.predictions, slices=()))
 
 
 _ALIASES: Mapping[str, str] = {

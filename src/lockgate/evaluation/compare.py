@@ -272,6 +272,13 @@ def recorded_value(metric: Metric, side: Side) -> float:
     return number(document(data, metric.file), metric.key, metric.file)
 
 
+def value_in(content: bytes | None, metric: Metric) -> float | None:
+    """Return the metric as the content of its file has it, ``None`` where that has none that can be read."""
+    with suppress(Unreadable):
+        return recorded_value(metric, Side({metric.file: content}))
+    return None
+
+
 def _disagreement(
     metric: Metric, sides: Mapping[str, tuple[float | None, Scored]], known: Mapping[str, float] | None = None
 ) -> dict[str, str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from lockgate import git
 from lockgate.dvc.pipeline import Pipeline, PipelineError, read_lock
-from lockgate.evaluation.metric_files import Unreadable, document, number
+from lockgate.evaluation.compare import value_in
 from lockgate.evaluation.seeded import Place, content_key, locked_seed
 from lockgate.git import Commit, Snapshot
 from lockgate.policy import Policy
@@ -43,23 +43,11 @@ def past_runs(base: Snapshot, place: Place, policy: Policy) -> PastRuns:
             key = content_key(lock, place, seed=False)
             seed = repr(locked_seed(lock, place))
             if key is not None and seed not in found.setdefault(key, {}):
-                found[key][seed] = _values(commit, policy)
+                values = {metric.name: value_in(commit.read(metric.file), metric) for metric in policy.metrics}
+                found[key][seed] = {name: value for name, value in values.items() if value is not None}
     groups = [list(runs.values()) for runs in found.values() if len(runs) > 1]
-    values = {
+    spread = {
         metric.name: [[run[metric.name] for run in group if metric.name in run] for group in groups]
         for metric in policy.metrics
     }
-    return PastRuns(sum(map(len, groups)), {name: told for name, told in values.items() if told})
-
-
-def _values(commit: Commit, policy: Policy) -> dict[str, float]:
-    values = {}
-    for metric in policy.metrics:
-        content = commit.read(metric.file)
-        if content is None:
-            continue
-        try:
-            values[metric.name] = number(document(content, metric.file), metric.key, metric.file)
-        except Unreadable:
-            continue
-    return values
+    return PastRuns(sum(map(len, groups)), {name: told for name, told in spread.items() if told})

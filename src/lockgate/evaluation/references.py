@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from lockgate import git
 from lockgate.dvc.pipeline import PipelineError, State, read_state
-from lockgate.evaluation.compare import Side, recorded_value
-from lockgate.evaluation.metric_files import Unreadable
+from lockgate.evaluation.compare import value_in
 from lockgate.gates import NoRegression
 from lockgate.gates.gate import harm
 from lockgate.policy import Metric, Policy
@@ -85,22 +84,15 @@ def _best(base: State, commit: git.Commit, metric: Metric) -> Reference:
     history = git.git(commit.root, "log", "--first-parent", "--format=%H", f"-{MOST}", commit.commit, "--", metric.file)
     values: dict[str, float] = {}
     for sha in history.split():
-        told = _value(git.Commit(commit.root, sha[:7], sha, commit.lfs), metric)
+        with git.Commit(commit.root, sha[:7], sha, commit.lfs) as earlier:
+            told = value_in(earlier.read(metric.file), metric)
         if told is not None and told not in values.values():  # the newest of those that are as good
             values[sha] = told
-    own = _value(commit, metric)
+    own = value_in(commit.read(metric.file), metric)
     ranked = sorted(values, key=lambda sha: harm(metric, values[sha]))
     better = [sha for sha in ranked if own is None or harm(metric, values[sha]) < harm(metric, own)][:TRIED]
     found = _states([git.Commit(commit.root, sha[:7], sha, commit.lfs) for sha in better])
     return found if found.missing else Reference((*found.states, base))
-
-
-def _value(commit: git.Commit, metric: Metric) -> float | None:
-    with commit:
-        try:
-            return recorded_value(metric, Side({metric.file: commit.read(metric.file)}))
-        except Unreadable:
-            return None
 
 
 def _states(commits: list[git.Commit]) -> Reference:

@@ -101,8 +101,10 @@ def judge(root: Path, policy: Policy, of: Compared, repeats: Repeats | None = No
         return replace(told, source="same")
     pending = policy.train.repeats > 0 and policy.lock != "claimed"
     assert of.before is not None  # noqa: S101  said above
-    past = past_runs(of.before.snapshot, place, policy)
-    return replace(_from_history(policy, of, past, told), pending=pending)
+    if policy.predictions is not None and any(change.low is not None for change in of.metrics):
+        past = past_runs(of.before.snapshot, place, policy)
+        told = _from_history(policy, policy.predictions, of, past, told)
+    return replace(told, pending=pending)
 
 
 def with_training(
@@ -287,17 +289,17 @@ FEWEST = 3
 """Degrees of freedom that past runs have to give: with fewer, they say next to nothing of the spread."""
 
 
-def _from_history(policy: Policy, of: Compared, past: PastRuns, told: Training) -> Training:
+def _from_history(policy: Policy, what: Predictions, of: Compared, past: PastRuns, told: Training) -> Training:
     """Return the committed models' change, with the spread that the seed had in past runs."""
     spreads = {
         name: spread
         for name, groups in past.groups.items()
         if (spread := Spread.pooled(groups)) and spread.freedom >= FEWEST
     }
-    if not spreads or policy.predictions is None or not any(change.low is not None for change in of.metrics):
+    if not spreads:
         return told
     try:
-        shared = _shared(policy.predictions, of)
+        shared = _shared(what, of)
     except Refused:
         return told
     estimates = {}

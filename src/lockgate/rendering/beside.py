@@ -5,7 +5,10 @@ from typing import TypeVar
 
 from lockgate import formatting
 from lockgate.rendering.document import (
+    BASE,
+    CHANGE,
     DASH,
+    HEAD,
     Block,
     Cell,
     Code,
@@ -41,9 +44,9 @@ def operating(result: Result) -> Section | None:
     columns = (
         Column("on the shared rows"),
         Column("judgement"),
-        Column("base", figures=True),
-        Column("head", figures=True),
-        Column("change, 95 % interval", figures=True),
+        BASE,
+        HEAD,
+        CHANGE,
     )
     rows: list[tuple[Cell, ...]] = [
         (
@@ -146,7 +149,7 @@ def importance(result: Result) -> Section | None:
                 Cell((Strip(low, high, dots),)),
             )
         )
-    columns = (Column("column"), Column("base", figures=True), Column("head", figures=True), Column("○ base, ● head"))
+    columns = (Column("column"), BASE, HEAD, Column("○ base, ● head"))
     loss = result.importance[0].loss
     known = any(one.error_head is not None for one in result.importance)
     bars = "± is one standard error." if known else "The file has no standard errors."
@@ -175,8 +178,8 @@ def data(result: Result) -> Section | None:
         columns = (
             Column("column"),
             Column("shift"),
-            Column("base", figures=True),
-            Column("head", figures=True),
+            BASE,
+            HEAD,
             Column("stability index", figures=True),
         )
         moved = tuple(shift for shift in one.columns if shift.stability > _SMALL)
@@ -228,7 +231,7 @@ def beside(result: Result) -> Section | None:
         return None
     blocks: list[Block] = []
     if rows:
-        columns = (Column("figure"), Column("base", figures=True), Column("head", figures=True))
+        columns = (Column("figure"), BASE, HEAD)
         blocks.append(
             Table("Size, time and rows", columns, tuple(tuple(Cell((text,), text) for text in row) for row in rows))
         )

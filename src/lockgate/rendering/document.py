@@ -116,6 +116,10 @@ class Column:
     figures: bool = False
 
 
+BASE, HEAD = Column("base", figures=True), Column("head", figures=True)
+CHANGE = Column("change, 95 % interval", figures=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Paragraph:
     """One paragraph."""

@@ -5,7 +5,10 @@ from dataclasses import replace
 from lockgate import formatting
 from lockgate.power import smallest_shown
 from lockgate.rendering.document import (
+    BASE,
+    CHANGE,
     DASH,
+    HEAD,
     Block,
     Bullets,
     Cell,
@@ -54,7 +57,7 @@ def metrics(result: Result) -> Section | None:
         *((Column(OVER_SEEDS),) if over_seeds else ()),
         *((Column(f"base{on}", figures=True),) if compared else ()),
         Column(f"head{on}", figures=True),
-        *((Column("change, 95 % interval", figures=True),) if compared else ()),
+        *((CHANGE,) if compared else ()),
     )
     shown = tuple(_on_shared_rows(metric) if apart else metric for metric in result.metrics)
     rows = tuple(_metric_row(metric, over_seeds, compared=compared) for metric in shown)
@@ -231,9 +234,9 @@ def _slice_table(caption: str, slices: tuple[SliceChange, ...], shown: int) -> T
         *((Column("metric"),) if len(metrics) > 1 else ()),
         Column("rows", figures=True),
         *((Column("positives", figures=True),) if known else ()),
-        Column("base", figures=True),
-        Column("head", figures=True),
-        Column("change, 95 % interval", figures=True),
+        BASE,
+        HEAD,
+        CHANGE,
         Column("p", figures=True),
     )
     rows = tuple(

@@ -2,7 +2,10 @@
 
 from lockgate import formatting
 from lockgate.rendering.document import (
+    BASE,
+    CHANGE,
     DASH,
+    HEAD,
     Block,
     Bullets,
     Cell,
@@ -85,9 +88,9 @@ def _tables(luck: Training) -> tuple[Block, ...]:
     columns = (
         Column("metric"),
         Column("judgement"),
-        Column("base", figures=True),
-        Column("head", figures=True),
-        Column("change, 95 % interval", figures=True),
+        BASE,
+        HEAD,
+        CHANGE,
     )
     judged = Table("Over the seeds", columns, tuple(map(_row, luck.changes)))
     parts = (
