@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.lockgate.factory import Project, chain
+from tests.lockgate.factory import Project, chain, working_in_a_copy
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,11 +54,7 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def ran_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project of ``factory.chain``, every stage run, committed and pushed."""
     folder = tmp_path_factory.mktemp("ran")
-    shutil.copytree(template, folder / "project")
-    (folder / "remote").mkdir()
-    made = Project(folder / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(made.root)
+    with working_in_a_copy(template, folder) as made:
         chain(made)
         _, failure = made.repro()
     assert failure is None

@@ -8,11 +8,13 @@ import json
 import logging
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 SCRIPT = """\
@@ -170,6 +172,17 @@ class Project:
     def write_params(self, values: dict[str, Any], path: str = "params.yaml") -> None:
         """Write a params file."""
         self.write(path, json.dumps(values) if path.endswith(".json") else yaml.safe_dump(values, sort_keys=False))
+
+
+@contextmanager
+def working_in_a_copy(template: Path, folder: Path) -> Iterator[Project]:
+    """Give a project that is a copy of ``template`` in ``folder``, its remote beside it, and be in it meanwhile."""
+    shutil.copytree(template, folder / "project")
+    (folder / "remote").mkdir()
+    made = Project(folder / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.root)
+        yield made
 
 
 def chain(project: Project) -> None:

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.lockgate.factory import Project
+from tests.lockgate.factory import Project, working_in_a_copy
 
 TRAIN = """\
 import json, sys
@@ -28,11 +28,7 @@ open("model.pkl", "w").write(str(shift))
 @pytest.fixture(scope="session")
 def stranger_template(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stranger")
-    shutil.copytree(template, folder / "project")
-    (folder / "remote").mkdir()
-    made = Project(folder / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(made.root)
+    with working_in_a_copy(template, folder) as made:
         made.write("train.py", TRAIN)
         made.write("params.yaml", "train:\n  seed: 7\n  shift: 0.0\n")
         made.stage(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.lockgate.factory import Project, chain
+from tests.lockgate.factory import Project, chain, working_in_a_copy
 
 from lockgate.dvc.objects import content_digest
 from lockgate.dvc.rebuild import rebuild
@@ -29,11 +29,7 @@ ARTIFACT = "artifacts:\n  delay: {path: models/model.bin, type: model}\n"
 def honest(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of four stages whose lock, cache and remote tell the truth, committed."""
     folder = tmp_path_factory.mktemp("honest")
-    shutil.copytree(template, folder / "project")
-    (folder / "remote").mkdir()
-    project = Project(folder / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project.root)
+    with working_in_a_copy(template, folder) as project:
         chain(project)
         with (project.root / "dvc.yaml").open("a") as file:
             file.write(ARTIFACT)
