@@ -98,7 +98,7 @@ def test_the_contracts_of_pyproject_hold_through_every_chain_of_imports() -> Non
 def test_an_import_upwards_breaks_a_contract(tmp_path: Path) -> None:
     shutil.copytree(SRC, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(SRC.parent / "pyproject.toml", tmp_path)
-    policy, gates = tmp_path / "src/lockgate/policy.py", tmp_path / "src/lockgate/evaluation/gates.py"
+    policy, gates = tmp_path / "src/lockgate/policy/document.py", tmp_path / "src/lockgate/evaluation/gates.py"
     policy.write_text(policy.read_text() + "\n\ndef late() -> None:\n    import lockgate.serving.service\n")
     gates.write_text(gates.read_text() + "\n\ndef late() -> None:\n    import flight_delay.files\n")
     done = lint_imports(tmp_path / "src")

@@ -8,7 +8,8 @@ import pytest
 from tests.e2e import forge as forges
 from tests.lockgate.factory import Project
 
-from lockgate.policy import NoRegression, read_policy
+from lockgate.gates import NoRegression
+from lockgate.policy import read_policy
 
 Lockgate = Callable[..., tuple[int, str, str]]
 PINNED = ("--pin", "a" * 40, "--no-lock")

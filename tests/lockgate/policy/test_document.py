@@ -22,7 +22,7 @@ from lockgate.policy import (
 )
 from lockgate.strict_yaml import load
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "docs/lockgate.schema.json"
 
 

@@ -1,0 +1,52 @@
+"""The policy, ``lockgate.yaml``: which artifact, metrics, predictions, gates and environments a repository has.
+
+Everything is checked when the file is read, so that the rest of the program can trust it: a gate never names a metric
+that the policy does not declare. What the *repository* lacks (a metrics file, a column) shows where it is
+looked for.
+
+Each section of the file is a module of its own; :mod:`lockgate.policy.document` puts them together and says how a
+section is added.
+"""
+
+from lockgate.policy.data import Table
+from lockgate.policy.dependencies import Dependencies
+from lockgate.policy.document import NoPolicy, Policy, json_schema, older_words, read_policy
+from lockgate.policy.environments import Environment
+from lockgate.policy.importance import ImportanceFile
+from lockgate.policy.metrics import AVERAGES, STATISTICS, Average, Metric, Statistic
+from lockgate.policy.operating_point import OperatingAt
+from lockgate.policy.plots import Plot
+from lockgate.policy.predictions import Predictions
+from lockgate.policy.rebuild import Rebuilding, Tolerance, check_rebuild
+from lockgate.policy.serving import Serving
+from lockgate.policy.stages import Stages
+from lockgate.policy.train import Training
+from lockgate.policy_values import FILE, PolicyError
+
+__all__ = [
+    "AVERAGES",
+    "FILE",
+    "STATISTICS",
+    "Average",
+    "Dependencies",
+    "Environment",
+    "ImportanceFile",
+    "Metric",
+    "NoPolicy",
+    "OperatingAt",
+    "Plot",
+    "Policy",
+    "PolicyError",
+    "Predictions",
+    "Rebuilding",
+    "Serving",
+    "Stages",
+    "Statistic",
+    "Table",
+    "Tolerance",
+    "Training",
+    "check_rebuild",
+    "json_schema",
+    "older_words",
+    "read_policy",
+]

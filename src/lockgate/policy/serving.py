@@ -1,0 +1,45 @@
+"""``serving``: what a release carries so that it can be served."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lockgate import policy_values as values
+from lockgate.policy_values import Key, PolicyError
+
+if TYPE_CHECKING:
+    from lockgate.policy.document import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a release carries so that it can be served: the wheel of the project in the folder ``code``.
+
+    ``entry`` (``package.module:function``) loads the model file, ``request`` says what a request looks like; rows of
+    the table ``samples`` become the sample requests whose answers are recorded. ``unknown_categories`` says what a
+    service does with a value that the model was not trained on. See docs/serving.md.
+    """
+
+    code: str
+    entry: str
+    request: str
+    samples: str
+    unknown_categories: Literal["count", "refuse"] = "count"
+
+
+KEYS = {
+    "code": Key(values.path, help="the folder of the package that loads the model"),
+    "entry": Key(values.function, help="the function that loads the model file: `package.module:function`"),
+    "request": Key(values.function, help="the function that says what a request looks like"),
+    "samples": Key(values.path, help="the table whose rows become the sample requests of a release"),
+    "unknown_categories": Key(
+        values.one_of("count", "refuse"), False, "what a service does with a value that the model was not trained on"
+    ),
+}
+
+SECTION = Key(values.noun(Serving, KEYS), False, "what a release carries so that it can be served")
+
+
+def check(policy: "Policy") -> None:
+    """Raise :class:`PolicyError` where a model that is never loaded is to be served."""
+    if policy.opaque and policy.serving is not None:
+        raise PolicyError("serving", "an opaque model is never loaded, so it cannot be served: leave one of them out")
