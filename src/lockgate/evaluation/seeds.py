@@ -9,13 +9,12 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lockgate import git
+from lockgate.dvc.copy import set_parameter, shared_copy
 from lockgate.dvc.objects import Cache, file_digest
 from lockgate.dvc.pipeline import State, read_state
 from lockgate.dvc.stages import Progress, Sandbox, run_stages
@@ -28,7 +27,6 @@ from lockgate.evaluation.training import Repeat, Repeats
 from lockgate.files import write_whole
 from lockgate.git import Snapshot, Workspace
 from lockgate.policy import Policy
-from lockgate.temporary import temporary_folder
 
 KEPT = "lockgate/repeats"
 """The folder beside DVC's objects in the cache, with what came of repeats."""
@@ -75,11 +73,11 @@ def _of_side(
     missing = [seed for seed in seeds if seed not in found]
     if missing:
         sandbox = replace(Sandbox.by_policy(policy.stages, proving=False), dependencies=dependencies)
-        with _copy(root, state.snapshot) as copy:
+        with shared_copy(root, state.snapshot, "seeds") as copy:
             for seed in missing:
                 called = f"{name} with {place.key} = {seed}"
                 tell(f"{name}: {place.key} = {seed}")
-                _write(copy / place.file, place.key, seed)
+                set_parameter(copy / place.file, place.key, seed)
                 _run(copy, sandbox, called, tell)
                 came = read_state(Workspace(copy))
                 _check(name, state, came, place)
@@ -147,54 +145,6 @@ class _Kept:
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"values": dict(one.values), "predictions": one.predictions}, sort_keys=True)
         write_whole(self.folder / f"{one.seed}.json", text)
-
-
-@contextmanager
-def _copy(root: Path, head: Snapshot) -> Iterator[Path]:
-    """Give a folder with the files of ``head``, in a clone of its own that uses this project's cache and remotes."""
-    with temporary_folder("seeds") as folder:
-        top, clone = Path(git.git(root, "rev-parse", "--show-toplevel").rstrip("\n")), folder / "clone"
-        git.git(root, "clone", "--quiet", "--shared", "--no-checkout", str(top), str(clone))
-        commit = head.commit or git.head(root)
-        if commit is not None:
-            git.git(clone, "checkout", "--quiet", "--detach", commit)
-        copy = clone / root.relative_to(top)
-        if head.commit is None:
-            _overlay(root, head, copy)
-        _share_cache(root, copy)
-        yield copy
-
-
-def _overlay(root: Path, head: Snapshot, copy: Path) -> None:
-    """Make the clone's files those of the working tree: changed, new and deleted ones alike."""
-    wanted = set(head.list())
-    for path in git.git(copy, "ls-files", "-z").split("\0"):
-        if path and path not in wanted:
-            (copy / path).unlink(missing_ok=True)
-    for path in wanted:
-        (copy / path).parent.mkdir(parents=True, exist_ok=True)
-        (copy / path).unlink(missing_ok=True)
-        shutil.copy2(root / path, copy / path, follow_symlinks=False)
-
-
-def _share_cache(root: Path, copy: Path) -> None:
-    """Point the copy at this project's cache, and its remotes at where this project's relative addresses lead."""
-    from dvc.config import Config
-
-    remotes = Config(str(root / ".dvc"))["remote"]
-    with Config(str(copy / ".dvc")).edit("local") as settings:
-        settings["cache"] = {"dir": str(Cache.of(root).folder.resolve())}
-        settings["remote"] = {name: dict(remote) for name, remote in remotes.items()}
-
-
-def _write(path: Path, key: str, value: int) -> None:
-    from dvc.utils.serialize import MODIFIERS
-
-    with MODIFIERS[path.suffix.lower()](str(path)) as content:
-        *sections, last = key.split(".")
-        for section in sections:
-            content = content[section]  # noqa: PLW2901 - going down
-        content[last] = value
 
 
 def _run(copy: Path, sandbox: Sandbox, called: str, tell: Callable[[str], None]) -> None:
