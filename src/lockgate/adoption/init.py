@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lockgate import git, policy
 from lockgate.adoption import change
-from lockgate.adoption.change import Changes, Start
+from lockgate.adoption.change import Changes
 from lockgate.adoption.description import TITLE, TRAILER, describe
 from lockgate.adoption.found import Found, FoundForge, FoundMetric, look
 from lockgate.adoption.history import WouldHave, last_merged, margins, would_have
@@ -25,6 +25,7 @@ from lockgate.adoption.proposal import (
 )
 from lockgate.adoption.workflows import templates
 from lockgate.errors import LockgateError, NotAskedError, UsageError, nearest
+from lockgate.forge.branches import Start, Taken, start
 from lockgate.forge.github import GitHub
 from lockgate.git import Commit
 from lockgate.result import Better
@@ -73,7 +74,7 @@ def plan_init(  # noqa: PLR0913 - what the command line offers
 
     Raises :class:`NotAskedError` where there is nothing to propose from, and what reading the pipeline raises.
     """
-    at = change.start(root)
+    at = start(root)
     snapshot = Commit(root, at.branch, at.commit)
     _check_policy(snapshot)
     tell("reading the pipeline")
@@ -115,7 +116,7 @@ def plan_init(  # noqa: PLR0913 - what the command line offers
 
 def plan_removal(root: Path) -> Plan:
     """Return the change that takes back what was laid down."""
-    at = change.start(root)
+    at = start(root)
     changes = change.removal(Commit(root, at.branch, at.commit))
     kept = "\n".join(f"- `{path}`" for path in changes)
     description = (
@@ -130,10 +131,11 @@ def plan_removal(root: Path) -> Plan:
 def carry_out(root: Path, plan: Plan, *, push: bool) -> Made:
     """Make the commit and the branch; with ``push``, push it and open the pull request if a token is at hand."""
     made = change.commit(root, plan.at, plan.changes, plan.description, title=plan.title)
-    new = change.point(root, plan.branch, made, plan.at)
+    branch = change.own_branch(root, plan.branch)
+    new = branch.point(made, plan.at)
     if not push:
         return Made(made, new, pushed=False)
-    pushed = change.publish(root, plan.branch, made, plan.at)
+    pushed = branch.publish(made, plan.at)
     forge = plan.found.forge if plan.found else FoundForge()
     token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
     if forge.kind != "github":
@@ -147,14 +149,14 @@ def carry_out(root: Path, plan: Plan, *, push: bool) -> Made:
 
 def forget_unmerged(root: Path) -> bool:
     """Delete the branch of a proposal that was not merged, if nobody added to it; return whether there was one."""
-    at = change.start(root)
-    ref = f"refs/heads/{change.BRANCH}"
-    now = git.git(root, "for-each-ref", "--format=%(objectname)", ref).strip()
+    at = start(root)
+    branch = change.own_branch(root, change.BRANCH)
+    now = branch.here()
     if not now:
         return False
-    if not change.is_ours(root, now, at.commit):
-        raise change.Taken(change.BRANCH, "of this clone")
-    git.git(root, "update-ref", "-d", ref, now)
+    if not branch.is_ours(now, at.commit):
+        raise Taken(branch.name, "of this clone", branch.command)
+    git.git(root, "update-ref", "-d", branch.ref, now)
     return True
 
 
