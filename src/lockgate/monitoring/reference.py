@@ -98,6 +98,16 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, slots=True)
+class Ranks:
+    """Within each cluster: the number of pairs of a true and a false row, and in how many of them the true one scores
+    higher, by the model and by the baseline, a tie counting half. One number a cluster in each array."""
+
+    pairs: tuple[int, ...]
+    model: tuple[float, ...]
+    baseline: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Clusters:
     """Sums over the rows of each cluster, by which blocks are drawn later: one number a cluster in each array.
 
@@ -114,6 +124,9 @@ class Clusters:
     scores: tuple[float, ...] = ()
     losses: "dict[str, tuple[float, ...]] | None" = None  # statistic (log_loss, brier) → the sum of the model's loss
     baseline_losses: "dict[str, tuple[float, ...]] | None" = None  # the same of the baseline, on the same rows
+    baseline_scores: tuple[float, ...] = ()
+    ranks: Ranks | None = None
+    slice_ranks: "dict[tuple[str, str], Ranks] | None" = None  # column and value of a slice → the same of its rows
 
 
 @dataclass(frozen=True, slots=True)

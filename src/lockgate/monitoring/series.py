@@ -35,8 +35,11 @@ class Sums:
 
     ``scores`` is the sum of all scores. Everything below it is over the labelled rows: the log loss and the squared
     error of the model, and of the release's fixed baseline on the same rows (NaN where the release has none); the
-    sum of the squared differences of the two losses of a row; the labelled rows by class in bins of the score's log
-    odds (``positives``, ``negatives``: :func:`score_bins`); and rows, scores and labels in ten equal bins of the score.
+    sum of the squared differences of the two losses of a row; the sum of the baseline's scores; the ``pairs`` of a true
+    and a false row, and in how many of them the true one scores higher, by the model and by the baseline, a tie
+    counting half (added up over days these are pairs within a day); the labelled rows by class in bins of the score's
+    log odds (``positives``, ``negatives``: :func:`score_bins`); and rows, scores and labels in ten equal bins of the
+    score.
     """
 
     rows: int
@@ -49,6 +52,10 @@ class Sums:
     loss_difference_squares: float
     brier_model_sum: float
     brier_baseline_sum: float
+    score_baseline_sum: float
+    pairs: float
+    pairs_model_sum: float
+    pairs_baseline_sum: float
     positives: "Counts"
     negatives: "Counts"
     bin_rows: "Counts"
@@ -152,7 +159,7 @@ def summarise(
     loss = -np.log(np.clip(np.where(true, score, 1.0 - score), edge, 1.0))
     squared = (score - label) ** 2
     if baseline is None:
-        loss_baseline = squared_baseline = np.full(len(score), math.nan)
+        against = loss_baseline = squared_baseline = np.full(len(score), math.nan)
     else:
         against = baseline if every else baseline[known]
         loss_baseline = -np.log(np.clip(np.where(true, against, 1.0 - against), edge, 1.0))
@@ -165,13 +172,20 @@ def summarise(
         "loss_difference_squares": (loss - loss_baseline) ** 2,
         "brier_model_sum": squared,
         "brier_baseline_sum": squared_baseline,
+        "score_baseline_sum": against,
     }
     places = score_bins(score)
+    places_baseline = None if baseline is None else score_bins(against, SLICE_BINS)
     tenths = np.minimum((score * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
 
     def of(codes: "Counts", known_codes: "Counts", count: int, bins: int) -> list[Sums]:
         place = known_codes * bins + (places // (BINS // bins))
         by_class = np.bincount(place * 2 + true, minlength=2 * count * bins).reshape(count, bins, 2)
+        if places_baseline is None:
+            in_order = np.full(count, math.nan)
+        else:
+            place = known_codes * SLICE_BINS + places_baseline
+            in_order = _in_order(np.bincount(place * 2 + true, minlength=2 * count * SLICE_BINS).reshape(count, -1, 2))
         tenth = known_codes * CALIBRATION_BINS + tenths
 
         def by_tenth(weights: "Floats | None") -> Any:
@@ -184,7 +198,12 @@ def summarise(
             "bin_scores": by_tenth(score),
             "bin_labels": by_tenth(label),
         }
-        summed = {name: np.bincount(known_codes, values, count) for name, values in columns.items()}
+        summed: dict[str, Any] = {name: np.bincount(known_codes, values, count) for name, values in columns.items()}
+        summed |= {
+            "pairs": by_class[:, :, 0].sum(axis=1) * by_class[:, :, 1].sum(axis=1),
+            "pairs_model_sum": _in_order(by_class),
+            "pairs_baseline_sum": in_order,
+        }
         rows, labelled = np.bincount(codes, minlength=count), np.bincount(known_codes, minlength=count)
         all_scores = np.bincount(codes, scores, count)
         return [
@@ -225,6 +244,16 @@ def codes_of(column: "pa.ChunkedArray | pa.Array") -> "tuple[Counts, list[str]]"
     rank[-1] = -1
     indices = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
     return rank[indices], [names[place] for place in order]
+
+
+def _in_order(by_class: "Counts") -> "Floats":
+    """Return in how many pairs of a true and a false row the true one has the higher bin, the same bin counting half:
+    of each group (the first axis), from counts by bin and class."""
+    import numpy as np
+
+    negatives = by_class[:, :, 0]
+    below = np.cumsum(negatives, axis=1) - negatives
+    return np.asarray((by_class[:, :, 1] * (below + negatives / 2.0)).sum(axis=1), dtype=np.float64)
 
 
 _FIELDS = tuple(Sums.__slots__)

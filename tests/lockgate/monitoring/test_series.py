@@ -34,6 +34,20 @@ def test_the_figures_of_a_day_are_those_of_its_rows(rare):
     assert day.excess == pytest.approx(day.log_loss - log_loss(label[known], base[known]), rel=1e-9)
 
 
+def test_pairs_in_order_are_those_of_the_rows_for_the_model_and_for_the_baseline():
+    score, label, random = drawn(3_000, 5)
+    base = np.clip(score + random.normal(0, 0.2, len(score)), 0.01, 0.99)
+    codes = random.integers(0, 2, len(score))
+    whole, slices = summarise(score, label, base, {"half": (codes, ["a", "b"])})
+    assert whole.pairs == label.sum() * (len(label) - label.sum())
+    assert whole.pairs_model_sum / whole.pairs == pytest.approx(roc_auc_score(label, score), abs=1e-3)
+    assert whole.pairs_baseline_sum / whole.pairs == pytest.approx(roc_auc_score(label, base), abs=1e-3)
+    assert whole.score_baseline_sum == pytest.approx(base.sum())
+    part, mine = slices["half", "b"], codes == 1
+    assert part.pairs_baseline_sum / part.pairs == pytest.approx(roc_auc_score(label[mine], base[mine]), abs=1e-3)
+    assert math.isnan(summarise(score, label, None)[0].pairs_baseline_sum)
+
+
 def test_slices_are_the_rows_of_their_values_and_rows_without_a_value_are_in_none():
     score, label, random = drawn(6_000, 2)
     values = pa.array([["b", "a", None][n] for n in random.integers(0, 3, len(score))])
