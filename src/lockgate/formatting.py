@@ -46,6 +46,11 @@ def probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else fixed(p, 3 if p < 0.1 else 2)
 
 
+def percent(share: float, digits: int = 4) -> str:
+    """Write a share with so many significant digits at most: ``95 %``, ``99.9 %``."""
+    return f"{100 * share:.{digits}g} %"
+
+
 _TITLES = {
     "roc_auc": "ROC AUC",
     "average_precision": "average precision",

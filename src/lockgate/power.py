@@ -12,7 +12,8 @@ from statistics import NormalDist
 from lockgate.result import MetricChange, Result
 
 CONFIDENCE, POWER = 0.95, 0.8
-_FACTOR = 1 + NormalDist().inv_cdf(POWER) / NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+_quantile = NormalDist().inv_cdf
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,12 @@ class Power:
     needed_clusters: int | None = None
 
 
-def smallest_shown(change: MetricChange) -> float | None:
-    """Return the smallest change that is shown with 80 % on these rows; ``None`` where there is no interval."""
+def smallest_shown(change: MetricChange, confidence: float = CONFIDENCE) -> float | None:
+    """Return the smallest change that is shown with 80 % on these rows by an interval of this confidence; ``None``
+    where there is no interval."""
     if change.low is None or change.high is None or change.high <= change.low:
         return None
-    return (change.high - change.low) / 2 * _FACTOR
+    return (change.high - change.low) / 2 * (1 + _quantile(POWER) / _quantile((1 + confidence) / 2))
 
 
 def power(result: Result, wanted: float | None = None) -> tuple[Power, ...]:
@@ -44,7 +46,7 @@ def power(result: Result, wanted: float | None = None) -> tuple[Power, ...]:
     found = []
     rows, clusters = result.comparison.rows_shared or 0, result.comparison.clusters
     for change in result.metrics:
-        least = smallest_shown(change)
+        least = smallest_shown(change, result.comparison.confidence)
         if least is None:
             continue
         ratio = None if wanted is None else (least / wanted) ** 2

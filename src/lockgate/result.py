@@ -109,6 +109,7 @@ class MetricChange:
     ``low`` and ``high`` bound the 95 % interval of ``change`` = head - base on the shared test rows; ``method`` names
     how they were found. ``note`` says in words why a value or an interval is missing.
     ``shared_base`` and ``shared_head`` are the values on the shared rows, where these are not all rows of both sides.
+    ``p`` is the two-sided p-value of "no change", not adjusted for anything.
     """
 
     name: str
@@ -123,6 +124,7 @@ class MetricChange:
     note: str = ""
     shared_base: float | None = None
     shared_head: float | None = None
+    p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ class Comparison:
     ``incomplete`` says which of base's rows head lacks, where the policy does not allow it. ``cluster`` names the
     columns whose values tell which of the rows were drawn together, ``clusters`` is the number of those groups.
     ``positives`` are the rows of each side whose label is true.
+    ``confidence`` is that of each interval. ``test_set`` names base's test rows: a digest of their keys and labels.
     """
 
     rows_base: int | None
@@ -167,6 +170,8 @@ class Comparison:
     clusters: int | None = None
     positives_base: int | None = None
     positives_head: int | None = None
+    confidence: float = 0.95
+    test_set: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +428,28 @@ class StageRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """How often figures on this test set were published, this time included, as the half that publishes counts it.
+
+    ``number`` is ``None`` where it could not be counted (``note`` says why). ``planned`` is how many looks the policy
+    plans (``None``: it plans nothing), ``confidence`` that of all of them together. ``refreshed_by`` names the
+    parameter whose new value brings other test rows, ``refreshed_value`` is its value in head, as JSON text.
+    """
+
+    number: int | None
+    planned: int | None = None
+    confidence: float = 0.95
+    refreshed_by: str = ""
+    refreshed_value: str = ""
+    note: str = ""
+
+    @property
+    def spent(self) -> bool:
+        """Whether more looks were taken than planned, or nobody can say how many were."""
+        return self.planned is not None and (self.number is None or self.number > self.planned)
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """What a run did on one machine. The only part of a result that may differ between two machines.
 
@@ -475,6 +502,7 @@ class Result:
     importance: tuple[Importance, ...] = ()
     data: tuple[DataDiff, ...] = ()
     notes_of_base: tuple[str, ...] = ()
+    looks: Looks | None = None
     schema: Literal["lockgate.result/1"] = SCHEMA
 
     def to_json(self) -> str:

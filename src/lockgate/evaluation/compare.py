@@ -346,6 +346,7 @@ def _estimated(
         high=high,
         judgement=statistics.judge(low, high, metric.better),
         method=estimate.method,
+        p=reported(estimate.p),
         shared_base=reported(estimate.base) if differ else None,
         shared_head=reported(estimate.head) if differ else None,
     ), {}
@@ -422,7 +423,7 @@ def _slice(metric: Metric, one: predictions.Slice, shared: Shared) -> tuple[Slic
 
 
 def _judged(metric: Metric, change: SliceChange, adjusted: float) -> SliceChange:
-    if adjusted > 1 - statistics.CONFIDENCE or change.low is None or change.high is None:
+    if adjusted > 1 - statistics.confidence() or change.low is None or change.high is None:
         return replace(change, adjusted_p=adjusted, judgement="noise")
     return replace(change, adjusted_p=adjusted, judgement=statistics.judge(change.low, change.high, metric.better))
 

@@ -13,7 +13,7 @@ from lockgate import git, policy
 from lockgate.dvc.objects import DvcError, WorkspaceFiles, content_digest, local_file, read_file
 from lockgate.dvc.pipeline import LockedStage, PipelineError, Stage, State
 from lockgate.errors import LockgateError
-from lockgate.evaluation import compare, gates, training
+from lockgate.evaluation import compare, gates, looks, statistics, training
 from lockgate.evaluation.compare import Judged, Side
 from lockgate.evaluation.metric_files import Unreadable, document
 from lockgate.evaluation.references import references
@@ -79,12 +79,30 @@ def find(
     """
     policies = read_policies(base, head)
     judging = replace(policies.policy, gates=policies.policy.gates + more)
+    with statistics.at_confidence(looks.confidence(judging)):
+        found = _found(root, judging, base, head, intervals=intervals, execution=execution, repeats=repeats)
+    judged = found.judged if policies.of_base else replace(found.judged, of_base=())
+    return replace(found, policies=policies, judged=judged)
+
+
+def _found(
+    root: Path,
+    judging: Policy,
+    base: State | None,
+    head: State,
+    *,
+    intervals: bool,
+    execution: Execution | None,
+    repeats: Repeats | None,
+) -> Findings:
     missed: list[DvcError] = []
     sides = [side(root, state, judging, missed) if state else None for state in (base, head)]
     assert sides[1] is not None  # noqa: S101  head is given
     judged = compare.compare(judging, sides[0], sides[1], intervals=intervals)
-    if not policies.of_base:
-        judged = replace(judged, of_base=())
+    if sides[0] and judged.comparison.rows_shared is not None:
+        rows_of = looks.name_of(judging.predictions, "base", sides[0].predictions)
+        named = replace(judged.comparison, confidence=statistics.confidence(), test_set=rows_of)
+        judged = replace(judged, comparison=named)
     checks = _checks(root, base, head, judging.validation, missed) if judging.validation else None
     model_bytes, no_model = model_size(root, head, judging.model, missed)
     compared = Compared(base, head, (sides[0], sides[1]), judged.metrics)
@@ -104,6 +122,8 @@ def find(
         earlier={} if not intervals else _earlier(root, base, sides[1], judging, missed),
         unsliced="base has no predictions to compare with" if sides[0] and sides[0].absent else "",
     )
+    judged = replace(judged, metrics=looks.called_together(judging, judged.metrics))
+    policies = PolicyOfBoth(judging, None, (), (), "")
     return Findings(policies, judged, checks, gates.evaluate(judging, inputs), tuple(missed), luck)
 
 

@@ -23,7 +23,7 @@ def evaluate(policy: Policy, inputs: GateInputs) -> tuple[GateOutcome, ...]:
 def policy_changes(base: Policy, head: Policy) -> tuple[str, ...]:
     """Say in words how head's policy differs from base's, by which head is judged: gates first."""
     others = ["model", "predictions", "validation", "plots", "operating_point", "importance", "data"]
-    others += ["train", "lock", "serving", "withdrawn", "opaque"]
+    others += ["train", "test_set", "lock", "serving", "withdrawn", "opaque"]
     return (
         *_gate_changes("", (base, base.gates), (head, head.gates)),
         *_metric_changes(base, head),

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockgate.evaluation import statistics
-from lockgate.evaluation.statistics import CONFIDENCE, SMALLEST, Definition, Undefined
+from lockgate.evaluation.statistics import SMALLEST, Definition, Undefined
 
 if TYPE_CHECKING:
     from lockgate.evaluation.statistics import Floats, Indices, Labels
@@ -124,7 +124,7 @@ def estimate(base: Models, head: Models, cluster: "Indices | None" = None, known
     parts = [(rows, freedom), *seeds]
     freedom = variance**2 / sum(part**2 / of for part, of in parts if part)
     error = variance**0.5
-    reach = statistics.t_quantile((1 + CONFIDENCE) / 2, freedom) * error
+    reach = statistics.t_quantile((1 + statistics.confidence()) / 2, freedom) * error
     p = statistics.two_sided_p(abs(change) / error, freedom)
     return Estimate(before, after, change, change - reach, change + reach, p, rows, of_base, of_head, freedom)
 

@@ -44,6 +44,24 @@ SIGNIFICANT_DIGITS = 6
 SMALLEST = 1e-12  # a reported figure nearer to zero is zero: it is what rounding errors leave
 
 
+_confidence: ContextVar[float] = ContextVar("confidence", default=CONFIDENCE)
+
+
+@contextmanager
+def at_confidence(level: float) -> "Iterator[None]":
+    """Give every interval inside this confidence, and call a change by it: see :mod:`lockgate.evaluation.looks`."""
+    token = _confidence.set(level)
+    try:
+        yield
+    finally:
+        _confidence.reset(token)
+
+
+def confidence() -> float:
+    """Return the confidence of the intervals: 95 % unless :func:`at_confidence` says otherwise."""
+    return _confidence.get()
+
+
 class Undefined(Exception):  # noqa: N818  not an error of the program: an answer
     """The statistic, or its interval, does not exist on these rows. ``str()`` is the reason in words."""
 
@@ -214,12 +232,12 @@ def _nothing_seen(
     ``1 - 0.025 ** (1 / n)`` with 97.5 % (Clopper and Pearson 1934), which bounds the change.
     """
     drawn = len(label) if cluster is None else int(cluster.max()) + 1
-    share = 1 - ((1 - CONFIDENCE) / 2) ** (1 / drawn)
+    share = 1 - ((1 - confidence()) / 2) ** (1 / drawn)
     heaviest = 1.0
     if definition.weights is not None or definition.average == "macro":
         heaviest = float(_shares(label, definition).max()) * len(label)
     half = min(1.0, share * heaviest) * reach
-    error = half / t_quantile((1 + CONFIDENCE) / 2, math.inf)
+    error = half / t_quantile((1 + confidence()) / 2, math.inf)
     return replace(found, low=found.change - half, high=found.change + half, error=error, method="no row differs")
 
 
@@ -447,7 +465,7 @@ def _interval(
         if abs(change) >= SMALLEST:  # perfect separation and the like: no spread is no certainty
             raise Undefined("the rows show no spread of the change: too few, or all alike")
         return Estimate(base, head, change, change, change, 1.0, method, 0.0, freedom, effective)
-    reach = t_quantile((1 + CONFIDENCE) / 2, freedom) * error
+    reach = t_quantile((1 + confidence()) / 2, freedom) * error
     p = two_sided_p(abs(change) / error, freedom)
     return Estimate(base, head, change, change - reach, change + reach, p, method, error, freedom, effective)
 

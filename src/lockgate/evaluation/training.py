@@ -261,7 +261,7 @@ def _changes(
             continue
         before, after, one = told
         low, high = reported(one.low), reported(one.high)
-        called = adjusted[metric.name] <= 1 - statistics.CONFIDENCE
+        called = adjusted[metric.name] <= 1 - statistics.confidence()
         changes.append(
             ProcedureChange(
                 metric.name,

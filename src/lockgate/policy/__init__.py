@@ -20,6 +20,7 @@ from lockgate.policy.predictions import Predictions
 from lockgate.policy.rebuild import Rebuilding, Tolerance, check_rebuild
 from lockgate.policy.serving import Serving
 from lockgate.policy.stages import Stages
+from lockgate.policy.test_set import TestSet
 from lockgate.policy.train import Training
 from lockgate.policy_values import FILE, PolicyError
 
@@ -43,6 +44,7 @@ __all__ = [
     "Stages",
     "Statistic",
     "Table",
+    "TestSet",
     "Tolerance",
     "Training",
     "check_rebuild",

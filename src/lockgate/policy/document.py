@@ -32,6 +32,7 @@ from lockgate.policy import (
     rebuild,
     serving,
     stages,
+    test_set,
     train,
 )
 from lockgate.policy.data import Table
@@ -45,6 +46,7 @@ from lockgate.policy.predictions import Predictions
 from lockgate.policy.rebuild import Rebuilding
 from lockgate.policy.serving import Serving
 from lockgate.policy.stages import Stages
+from lockgate.policy.test_set import TestSet
 from lockgate.policy.train import Training
 from lockgate.policy_values import FILE, Key, PolicyError
 from lockgate.strict_yaml import load, position
@@ -59,6 +61,7 @@ _SECTIONS = {
     "importance": importance.SECTION,
     "data": data.SECTION,
     "train": train.SECTION,
+    "test_set": test_set.SECTION,
     "seed": train.OLDER,
     "gates": gates.SECTION,
     "environments": environments.SECTION,
@@ -78,7 +81,8 @@ _SECTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What ``lockgate.yaml`` says. ``train`` is about the luck of training, see docs/statistics.md.
+    """What ``lockgate.yaml`` says. ``train`` is about the luck of training, ``test_set`` about looking at the same
+    test rows often, see docs/statistics.md.
 
     ``lock`` says what a pull request's check does with the lock that its author brings: compute it again, or (where
     that is too dear) show it as claimed. ``withdrawn`` says what those who use a withdrawn release are to do.
@@ -107,6 +111,7 @@ class Policy:
     operating_point: OperatingAt | None = None
     importance: ImportanceFile | None = None
     data: tuple[Table, ...] = ()
+    test_set: TestSet | None = None
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""

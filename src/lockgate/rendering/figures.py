@@ -39,6 +39,8 @@ from lockgate.result import (
 )
 
 WORST_SHOWN = 3
+MANY_LOOKS = 50
+"""Looks at one test set from which on a policy that plans none is warned."""
 UNCHANGED = "unchanged"
 OVER_SEEDS = "over seeds"  # the page knows the column by this title
 
@@ -66,9 +68,23 @@ def metrics(result: Result) -> Section | None:
         Table(f"Metrics, base and head{', on the rows that both have' if apart else ''}", columns, rows)
     ]
     blocks += [Bullets(notes)] if notes else []
-    blocks += [Paragraph(line) for line in _basis(result) if line]
+    blocks += [Paragraph(line) for line in (*_basis(result), looks_at(result)) if line]
     blocks += _seeds(result)
     return Section("metrics", "Metrics", _tally(shown), tuple(blocks))
+
+
+def at_confidence(section: Section, confidence: float) -> Section:
+    """Return a section with the confidence of the intervals in the titles of its columns."""
+    if confidence == 0.95:
+        return section
+    change = replace(CHANGE, title=f"change, {formatting.percent(confidence)} interval")
+
+    def told(block: Block) -> Block:
+        if not isinstance(block, Table):
+            return block
+        return replace(block, columns=tuple(change if one == CHANGE else one for one in block.columns))
+
+    return replace(section, blocks=tuple(map(told, section.blocks)))
 
 
 def _over_seeds(luck: Training | None) -> dict[str, Judgement]:
@@ -156,6 +172,55 @@ def _basis(result: Result) -> tuple[Line, ...]:
     return ((basis, ". ", *_power(result), covered),)
 
 
+def looks_at(result: Result) -> Line:
+    """Say how often this test set was looked at, what that costs, and what brings another."""
+    looks = result.looks
+    if looks is None:
+        return ()
+    if looks.number is None:
+        return (Mark("attention"), " How often this test set was looked at is not known: ", looks.note, ".")
+    if looks.planned is None:
+        return _unplanned(looks.number)
+    said: list[Part] = [Mark("attention"), " "] if looks.spent else []
+    said += [Strong(f"Look {looks.number:,} of {looks.planned:,}"), " at this test set"]
+    each = formatting.percent(result.comparison.confidence)
+    whole = formatting.percent(1 - looks.confidence)
+    if looks.spent:
+        said.append(": more than were planned, so better and worse are provisional.")
+    else:
+        said.append(
+            f". The intervals are {each} intervals: with them, {looks.planned:,} looks at changes that change nothing "
+            f"call one better or worse with a probability of at most {whole}."
+        )
+    if looks.refreshed_by:
+        now: Line = (" (now ", Code(looks.refreshed_value), ")") if looks.refreshed_value else ()
+        said += [" A new value of ", Code(looks.refreshed_by), *now, " brings other test rows and starts a new count."]
+    elif looks.spent:
+        said.append(" Other test rows start a new count.")
+    return tuple(said)
+
+
+def _unplanned(number: int) -> Line:
+    if number == 1:
+        return ("Look 1 at this test set.",)
+    warned: Line = (Mark("attention"), " ") if number > MANY_LOOKS else ()
+    luck = formatting.percent(chance_of_one(number), 2)
+    return (
+        *warned,
+        Strong(f"Look {number:,}"),
+        f" at this test set. Nothing is corrected for that: of {number:,} changes that change nothing, at least one is "
+        f"called better by chance with a probability of about {luck}. ",
+        Code("test_set: {looks: 50}"),
+        " in the policy corrects for it.",
+    )
+
+
+def chance_of_one(number: int) -> float:
+    """Return how likely it is that one of so many independent changes that change nothing is called better in one
+    metric, by 95 % intervals."""
+    return float(1 - 0.975**number)
+
+
 def methods(result: Result) -> Line:
     """Say by which method each interval was found."""
     found: dict[str, list[str]] = {}
@@ -177,7 +242,7 @@ def _clusters(rows: Comparison) -> str:
 def _power(result: Result) -> Line:
     """Say which change this test set shows four times in five, so that noise is not read as "no change"."""
     for metric in result.metrics:
-        if (least := smallest_shown(metric)) is not None:
+        if (least := smallest_shown(metric, result.comparison.confidence)) is not None:
             places = formatting.decimals(least)
             amount = formatting.fixed(least, places)
             return (f"They can show a change of {amount} or more in ", Code(metric.name), ". ")

@@ -76,7 +76,7 @@ def document(result: Result) -> Document:
         _hashes(result),
         _run(result),
     ]
-    present = tuple(section for section in sections if section)
+    present = tuple(figures.at_confidence(section, result.comparison.confidence) for section in sections if section)
     same = _nothing_differs(result)
     if same:
         kept = {"metrics", "gates", "known", "held", "run"}
