@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -193,6 +194,16 @@ def count(place: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise PolicyError(place, "must be a whole number from 1", value)
     return value
+
+
+@takes({"type": "string", "pattern": r"^[1-9][0-9]*[mhdw]$"})
+def duration(place: str, value: Any) -> timedelta:
+    """Read a length of time with a unit."""
+    units = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", value) if isinstance(value, str) else None
+    if match is None:
+        raise PolicyError(place, "must be a length of time such as 90m, 26h, 2d or 8w", value)
+    return timedelta(**{units[match[2]]: int(match[1])})
 
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}

@@ -29,6 +29,7 @@ FILES = {
     "manifest.json", "model.sig", "model.json", "model-card.md", "report.html", "provenance.json",
     "components.cdx.json", "dvc.yaml", "dvc.lock", "params.yaml", "lockgate.yaml",
     "tiny_model-0.1.0-py2.py3-none-any.whl", "serving.json", "request.json", "samples.json",
+    "reference.json",
 }  # fmt: skip
 STATIC = {"LOCKGATE_PROMOTE_KEY_ID": "promote-production", "LOCKGATE_PROMOTE_KEY": seaweed.secret("promote-production")}
 OTHERS = {"LOCKGATE_PROMOTE_KEY_ID": "promote-staging", "LOCKGATE_PROMOTE_KEY": seaweed.secret("promote-staging")}

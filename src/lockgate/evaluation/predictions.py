@@ -240,6 +240,12 @@ def join(what: Predictions, base: File, head: File, scored: tuple[Scored, Scored
     )
 
 
+def matching_rows(what: Predictions, base: File, head: File) -> "tuple[Indices, Indices]":
+    """Return the rows of two files that have the same key, in base's order. Raises :class:`Refused` where a key column
+    is missing or partly empty, or a key is duplicated."""
+    return _matched(what, base, head)
+
+
 def _matched(what: Predictions, base: File, head: File) -> "tuple[Indices, Indices]":
     """Return the rows of base and of head that have the same key, in base's order. Raises :class:`Refused`."""
     import numpy as np

@@ -5,16 +5,24 @@ It is made from the rows alone, so the same commit gives the same bytes. Fractio
 release that an older Lockgate made has none.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import MISSING as MISSING_DEFAULT
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from lockgate.errors import LockgateError
+from lockgate.monitoring.arrays import chunked, coded, floats
+from lockgate.serving.request_parts import part_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+
+    from lockgate.policy import RequestPart
 
     Floats = NDArray[np.float64]
     Indices = NDArray[np.int64]
@@ -22,7 +30,11 @@ if TYPE_CHECKING:
 FILE: Final = "reference.json"
 SCHEMA: Final = "lockgate.reference/1"
 MOST_CLUSTERS: Final = 400
+MISSING: Final = "(missing)"  # the value of a cell of the baseline
 PRIOR: Final = 20  # rows
+
+
+T = TypeVar("T")
 
 
 class ReferenceRefused(LockgateError):  # noqa: N818 - named for what the user reads
@@ -60,11 +72,25 @@ class ColumnReference:
     def place(self, column: "pa.ChunkedArray | pa.Array") -> "Indices":
         """Return the bin of each value of a live column, -1 where it is missing. A value that the reference does not
         list has the last bin, where this column has ``values``."""
-        raise NotImplementedError
+        import numpy as np
+
+        if self.edges is not None:
+            numbers = floats(column)
+            places = np.searchsorted(np.asarray(self.edges), numbers, side="right").astype(np.int64)
+            places[np.isnan(numbers)] = -1
+            return places
+        codes, texts = coded(chunked(column)) if self.type != "timestamp" else _hours(column)
+        known = {value: place for place, value in enumerate(self.values or ())}
+        of_code = np.array([*(known.get(text, len(known)) for text in texts), -1], dtype=np.int64)
+        return of_code[codes]
 
     def count(self, column: "pa.ChunkedArray | pa.Array") -> "tuple[Indices, int]":
         """Return how many values of a live column fall into each bin of :attr:`counts`, and how many are missing."""
-        raise NotImplementedError
+        import numpy as np
+
+        places = self.place(column)
+        there = places[places >= 0]
+        return np.bincount(there, minlength=len(self.counts)), len(places) - len(there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +140,9 @@ class Clusters:
     ``columns`` are those of the policy's ``cluster:`` (none: every row stands for itself, and there are no arrays),
     ``names`` the values, in their order (of several columns joined by a comma and a space). With more clusters than
     :data:`MOST_CLUSTERS` there are no arrays either.
+
+    ``losses`` are sums of the model's loss by statistic (``log_loss``, ``brier``), ``baseline_losses`` those of the
+    baseline on the same rows; ``slice_ranks`` are the ranks of the rows that have a value (second) in a column (first).
     """
 
     columns: tuple[str, ...]
@@ -122,11 +151,11 @@ class Clusters:
     rows: tuple[int, ...] = ()
     labels: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
-    losses: "dict[str, tuple[float, ...]] | None" = None  # statistic (log_loss, brier) → the sum of the model's loss
-    baseline_losses: "dict[str, tuple[float, ...]] | None" = None  # the same of the baseline, on the same rows
+    losses: "dict[str, tuple[float, ...]]" = field(default_factory=dict)
+    baseline_losses: "dict[str, tuple[float, ...]]" = field(default_factory=dict)
     baseline_scores: tuple[float, ...] = ()
     ranks: Ranks | None = None
-    slice_ranks: "dict[tuple[str, str], Ranks] | None" = None  # column and value of a slice → the same of its rows
+    slice_ranks: "dict[tuple[str, str], Ranks]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +168,22 @@ class Baseline:
     gets the overall one.
     """
 
-    columns: tuple[str, ...]
+    columns: "tuple[RequestPart, ...]"
     table: str
     rows: int
     overall: float
-    rates: "dict[tuple[str, ...], float]"
+    rates: "dict[tuple[str, ...], float]"  # the text of a value, :data:`MISSING` where there is none
 
     def forecast(self, table: "pa.Table") -> "Floats":
         """Return the baseline's probability for each row of a table with the columns of the request, as
         :func:`~lockgate.monitoring.joined.joined` gives it. A column that the table lacks counts as missing."""
-        raise NotImplementedError
+        import numpy as np
+
+        if not self.columns:
+            return np.full(table.num_rows, self.overall)
+        cells, number = cells_of(self.columns, table)
+        rates = np.array([self.rates.get(cell, self.overall) for cell in cells] or [self.overall])
+        return rates[number] if len(number) else np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,4 +218,101 @@ def read_reference(build: Path | bytes) -> Reference | None:
     ``None`` for a build without one, which an older Lockgate made. Raises
     :class:`~lockgate.monitoring.reference.ReferenceRefused` for a file that is not a :data:`SCHEMA`.
     """
-    raise NotImplementedError
+    place = FILE
+    if isinstance(build, Path):
+        place = str(build / FILE)
+        try:
+            build = (build / FILE).read_bytes()
+        except FileNotFoundError:
+            return None
+    try:
+        said = json.loads(build)
+        if said["schema"] != SCHEMA:
+            raise ReferenceRefused(place, f"is not a {SCHEMA} file")
+        return _read(said)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ReferenceRefused(place, f"does not have the fields of a {SCHEMA} file ({type(error).__name__})") from None
+
+
+def to_bytes(reference: Reference) -> bytes:
+    """Return the content of :data:`FILE`: JSON in one spelling, keys sorted, no spaces, fractions as short as they read
+    back. :func:`read_reference` reads it again, and it writes the same bytes."""
+    told = {"schema": SCHEMA, **asdict(reference)}
+    baseline = reference.baseline
+    told["baseline"]["columns"] = [part.told() for part in baseline.columns]
+    told["baseline"]["rates"] = [[*cell, rate] for cell, rate in sorted(baseline.rates.items())]
+    slices = sorted(reference.clusters.slice_ranks.items())
+    told["clusters"]["slice_ranks"] = [[*name, asdict(ranks)] for name, ranks in slices]
+    text = json.dumps(_plain(told), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+def cells_of(columns: "Sequence[RequestPart]", table: "pa.Table") -> "tuple[list[tuple[str, ...]], Indices]":
+    """Return the cells that the rows of a table fall into, and the number of each row's cell.
+
+    A column that the table lacks is missing in every row.
+    """
+    import numpy as np
+
+    number = np.zeros(table.num_rows, dtype=np.int64)
+    cells: list[tuple[str, ...]] = [()]
+    for part in columns:
+        if part.column in table.column_names:
+            codes, texts = coded(part_of(part, chunked(table.column(part.column))))
+        else:
+            codes, texts = np.full(table.num_rows, -1, dtype=np.int64), []
+        texts = [*texts, MISSING]
+        both = number * len(texts) + np.where(codes < 0, len(texts) - 1, codes)
+        there, number = np.unique(both, return_inverse=True)
+        cells = [(*cells[one // len(texts)], texts[one % len(texts)]) for one in there.tolist()]
+    return cells, number
+
+
+def _hours(column: Any) -> "tuple[Indices, list[str]]":
+    from lockgate.policy import RequestPart
+
+    return coded(part_of(RequestPart("", "hour"), chunked(column)))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON writes: no tuples, and nothing that is ``None``, which reads back as it is."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _read(said: Any) -> Reference:
+    from lockgate.policy import RequestPart
+
+    def part(told: Any) -> RequestPart:
+        return RequestPart(*reversed(*told.items())) if isinstance(told, dict) else RequestPart(told)
+
+    baseline = said["baseline"]
+    rates = {tuple(str(one) for one in row[:-1]): float(row[-1]) for row in baseline["rates"]}
+    clusters = said["clusters"]
+    sums: dict[str, Any] = {key: {k: tuple(v) for k, v in clusters[key].items()} for key in _BY_STATISTIC}
+    sums["ranks"] = _of(Ranks, clusters["ranks"]) if "ranks" in clusters else None
+    sums["slice_ranks"] = {(column, value): _of(Ranks, told) for column, value, told in clusters["slice_ranks"]}
+    return Reference(
+        name=said["name"],
+        version=said["version"],
+        rows=said["rows"],
+        positives=said["positives"],
+        columns=tuple(_of(ColumnReference, one) for one in said["columns"]),
+        score=_of(ColumnReference, said["score"]),
+        metrics=tuple(_of(MetricReference, one) for one in said["metrics"]),
+        calibration=tuple(_of(CalibrationBin, one) for one in said["calibration"]),
+        clusters=_of(Clusters, {**clusters, **sums}),
+        baseline=_of(Baseline, {**baseline, "columns": tuple(map(part, baseline["columns"])), "rates": rates}),
+        notes=tuple(said["notes"]),
+    )
+
+
+_BY_STATISTIC = ("losses", "baseline_losses")
+
+
+def _of(kind: type[T], said: Any) -> T:
+    """Return the dataclass that was written as a mapping: lists are tuples, and what is not there is ``None`` where
+    its field has no other default."""
+    absent = {one.name: None for one in fields(kind) if one.default is MISSING_DEFAULT}  # type: ignore[arg-type]
+    return kind(**absent | {key: tuple(item) if isinstance(item, list) else item for key, item in said.items()})

@@ -15,9 +15,12 @@ from lockgate.policy.environments import Environment
 from lockgate.policy.importance import ImportanceFile
 from lockgate.policy.metrics import AVERAGES, STATISTICS, Average, Metric, Statistic
 from lockgate.policy.operating_point import OperatingAt
+from lockgate.policy.outcomes import OutcomeSettings
 from lockgate.policy.plots import Plot
 from lockgate.policy.predictions import Predictions
 from lockgate.policy.rebuild import Rebuilding, Tolerance, check_rebuild
+from lockgate.policy.reference import ReferenceSettings
+from lockgate.policy.request_parts import RequestPart
 from lockgate.policy.serving import Serving
 from lockgate.policy.stages import Stages
 from lockgate.policy.test_set import TestSet
@@ -35,11 +38,14 @@ __all__ = [
     "Metric",
     "NoPolicy",
     "OperatingAt",
+    "OutcomeSettings",
     "Plot",
     "Policy",
     "PolicyError",
     "Predictions",
     "Rebuilding",
+    "ReferenceSettings",
+    "RequestPart",
     "Serving",
     "Stages",
     "Statistic",

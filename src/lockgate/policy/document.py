@@ -27,9 +27,11 @@ from lockgate.policy import (
     metrics,
     model,
     operating_point,
+    outcomes,
     plots,
     predictions,
     rebuild,
+    reference,
     serving,
     stages,
     test_set,
@@ -41,9 +43,11 @@ from lockgate.policy.environments import Environment
 from lockgate.policy.importance import ImportanceFile
 from lockgate.policy.metrics import Metric
 from lockgate.policy.operating_point import OperatingAt
+from lockgate.policy.outcomes import OutcomeSettings
 from lockgate.policy.plots import Plot
 from lockgate.policy.predictions import Predictions
 from lockgate.policy.rebuild import Rebuilding
+from lockgate.policy.reference import ReferenceSettings
 from lockgate.policy.serving import Serving
 from lockgate.policy.stages import Stages
 from lockgate.policy.test_set import TestSet
@@ -73,6 +77,8 @@ _SECTIONS = {
         values.one_of("refuse", "allow"), False, "whether figures that only the run itself computed may pass"
     ),
     "serving": serving.SECTION,
+    "outcomes": outcomes.SECTION,
+    "reference": reference.SECTION,
     "stages": stages.SECTION,
     "dependencies": dependencies.SECTION,
     "rebuild": rebuild.SECTION,
@@ -112,6 +118,8 @@ class Policy:
     importance: ImportanceFile | None = None
     data: tuple[Table, ...] = ()
     test_set: TestSet | None = None
+    outcomes: OutcomeSettings = field(default_factory=OutcomeSettings)
+    reference: ReferenceSettings = field(default_factory=ReferenceSettings)
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -135,6 +143,7 @@ _CHECKS: tuple[Callable[[Policy], None], ...] = (
     operating_point.check,
     predictions.check,
     rebuild.check_rebuild,
+    reference.check,
     gates.check,
     environments.check,
 )

@@ -1,9 +1,11 @@
 """``serving``: what a release carries so that it can be served."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from lockgate import policy_values as values
+from lockgate.policy.request_parts import RequestPart, request_parts
 from lockgate.policy_values import Key, PolicyError
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ class Serving:
     ``entry`` (``package.module:function``) loads the model file, ``request`` says what a request looks like; rows of
     the table ``samples`` become the sample requests whose answers are recorded. ``unknown_categories`` says what a
     service does with a value that the model was not trained on. See docs/serving.md.
+
+    ``key`` says by which columns a request is known again when its outcome comes; ``retention`` how long the record of
+    scores keeps it (``None``: for ever). See docs/outcomes.md.
     """
 
     code: str
@@ -24,6 +29,8 @@ class Serving:
     request: str
     samples: str
     unknown_categories: Literal["count", "refuse"] = "count"
+    key: tuple[RequestPart, ...] = ()
+    retention: timedelta | None = None
 
 
 KEYS = {
@@ -34,6 +41,12 @@ KEYS = {
     "unknown_categories": Key(
         values.one_of("count", "refuse"), False, "what a service does with a value that the model was not trained on"
     ),
+    "key": Key(
+        request_parts,
+        False,
+        "the columns by which a request is known again when its outcome comes, such as `[{date: departure}, flight]`",
+    ),
+    "retention": Key(values.duration, False, "how long the record of scores keeps a request (default: for ever)"),
 }
 
 SECTION = Key(values.noun(Serving, KEYS), False, "what a release carries so that it can be served")

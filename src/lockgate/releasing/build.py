@@ -26,6 +26,7 @@ from lockgate.releasing.candidate import Candidate
 from lockgate.releasing.manifest import OPAQUE, sha256
 from lockgate.releasing.model_card import About, card
 from lockgate.releasing.provenance import Source, components, statement
+from lockgate.releasing.reference import place_reference
 from lockgate.rendering.render import render
 from lockgate.result import GateOutcome, LockStatus, Result
 from lockgate.temporary import temporary_folder
@@ -80,6 +81,7 @@ def make_build(candidate: Candidate, prepared: "Prepared", folder: Path) -> dict
         wheel = make_wheel(candidate, folder)
         prepared.place(folder)
         place_contract(candidate, folder, wheel, card=CARD, lock=packages)
+    place_reference(candidate, folder)
     source = Source(
         candidate.tag,
         candidate.name,

@@ -105,5 +105,6 @@ class Candidate:
         paths += [told.predictions.file] if told.predictions else []
         paths += [told.validation] if told.validation else []
         paths += [told.serving.samples] if told.serving else []
+        paths += [told.reference.table] if told.reference.table else []
         found = (self.state.pipeline.recorded(self.state.lock, path) for path in dict.fromkeys(paths))
         return [self.model, *(record for record in found if record and record.digest and record != self.model)]

@@ -11,8 +11,10 @@ from lockgate.gates import Ceiling, DataChecksPass, Floor, MetricsComplete, Mode
 from lockgate.policy import (
     Dependencies,
     Environment,
+    OutcomeSettings,
     PolicyError,
     Rebuilding,
+    ReferenceSettings,
     Serving,
     Stages,
     Training,
@@ -119,6 +121,8 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "importance": None,
         "data": (),
         "test_set": None,
+        "outcomes": OutcomeSettings(),
+        "reference": ReferenceSettings(),
     }
 
 
@@ -242,6 +246,18 @@ def test_a_statistic_can_be_switched_off() -> None:
         ("environments:", "stages: {pass: [A, HOME]}\nenvironments:", "stages.pass[1]: is never passed to a stage"),
         ("environments:", "stages: {pass: [AWS_PROFILE]}\nenvironments:", "stages.pass[0]: is never passed to a stage"),
         ("environments:", "dependencies: {python: '3.11'}\nenvironments:", "dependencies.lock: is missing"),
+        ("environments:", "outcomes: {after: 2}\nenvironments:", "outcomes.after: must be a length of time such as"),
+        (
+            "environments:",
+            "reference: {baseline: [{day: x}]}\nenvironments:",
+            "reference.baseline[0]: must be a column",
+        ),
+        ("environments:", "reference: {baseline: [a]}\nenvironments:", "reference.baseline: needs `serving:`"),
+        (
+            "environments:",
+            "reference: {baseline: [date, {date: x}]}\nenvironments:",
+            "reference.baseline[1]: is a second column of the name date",
+        ),
         ("  staging: {}", "  prod.eu: {}", "environments.prod.eu: GTO cannot tag this name"),
         ("model: flight-delay", "model: my model", "model: GTO cannot tag this name"),
         ("model: flight-delay", "model: a:b:c", "model: GTO cannot tag this name"),

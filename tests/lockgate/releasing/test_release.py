@@ -46,6 +46,7 @@ FILES = {
     "params.yaml",
     "pipeline.lock",
     "provenance.json",
+    "reference.json",
     "report.html",
     "request.json",
     "samples.json",
