@@ -67,6 +67,9 @@ GROUPS: dict[str, Commands] = {
         "fetch": ("lockgate.commands.fetch", "download a release to a folder, every byte verified"),
         "store": ("lockgate.commands.store_gc", "remove builds that no release refers to (lockgate store gc)"),
     },
+    "afterwards": {
+        "retrain": ("lockgate.commands.retrain", "train again on newer data, and propose it as one pull request"),
+    },
     "scoring": {
         "serve": ("lockgate.commands.serve", "answer requests over HTTP with the release of an environment"),
         "score": ("lockgate.commands.score", "score a file, a folder or a table with a release"),

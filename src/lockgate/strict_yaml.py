@@ -88,6 +88,26 @@ def position(text: str | bytes, keys: Sequence[Any], file: str = "") -> tuple[in
     return place
 
 
+def span(text: str, keys: Sequence[str], file: str = "") -> tuple[int, int] | None:
+    """Return where the single value at ``keys`` starts and ends in ``text``, counted in characters from 0.
+
+    ``None`` where there is no such value, where it is no single value, or where it is an alias of one elsewhere.
+    """
+    from ruamel.yaml.nodes import MappingNode, ScalarNode
+
+    node = _reader().compose(_decoded(text, file))
+    for key in keys:
+        if not isinstance(node, MappingNode):
+            return None
+        found = next(((name, value) for name, value in node.value if name.value == key), None)
+        if found is None or found[1].start_mark.index < found[0].end_mark.index:  # what an alias names is elsewhere
+            return None
+        node = found[1]
+    if not isinstance(node, ScalarNode) or node.style in ("|", ">"):
+        return None
+    return node.start_mark.index, node.end_mark.index
+
+
 class _Refused(Exception):  # noqa: N818  an answer inside this module
     """What is wrong with a node, and where it is."""
 

@@ -39,6 +39,8 @@ class Forge:
     releases: dict[str, dict[str, str]] = field(default_factory=dict)
     issues: dict[int, dict[str, Any]] = field(default_factory=dict)
     requests: list[tuple[str, str, int]] = field(default_factory=list)
+    dispatched: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    """Workflows that were started by a dispatch: the file, the branch, the inputs."""
     refusals: list[tuple[str, int, dict[str, str]]] = field(default_factory=list)
     """What is refused next: a part of the path, the status and the headers of the answer."""
     last_id: int = 1000
@@ -189,6 +191,10 @@ class Handler(BaseHTTPRequestHandler):
         self.forge.pulls[int(match[2])] |= body
         return 200, self.forge.pull(int(match[2]))
 
+    def _dispatch(self, match: Any, _query: Any, body: Any) -> tuple[int, Any]:
+        self.forge.dispatched.append((match[2], body["ref"], dict(body["inputs"])))
+        return 204, {}
+
     def _issues(self, _match: Any, _query: Any, _body: Any) -> tuple[int, Any]:
         return 200, list(self.forge.issues.values())
 
@@ -309,6 +315,7 @@ ROUTES = [
     ("GET", "/issues", "issues", Handler._issues),
     ("POST", "/issues", "issues", Handler._issue),
     ("PATCH", r"/issues/(\d+)", "issues", Handler._edit_issue),
+    ("POST", r"/actions/workflows/([^/]+)/dispatches", "actions", Handler._dispatch),
     ("GET", r"/actions/runs/(\d+)/artifacts", "actions", Handler._artifacts),
     ("GET", r"/actions/artifacts/(\d+)/zip", "actions", Handler._zip),
     ("GET", r"/issues/(\d+)/comments", "pull-requests", Handler._comments),

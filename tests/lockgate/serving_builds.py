@@ -6,6 +6,7 @@ file of another is no probability, so a mixed state cannot pass unseen.
 
 import io
 import json
+import math
 import subprocess
 import sys
 import zipfile
@@ -77,6 +78,21 @@ def toy_build(folder: Path, number: int, loading: str = "pass", request: dict[st
     (folder / "samples.json").write_text(json.dumps(samples))
     (folder / "model-card.md").write_text(f"# Toy {number}\n")
     _promise(folder, **{"wheel": wheel, "entry": "toy_model:load", "model": "model.json", **more})
+    return folder
+
+
+def plain_build(folder: Path, code: str, request: dict[str, Any], model: str, x: float) -> Path:
+    """Write the build of a model ``delay_model`` whose file says its slope: the score is the logistic of slope × x."""
+    folder.mkdir(parents=True)
+    wheel = "delay_model-0.1-py3-none-any.whl"
+    (folder / wheel).write_bytes(_wheel("delay_model", "0.1", {"__init__.py": code}))
+    (folder / "model.json").write_text(model)
+    (folder / "request.json").write_text(json.dumps(request))
+    expected = 1 / (1 + math.exp(-json.loads(model)["noise"] * x))
+    samples = {"requests": [{**request["example"], "x": x}], "probabilities": [expected]}
+    (folder / "samples.json").write_text(json.dumps(samples))
+    (folder / "model-card.md").write_text("# Delay\n")
+    _promise(folder, wheel=wheel, entry="delay_model:load", model="model.json")
     return folder
 
 

@@ -84,6 +84,16 @@ class GitHub:
         made = self._ask("POST", "pulls", {"head": branch, "base": into, "title": title, "body": body})
         return str(made["html_url"])
 
+    def close_pull_request(self, number: int, word: str) -> None:
+        """Say why, then close the pull request."""
+        self.add_comment(number, word)
+        self._ask("PATCH", f"pulls/{number:d}", {"state": "closed"})
+
+    def dispatch(self, workflow: str, branch: str, inputs: Mapping[str, str]) -> None:
+        """Start a workflow that has ``on: workflow_dispatch``."""
+        path = f"actions/workflows/{quote(workflow)}/dispatches"
+        self._send("POST", path, {"ref": branch, "inputs": dict(inputs)}, f"the answer to POST {path}", ANSWER_LIMIT)
+
     def artifact(self, run: int, name: str, limit: int) -> bytes | None:
         """Return the newest artifact ``name`` of a workflow run as the zip archive it is, ``None`` if there is none.
 
@@ -140,7 +150,9 @@ class GitHub:
             if len(found) < 100:
                 return
 
-    def _ask(self, method: str, path: str, content: dict[str, str] | None = None, *, repeatable: bool = False) -> Any:
+    def _ask(
+        self, method: str, path: str, content: Mapping[str, Any] | None = None, *, repeatable: bool = False
+    ) -> Any:
         what = f"the answer to {method} {path}"
         body, _ = self._send(method, path, content, what, ANSWER_LIMIT, repeatable=repeatable)
         try:
@@ -152,7 +164,7 @@ class GitHub:
         self,
         method: str,
         path: str,
-        content: dict[str, str] | None,
+        content: Mapping[str, Any] | None,
         what: str,
         limit: int,
         *,

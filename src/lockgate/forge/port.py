@@ -126,5 +126,11 @@ class Forge(Protocol):
     def propose(self, branch: str, into: str, title: str, body: str) -> str:
         """Open a pull request from a branch of this repository, or update the open one; return its address."""
 
+    def close_pull_request(self, number: int, word: str) -> None:
+        """Close an open pull request, and say why in a comment. Done again, it stays closed."""
+
+    def dispatch(self, workflow: str, branch: str, inputs: Mapping[str, str]) -> None:
+        """Start the workflow of this file name on a branch: what is made with a workflow's own token starts none."""
+
     def raise_issue(self, title: str, body: str) -> str:
         """Open an issue, or bring the open one of this title up to date; return its address."""

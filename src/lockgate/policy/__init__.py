@@ -21,6 +21,7 @@ from lockgate.policy.predictions import Predictions
 from lockgate.policy.rebuild import Rebuilding, Tolerance, check_rebuild
 from lockgate.policy.reference import ReferenceSettings
 from lockgate.policy.request_parts import RequestPart
+from lockgate.policy.retrain import Retraining
 from lockgate.policy.serving import Serving
 from lockgate.policy.stages import Stages
 from lockgate.policy.test_set import TestSet
@@ -46,6 +47,7 @@ __all__ = [
     "Rebuilding",
     "ReferenceSettings",
     "RequestPart",
+    "Retraining",
     "Serving",
     "Stages",
     "Statistic",

@@ -32,6 +32,7 @@ from lockgate.policy import (
     predictions,
     rebuild,
     reference,
+    retrain,
     serving,
     stages,
     test_set,
@@ -48,6 +49,7 @@ from lockgate.policy.plots import Plot
 from lockgate.policy.predictions import Predictions
 from lockgate.policy.rebuild import Rebuilding
 from lockgate.policy.reference import ReferenceSettings
+from lockgate.policy.retrain import Retraining
 from lockgate.policy.serving import Serving
 from lockgate.policy.stages import Stages
 from lockgate.policy.test_set import TestSet
@@ -82,6 +84,7 @@ _SECTIONS = {
     "stages": stages.SECTION,
     "dependencies": dependencies.SECTION,
     "rebuild": rebuild.SECTION,
+    "retrain": retrain.SECTION,
 }
 
 
@@ -120,6 +123,7 @@ class Policy:
     test_set: TestSet | None = None
     outcomes: OutcomeSettings = field(default_factory=OutcomeSettings)
     reference: ReferenceSettings = field(default_factory=ReferenceSettings)
+    retrain: Retraining | None = None
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -146,6 +150,7 @@ _CHECKS: tuple[Callable[[Policy], None], ...] = (
     reference.check,
     gates.check,
     environments.check,
+    retrain.check,
 )
 """What has to fit together, in the order in which it is looked at."""
 

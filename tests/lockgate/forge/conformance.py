@@ -15,7 +15,7 @@ import pytest
 
 from lockgate.forge.port import Forge, ForgeError, NotAnEvent, Run, TooLarge
 
-RIGHTS = {"actions": "read", "contents": "write", "pull-requests": "write", "statuses": "write", "issues": "write"}
+RIGHTS = {"actions": "write", "contents": "write", "pull-requests": "write", "statuses": "write", "issues": "write"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Side:
     """Refuses the next request whose method and path hold this text: status, headers."""
     asked: Callable[[str], int]
     """How many requests held this text so far."""
+    dispatched: Callable[[], list[tuple[str, str, dict[str, str]]]]
+    """The workflows that were dispatched: file, branch, inputs."""
     event: Mapping[str, Any]
     """The event of a finished run."""
 
@@ -117,6 +119,17 @@ class Conformance:
         with pytest.raises(TooLarge):
             forge.artifact(7, "lockgate", 10)
 
+    def test_a_pull_request_is_closed_with_a_word_and_stays_closed(self, side: Side) -> None:
+        forge = side.forge(RIGHTS)
+        number = side.open(forge.repository, side.branch)
+        forge.close_pull_request(number, "nothing is gained any more")
+        assert forge.open_pull_requests(forge.repository, side.branch) == ()
+        assert forge.comments(number)[-1].body == "nothing is gained any more"
+
+    def test_a_workflow_is_dispatched_on_a_branch_with_its_inputs(self, side: Side) -> None:
+        side.forge(RIGHTS).dispatch("check.yml", side.branch, {"base": "main"})
+        assert side.dispatched() == [("check.yml", side.branch, {"base": "main"})]
+
     def test_a_proposal_made_again_is_the_same_pull_request_with_its_new_text(self, side: Side) -> None:
         forge = side.forge(RIGHTS)
         first = forge.propose(side.branch, "main", "Propose", "text")
@@ -133,6 +146,8 @@ class Conformance:
         forge = side.forge({})
         for call in (
             lambda: forge.set_status(side.tip, "success", "lockgate/main", "", ""),
+            lambda: forge.close_pull_request(1, "why"),
+            lambda: forge.dispatch("check.yml", side.branch, {}),
             lambda: forge.propose(side.branch, "main", "t", "b"),
             lambda: forge.comments(1),
         ):

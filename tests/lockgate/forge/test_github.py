@@ -50,6 +50,7 @@ class TestGitHub(Conformance):
             state=running.state,
             refuse=lambda part, status, headers: running.refusals.append((part, status, dict(headers))),
             asked=lambda part: sum(part in f"{method} {path}" for method, path, _ in running.requests),
+            dispatched=lambda: running.dispatched,
             event=finished(pull, 7, "success", running.address),
         )
         for known in (running.pulls, running.comments, running.statuses, running.artifacts, running.issues):
