@@ -121,6 +121,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "importance": None,
         "data": (),
         "test_set": None,
+        "retrain": None,
         "outcomes": OutcomeSettings(),
         "reference": ReferenceSettings(),
     }
