@@ -46,6 +46,7 @@ GROUPS: dict[str, Commands] = {
     "review": {
         "render": ("lockgate.commands.render", "show a result.json as text, Markdown, HTML or JSON"),
         "power": ("lockgate.commands.power", "say which changes a test set can show, and how many rows others take"),
+        "looks": ("lockgate.commands.looks", "show how often each test set was looked at, as CI counted it"),
         "rebuild": ("lockgate.commands.rebuild", "run a commit's whole pipeline in a fresh clone, compare every hash"),
     },
     "release": {

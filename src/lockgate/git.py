@@ -704,34 +704,51 @@ def fetch(root: Path, commit: str, credentials: Mapping[str, str]) -> None:
     git(root, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "origin", commit, environment=credentials)
 
 
-def commit_on(root: Path, parent: str, files: Mapping[str, bytes | None], message: str, author: tuple[str, str]) -> str:
-    """Return the commit that has ``files`` (paths in the project) on top of ``parent``; ``None`` removes one.
+def commit_on(
+    root: Path,
+    parent: str | None,
+    files: Mapping[str, bytes | None],
+    message: str,
+    author: tuple[str, str],
+    seconds: int | None = None,
+) -> str:
+    """Return the commit that has ``files`` (paths in the project) on top of ``parent``; ``None`` removes one. Without a
+    ``parent`` it is the first of a history of its own.
 
     Nothing points at it yet.
 
-    The same arguments give the same sha: its time is that of the parent. Raises :class:`GitError` where a path is
-    something else than a plain file in ``parent``.
+    The same arguments give the same sha: its time is that of the parent, unless ``seconds`` since 1970 are given.
+    Raises :class:`GitError` where a path is something else than a plain file in ``parent``.
     """
     top = Path(git(root, "rev-parse", "--show-toplevel").rstrip("\n"))
     prefix = git(root, "rev-parse", "--show-prefix").rstrip("\n")
-    date = git(root, "show", "--no-patch", "--format=%ct +0000", parent).strip()
+    date = f"@{seconds or 0} +0000"
+    if seconds is None and parent is not None:
+        date = git(root, "show", "--no-patch", "--format=%ct +0000", parent).strip()
     name, email = author
     people = {f"GIT_{who}_{what}": text for who in ("AUTHOR", "COMMITTER") for what, text in
               (("NAME", name), ("EMAIL", email), ("DATE", date))}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
-        git(top, "read-tree", parent, environment=index)
+        git(top, "read-tree", parent or "--empty", environment=index)
         for path, content in files.items():
-            there = git(top, "ls-tree", parent, "--", f":(top,literal){prefix}{path}")
+            there = git(top, "ls-tree", parent, "--", f":(top,literal){prefix}{path}") if parent else ""
             if there and not there.startswith("100644 blob "):
-                raise GitError(f"'{path}' is not a plain file in {parent[:10]}, so it is not replaced")
+                raise GitError(f"'{path}' is not a plain file in {(parent or '')[:10]}, so it is not replaced")
             if content is None:
                 git(top, "update-index", "--force-remove", "--", f"{prefix}{path}", environment=index)
                 continue
             blob = git(top, "hash-object", "-w", "--stdin", input=content).strip()
             git(top, "update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{path}", environment=index)
         tree = git(top, "write-tree", environment=index).strip()
-    return git(top, "commit-tree", tree, "-p", parent, "-m", message, environment=people).strip()
+    parents = ("-p", parent) if parent else ()
+    return git(top, "commit-tree", tree, *parents, "-m", message, environment=people).strip()
+
+
+def remote_tip(root: Path, branch: str, credentials: Mapping[str, str]) -> str | None:
+    """Return the commit that a branch of ``origin`` stands at now; ``None`` if there is no such branch."""
+    found = git(root, "ls-remote", "origin", f"refs/heads/{branch}", environment=credentials)
+    return found.partition("\t")[0] or None
 
 
 def difference(root: Path, before: str, after: str) -> str:
@@ -747,7 +764,8 @@ def changed_files(root: Path, before: str, after: str) -> tuple[str, ...]:
 
 
 def push(root: Path, commit: str, branch: str, expected: str, credentials: Mapping[str, str]) -> bool:
-    """Have ``branch`` of ``origin`` point at ``commit`` if it stands at ``expected``; return whether it now does.
+    """Have ``branch`` of ``origin`` point at ``commit`` if it stands at ``expected`` (empty: if it is not there);
+    return whether it now does.
 
     Raises :class:`GitError` if the push failed although the branch stands where it should.
     """
@@ -756,7 +774,7 @@ def push(root: Path, commit: str, branch: str, expected: str, credentials: Mappi
     try:
         git(root, "push", "--quiet", "--no-verify", lease, "origin", f"{commit}:{ref}", environment=credentials)
     except GitError:
-        now = git(root, "ls-remote", "origin", ref, environment=credentials).partition("\t")[0]
+        now = remote_tip(root, branch, credentials) or ""
         if now == expected:
             raise
         return now == commit

@@ -7,6 +7,7 @@ git.
 from dataclasses import dataclass, replace
 from typing import Self
 
+from lockgate.publishing.ledger import LookAt
 from lockgate.publishing.measures import NOTHING, Measuring
 from lockgate.rendering import escape
 from lockgate.rendering.markdown import LIMIT, render_markdown
@@ -29,7 +30,8 @@ class Told:
     where the run's log is, ``measuring`` are the changed files that decide, or may decide, how the change is measured.
 
     ``withheld`` are the outputs for which the lock is not written to the branch. ``unverified`` names what of the
-    result rests on the word of the run, ``allowed`` says that the policy takes it.
+    result rests on the word of the run, ``allowed`` says that the policy takes it. ``look`` is what publishing it shows
+    of a test set.
     """
 
     head: str
@@ -42,6 +44,7 @@ class Told:
     withheld: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()
     allowed: bool = False
+    look: LookAt | None = None
 
     def with_result(self, result: Result, base: Revision, head: Revision) -> Self:
         """Add the result; what its revisions are called, and which commits they are, is ours to say."""

@@ -24,6 +24,7 @@ from lockgate import git
 from lockgate.dvc import quarantine
 from lockgate.dvc.pipeline import read_state
 from lockgate.errors import LockgateError
+from lockgate.evaluation import looks
 from lockgate.evaluation.findings import read_policies
 from lockgate.evaluation.report import base_state, readable, revision
 from lockgate.forge.comments import put_comment
@@ -34,6 +35,7 @@ from lockgate.publishing.apart import Sides
 from lockgate.publishing.artifact import Artifact, Unfit
 from lockgate.publishing.bound import Computed, OtherBase
 from lockgate.publishing.comment import Told, Written
+from lockgate.publishing.ledger import Ledger, LedgerError, look_at
 from lockgate.publishing.measures import measuring
 from lockgate.rendering.result_document import OUTCOMES
 from lockgate.result import Outcome, Result
@@ -232,7 +234,7 @@ class Publisher:
             except git.GitError as error:  # such as a folder that is a link: what dvc.yaml says is written cannot be
                 told = replace(told, result=None).with_misfit(str(error))
         if target.number is None:
-            return self._of_group(target, told, files)
+            return self._of_group(target, self._counted(target, told), files)
         commit = made if target.own else None
         if target.tip not in (self.run.head_sha, commit):
             raise Stale(f"the branch has moved on to {target.tip[:10]}")
@@ -244,6 +246,7 @@ class Publisher:
         ):
             raise Stale("the branch has moved on")
         patch = "" if target.own or not made else git.difference(self.root, self.run.head_sha, made)
+        told = self._counted(target, told)
         body = comment.text(told, Written(commit, patch))
         return Answer(target, commit or self.run.head_sha, *self.status(told), body)
 
@@ -253,6 +256,19 @@ class Publisher:
         if state == "success" and files:
             state, said = "failure", "the lock does not belong to what is merged: update the branch of the pull request"
         return Answer(target, self.run.head_sha, state, said, comment.text(told, Written()))
+
+    def _counted(self, target: Target, told: Told) -> Told:
+        """Write down that these figures are looked at, and say which look it is."""
+        if told.result is None or told.look is None:
+            return told
+        ledger = Ledger(self.root, self.forge.push_credentials(self.server))
+        look = replace(told.look.look, pull_request=target.number)
+        try:
+            said = told.look.told(ledger.record(look, write=not self.dry_run))
+        except LedgerError as error:
+            sys.stderr.write(f"{error}\n")
+            said = told.look.told(None, str(error))
+        return replace(told, result=looks.told(told.result, said))
 
     def judged(self, told: Told, base: Commit, head: Commit) -> tuple[Told, dict[str, bytes]]:
         """Return what there is to tell, and the files that belong on the branch."""
@@ -285,11 +301,14 @@ class Publisher:
             bound.check_unverified(result, base, write_back.after_run(head, left))
         else:
             bound.check(result, computed.result)
-        if computed.unverified:
-            before, _ = base_state(base)
-            allowed = read_policies(before, read_state(write_back.after_run(head, left))).policy.unverified == "allow"
-            told = replace(told, unverified=computed.unverified, allowed=allowed)
-        return told.with_result(computed.result or result, *(readable(revision(side)) for side in (base, head))), files
+        shown = computed.result or replace(result, looks=None)
+        if computed.unverified or shown.comparison.test_set:
+            before, after = base_state(base)[0], read_state(write_back.after_run(head, left))
+            policy = read_policies(before, after).policy
+            allowed = bool(computed.unverified) and policy.unverified == "allow"
+            look = look_at(shown, policy, before, after)
+            told = replace(told, unverified=computed.unverified, allowed=allowed, look=look)
+        return told.with_result(shown, *(readable(revision(side)) for side in (base, head))), files
 
     def _computed(self, sides: Sides, left: Artifact) -> Computed:
         """Compute the result again. What did not travel with the artifact is looked for in the remotes, by its hash."""

@@ -23,6 +23,7 @@ from lockgate.publishing.apart import Sides, answer, heard
 from lockgate.publishing.artifact import Artifact
 from lockgate.publishing.bound import Computed
 from lockgate.publishing.check import judge
+from lockgate.publishing.ledger import BRANCH
 from lockgate.publishing.publish import Published, Publisher, Run, find_targets
 
 REPOSITORY = "lab/model"
@@ -86,6 +87,7 @@ class Scene:
             known.clear()
         self.forge.refusals.clear()
         git(self.forge.repository(REPOSITORY), "update-ref", "refs/heads/change", self.head)
+        git(self.forge.repository(REPOSITORY), "update-ref", "-d", f"refs/heads/{BRANCH}")
 
 
 def computed_here(sides: Sides, left: Artifact) -> Computed:
