@@ -91,7 +91,7 @@ lock:  ## make the locks anew from requirements/*.in (LOCK=--upgrade to move the
 	  --python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header" && \
 	$$compile uv.in -o uv.lock && \
 	$$compile pipeline.in -o pipeline.lock && \
-	$$compile -c pipeline.lock lockgate.in -o lockgate.lock && \
+	$$compile -c uv.lock -c pipeline.lock lockgate.in -o lockgate.lock && \
 	$$compile -c pipeline.lock -c lockgate.lock publish.in -o publish.lock && \
 	$$compile -c lockgate.lock package.in -o package.lock && \
 	$$compile -c pipeline.lock -c lockgate.lock service.in -o service.lock && \

@@ -20,6 +20,7 @@ NOT_IMPORTED = {
     "pyopenssl",  # imported by model-signing, which does not declare it
     "dask",  # brings distributed's dataframes
     "psycopg",  # chosen by the address of a database
+    "uv",  # run as a program
     "dvc",  # of the extra s3
 }
 
