@@ -674,6 +674,12 @@ def default_branch(root: Path) -> str:
     raise GitError("this repository has no default branch that can be found", "Name the base yourself: --base REV.")
 
 
+def ignored_by(root: Path, path: str) -> str:
+    """Return the rule by which git ignores ``path``, as ``.gitignore:18: /metrics/``; empty if it does not."""
+    done = _run(root, "check-ignore", "--verbose", "--no-index", "--", path)
+    return os.fsdecode(done.stdout).partition("\t")[0].replace(":", "\0", 1).replace(":", ": ", 1).replace("\0", ":")
+
+
 def head(root: Path) -> str | None:
     """Return the sha of ``HEAD``, ``None`` before the first commit."""
     done = _run(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")

@@ -13,7 +13,7 @@ from lockgate import git, policy
 from lockgate.adoption.description import TITLE, TRAILER
 from lockgate.adoption.proposal import LOCK, MARK
 from lockgate.forge.branches import OwnBranch, Start, author
-from lockgate.git import Snapshot
+from lockgate.git import Commit, Snapshot
 
 BRANCH = "lockgate-init"
 REMOVING = "lockgate-remove"
@@ -57,7 +57,7 @@ def patch(snapshot: Snapshot, changes: Changes) -> str:
     return "".join(parts)
 
 
-def removal(snapshot: Snapshot) -> Changes:
+def removal(root: Path, snapshot: Commit) -> Changes:
     """Return the change that takes back what ``lockgate init`` laid down, and leaves everything else."""
     changes: dict[str, bytes | None] = {}
     for path in snapshot.list(".yml"):
@@ -70,7 +70,52 @@ def removal(snapshot: Snapshot) -> Changes:
         before = snapshot.read(path)
         if before is not None and (after := re.sub(pattern, b"", before, flags=re.MULTILINE)) != before:
             changes[path] = after if after.strip() else None
+    own = _own_commits(root, snapshot.commit)
+    text = snapshot.read("dvc.yaml")
+    if text is not None and (without := _without_artifact(root, text, own)) != text:
+        changes["dvc.yaml"] = without
+    changes |= dict.fromkeys(_figures_added(snapshot, own, root))
     return changes
+
+
+def _own_commits(root: Path, tip: str) -> tuple[str, ...]:
+    """Return the commits of a history that ``lockgate init`` made, the newest first."""
+    return tuple(git.git(root, "log", "--format=%H", f"--grep=^{TRAILER}$", tip).split())
+
+
+def _without_artifact(root: Path, text: bytes, own: tuple[str, ...]) -> bytes:
+    """Return ``dvc.yaml`` without the artifact that was added to it: what our own commit appended, where history has it
+    (a squashed merge may not), else the entry under our mark. Entries that somebody added below it stay."""
+    for commit in own:
+        before, after = (Commit(root, one, git.resolve(root, one)).read("dvc.yaml") for one in (f"{commit}^", commit))
+        if before is not None and after is not None and after != before and after.startswith(before):
+            added = after[len(before) :]
+            if text.count(added) == 1 and not text.partition(added)[2].startswith((b" ", b"\t")):
+                return text.replace(added, b"")
+    entry = re.search(_ARTIFACT, text, re.MULTILINE)
+    if entry is None:
+        return text
+    more = re.match(rb"[ \t]*\S", text[entry.end() :]) and text[entry.end() :][:1] in (b" ", b"\t")
+    return text[: entry.start()] + (b"artifacts:" + entry["end"] if more else b"") + text[entry.end() :]
+
+
+_ARTIFACT = (
+    rb"^"
+    + re.escape(MARK.encode())
+    + rb"(?P<end>\r?\n)artifacts:\r?\n  \S[^\r\n]*:\r?\n    path: [^\r\n]*\r?\n    type: model(\r?\n|\Z)"
+)
+
+
+def _figures_added(snapshot: Commit, own: tuple[str, ...], root: Path) -> list[str]:
+    """Return the files of figures that our own commits added to git, where stages left them to git and git ignored
+    them: they are ignored again."""
+    found: list[str] = []
+    for commit in own:
+        listed = git.git(
+            root, "diff-tree", "--no-commit-id", "--name-only", "--diff-filter=A", "-r", "--relative", "-z", commit
+        )
+        found += [path for path in listed.split("\0") if path and git.ignored_by(root, path)]
+    return [path for path in dict.fromkeys(found) if snapshot.read(path) is not None]
 
 
 _ADDED = {

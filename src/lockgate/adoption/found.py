@@ -14,7 +14,7 @@ from typing import Any
 from lockgate import git
 from lockgate.adoption.tables import Table, predictions_in
 from lockgate.dependencies.lock import read_lock
-from lockgate.dvc.objects import DvcError, remotes
+from lockgate.dvc.objects import DvcError, content_digest, remotes
 from lockgate.dvc.pipeline import Output, Stage, State, read_params, read_state
 from lockgate.errors import LockgateError
 from lockgate.evaluation.findings import read
@@ -117,6 +117,9 @@ class Found:
     missed: LockgateError | None = None
     prediction_columns: Mapping[str, str] = field(default_factory=dict)
     """What was taken from the predictions file and why, by the key of the policy."""
+    unkept: Mapping[str, bytes] = field(default_factory=dict)
+    """Files of metrics that the lock leaves to git and that no commit has, as the working tree has them: those of the
+    run that the lock records."""
 
 
 def look(root: Path, snapshot: Snapshot) -> Found:
@@ -124,7 +127,8 @@ def look(root: Path, snapshot: Snapshot) -> Found:
     state = read_state(snapshot)
     notes: list[str] = []
     missed: list[LockgateError] = []
-    metrics = tuple(_metrics(root, state, notes, missed))
+    unkept: dict[str, bytes] = {}
+    metrics = tuple(_metrics(root, state, notes, missed, unkept))
     table = _predictions(root, state, metrics, notes)
     if table is not None:
         metrics = tuple(table.recognise(metric) for metric in metrics)
@@ -136,11 +140,12 @@ def look(root: Path, snapshot: Snapshot) -> Found:
         model=_model(state),
         plots=tuple(_plots(root, state)),
         seed=_seed(state),
-        packages=_packages(snapshot),
+        packages=_packages_around(root, snapshot),
         forge=forge_of(root),
         remote=_default_remote(root, notes),
         notes=tuple(notes),
         missed=missed[0] if missed else None,
+        unkept=unkept,
     )
 
 
@@ -179,15 +184,17 @@ def read_address(address: str) -> FoundForge:
 # --- metrics
 
 
-def _metrics(root: Path, state: State, notes: list[str], missed: list[LockgateError]) -> Iterator[FoundMetric]:
+def _metrics(
+    root: Path, state: State, notes: list[str], missed: list[LockgateError], unkept: dict[str, bytes]
+) -> Iterator[FoundMetric]:
     taken: set[str] = set()
     for path in _metric_files(state):
         try:
             content = read(root, state, path)
+            if content is None and (content := _left_here(root, state, path)) is not None:
+                unkept[path] = content
             if content is None:
-                notes.append(
-                    f"{path} is a metrics file, but it is not there: run the pipeline, commit, and run this again."
-                )
+                notes.append(f"{path} is a metrics file, but {_why_absent(root, state, path)}")
                 continue
             values = list(_figures(document(content, path)))
         except (DvcError, Unreadable) as error:
@@ -202,6 +209,28 @@ def _metrics(root: Path, state: State, notes: list[str], missed: list[LockgateEr
             yield FoundMetric(
                 name, path, key, value, direction(key.rpartition(".")[2]) or direction(key) or _outer(key)
             )
+
+
+def _left_here(root: Path, state: State, path: str) -> bytes | None:
+    """Return what the working tree has of an output that is left to git, if it is what the lock records."""
+    record = state.pipeline.recorded(state.lock, path)
+    try:
+        content = (root / path).read_bytes() if record is not None and not (root / path).is_symlink() else None
+    except OSError:
+        return None
+    if content is None or record is None or content_digest(content, legacy=record.legacy) != record.digest:
+        return None
+    return content
+
+
+def _why_absent(root: Path, state: State, path: str) -> str:
+    """Return why no commit has a file that is left to git, and what to do about it."""
+    again = f"run the pipeline (`dvc repro`), `git add -f {path} dvc.lock`, commit, and run this again."
+    out = next((out for stage in state.pipeline.stages for out in stage.outs if out.path == path), None)
+    if out is not None and out.cached:
+        return "the lock records none: run the pipeline (`dvc repro`), `dvc push`, commit dvc.lock, and run this again."
+    rule = git.ignored_by(root, path)
+    return f"no commit has it, because git ignores it ({rule}): {again}" if rule else f"no commit has it: {again}"
 
 
 def _outer(key: str) -> Better | None:
@@ -356,6 +385,17 @@ def _seed(state: State) -> str | None:
     return None
 
 
+def _packages_around(root: Path, snapshot: Snapshot) -> FoundPackages:
+    """Return the packages of the project; of one in a folder that names none, those that the folders above it name."""
+    found = _packages(snapshot)
+    depth = git.git(root, "rev-parse", "--show-prefix").count("/")
+    above = [f"{'../' * up}{name}" for up in range(1, depth + 1) for name in ("requirements.txt", "pyproject.toml")]
+    for path in above if not (found.lock or found.inputs) else ():
+        if (path.endswith(".txt") and snapshot.read(path) is not None) or _has_dependencies(snapshot, path):
+            return FoundPackages(None, (path,), found.python or _python(snapshot, posixpath.dirname(path)))
+    return found
+
+
 def _packages(snapshot: Snapshot) -> FoundPackages:
     names = snapshot.list(".txt", ".lock", "pyproject.toml", ".python-version")
     found = [name for name in names if REQUIREMENTS.fullmatch(name) and posixpath.basename(name) != "dvc.lock"]
@@ -372,26 +412,27 @@ def _packages(snapshot: Snapshot) -> FoundPackages:
     return FoundPackages(None, tuple(inputs), _python(snapshot))
 
 
-def _project(snapshot: Snapshot) -> Mapping[str, Any]:
+def _project(snapshot: Snapshot, path: str) -> Mapping[str, Any]:
     import tomllib
 
     try:
-        content = tomllib.loads((snapshot.read("pyproject.toml") or b"").decode())
+        content = tomllib.loads((snapshot.read(path) or b"").decode())
     except ValueError:
         return {}
     found = content.get("project")
     return found if isinstance(found, dict) else {}
 
 
-def _has_dependencies(snapshot: Snapshot) -> bool:
-    return bool(_project(snapshot).get("dependencies"))
+def _has_dependencies(snapshot: Snapshot, path: str = "pyproject.toml") -> bool:
+    return bool(_project(snapshot, path).get("dependencies"))
 
 
-def _python(snapshot: Snapshot) -> str | None:
-    pinned = (snapshot.read(".python-version") or b"").decode("utf-8", "replace")
+def _python(snapshot: Snapshot, folder: str = "") -> str | None:
+    pinned = (snapshot.read(posixpath.join(folder, ".python-version")) or b"").decode("utf-8", "replace")
     if found := re.match(r"\s*(3\.\d+)", pinned):
         return found[1]
-    asked = re.search(r"3\.\d+", str(_project(snapshot).get("requires-python", "")))
+    project = _project(snapshot, posixpath.join(folder, "pyproject.toml"))
+    asked = re.search(r"3\.\d+", str(project.get("requires-python", "")))
     return asked[0] if asked else None
 
 

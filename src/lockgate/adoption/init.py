@@ -1,6 +1,7 @@
 """``lockgate init``: from what a repository has to one pull request that proposes the rest."""
 
 import os
+import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,11 +118,13 @@ def plan_init(  # noqa: PLR0913 - what the command line offers
 def plan_removal(root: Path) -> Plan:
     """Return the change that takes back what was laid down."""
     at = start(root)
-    changes = change.removal(Commit(root, at.branch, at.commit))
-    kept = "\n".join(f"- `{path}`" for path in changes)
+    changes = change.removal(root, Commit(root, at.branch, at.commit))
+    listed = "\n".join(
+        f"- {'removes' if content is None else 'takes lines out of'} `{path}`" for path, content in changes.items()
+    )
     description = (
-        "Takes back what `lockgate init` laid down. A policy that was edited goes too: git keeps it. What `dvc.yaml` "
-        f"declares as an artifact stays, for DVC and GTO.\n\n{kept}\n\n{TRAILER}\n"
+        "Takes back what `lockgate init` laid down, and nothing else. A policy that was edited goes too: git keeps it. "
+        f"Artifacts that `dvc.yaml` declared before, or that were added since, stay.\n\n{listed}\n\n{TRAILER}\n"
     )
     return Plan(
         at, None, None, changes, (), description, title="Take Lockgate out of this repository", branch=change.REMOVING
@@ -215,9 +218,12 @@ def _check_there_is_something(found: Found, directions: Mapping[str, Better]) ->
                 f"no metrics file can be read, and a policy judges by numbers: {found.missed}",
                 "Where the remote can be reached: `dvc pull`, and run this again.",
             ) from found.missed
-        said = " ".join(found.notes) or "no stage declares one under `metrics:`."
+        if found.notes:
+            raise NotAskedError(
+                "there is no metrics file that can be read, and a policy judges by numbers", " ".join(found.notes)
+            )
         raise NotAskedError(
-            f"there is no metrics file that can be read, and a policy judges by numbers: {said}",
+            "no stage declares a metrics file, and a policy judges by numbers",
             "Have a stage write a JSON file of metrics, declare it under `metrics:` in dvc.yaml, and run this again.",
         )
     if not chosen(found, directions):
@@ -256,14 +262,17 @@ def _make_lock(found: Found, tell: Callable[[str], None]) -> str | LockgateError
 
     if found.packages.lock is not None or not found.packages.inputs:
         return None
-    snapshot = found.state.snapshot
     given = found.packages.inputs[0]
+    snapshot = found.state.snapshot
     if snapshot.read(LOCK) is not None:
         return None
     tell(f"making a lock of the packages that {given} asks for")
     files = {
         name: snapshot.read(name) or b"" for name in (*snapshot.list(".txt", ".in"), "pyproject.toml", "README.md")
     }
+    if given.startswith("../"):
+        files = {posixpath.basename(given): snapshot.read(given) or b""}
+        given = posixpath.basename(given)
     try:
         return compile_lock(files, given, found.packages.python or DEFAULT_PYTHON)
     except LockgateError as error:

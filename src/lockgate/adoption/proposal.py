@@ -87,6 +87,11 @@ def propose(
             path = f".github/workflows/lockgate-{name}.yml"
             files[path] = rendered(template, pin, branch)
             lines.append(Line(path, _first_comment(template), f"calls Lockgate {pin.version} at one commit"))
+    for path, content in found.unkept.items():
+        files[path] = content.decode("utf-8", "surrogateescape")
+        lines.append(
+            Line(path, "the figures of the last run", "no commit had them, so there was nothing to compare with")
+        )
     declared = _declaring(found, found.model) if found.model is not None and not found.model.declared else None
     if declared is not None and found.model is not None:
         files["dvc.yaml"] = _text(found, "dvc.yaml") + declared
@@ -308,7 +313,7 @@ def _declaring(found: Found, model: FoundModel) -> str | None:
     if producer is None or producer.file != "dvc.yaml" or re.search(r"^artifacts\s*:", before, re.MULTILINE):
         return None
     end = "\r\n" if "\r\n" in before else "\n"
-    block = ["artifacts:", f"  {scalar(model.name)}:", f"    path: {scalar(model.path)}", "    type: model", ""]
+    block = [MARK, "artifacts:", f"  {scalar(model.name)}:", f"    path: {scalar(model.path)}", "    type: model", ""]
     return (end if before and not before.endswith("\n") else "") + end.join(block)
 
 
