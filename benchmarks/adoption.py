@@ -92,7 +92,7 @@ with open("data/data.xml", "w") as file:
         r = random.random() < .2
         words = [random.choice(common) for _ in range(30)]
         words += [random.choice(["ggplot", "dplyr", "vector"]) for _ in range(3 * r)]
-        tag = "r" if r else "python"
+        tag = "r" if r != (random.random() < .1) else "python"
         file.write(f'<row Id="{n + 1}" Tags="&lt;{tag}&gt;" Title="{words[0]}" Body="{" ".join(words)}" />\\n')
 """,
     )
@@ -197,11 +197,12 @@ class Stranger:
             "GIT_CONFIG_GLOBAL": str(git),
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(folder / "site"),
+            "UV_CACHE_DIR": str(folder / "uv"),
             **PERSON,
             **{
                 name: value
                 for name, value in os.environ.items()
-                if re.match(r"(?i)(https?|no)_proxy|SSL_|PIP_|UV_|REQUESTS_CA", name)
+                if re.match(r"(?i)(https?|no)_proxy|SSL_|PIP_|UV_(?!CACHE)|REQUESTS_CA", name)
             },
         }
         (folder / "home").mkdir(exist_ok=True)
@@ -243,7 +244,7 @@ class Stranger:
         self.run([uv, "pip", "install", "-q", "--python", str(self.folder / "team"), *wanted])
         (self.folder / "dvc").mkdir()  # DVC of this environment, python of theirs
         (self.folder / "dvc/dvc").symlink_to(Path(sys.executable).with_name("dvc"))
-        team = {"PATH": f"{self.folder / 'team/bin'}:{self.folder / 'dvc'}:/usr/bin:/bin"}
+        team = {"PATH": f"{self.folder / 'dvc'}:{self.folder / 'team/bin'}:/usr/bin:/bin"}
         for folder in self.shape.folders:
             (self.project / folder).mkdir(parents=True, exist_ok=True)
         self.run(["dvc", "remote", "add", "-q", "-f", "--default", "team", str(self.folder / "remote")], **team)
@@ -261,8 +262,8 @@ class Stranger:
 
     def adopt(self) -> None:
         """Do what a stranger types, from `pip install` to the merge of what `lockgate init` proposes."""
-        self.typed(f"python3 -m venv ../venv && ../venv/bin/pip install -q {self.wheel}" if not self.shape.project else
-                   f"python3 -m venv ../../venv && ../../venv/bin/pip install -q {self.wheel}", "pip install")  # fmt: skip
+        up = "../../venv" if self.shape.project else "../venv"
+        self.typed(f"python3 -m venv {up} && {up}/bin/pip install -q {self.wheel}", "pip install")
         said = self.typed("lockgate init", "lockgate init")
         self.measured.open = [line.removeprefix("open: ") for line in said.splitlines() if line.startswith("open: ")]
         self.typed("git merge -q lockgate-init && git push -q origin main", "merge")
@@ -347,9 +348,8 @@ def main() -> None:
             rows.append(stranger.measured)
             sys.stdout.write(json.dumps(asdict(stranger.measured), indent=1) + "\n")
     for one in rows:
-        sys.stdout.write(
-            f"{one.shape:24}{len(one.commands)} commands  {one.lines_by_hand} lines by hand  {one.minutes:.1f} minutes  {one.outcome}\n"
-        )
+        by_hand = f"{len(one.commands)} commands  {one.lines_by_hand} lines by hand"
+        sys.stdout.write(f"{one.shape:24}{by_hand}  {one.minutes:.1f} minutes  {one.outcome}\n")
     if given.json:
         given.json.write_text(
             json.dumps([asdict(one) | {"minutes": round(one.minutes, 1)} for one in rows], indent=1) + "\n"

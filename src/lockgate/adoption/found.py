@@ -188,6 +188,7 @@ def _metrics(
     root: Path, state: State, notes: list[str], missed: list[LockgateError], unkept: dict[str, bytes]
 ) -> Iterator[FoundMetric]:
     taken: set[str] = set()
+    settings = _settings(state)
     for path in _metric_files(state):
         try:
             content = read(root, state, path)
@@ -202,13 +203,28 @@ def _metrics(
             missed += [error] if isinstance(error, DvcError) else []
             continue
         for key, value in values:
-            if COUNTED.fullmatch(key.rpartition(".")[2].lower()):
+            last = key.rpartition(".")[2]
+            if COUNTED.fullmatch(last.lower()) or value in settings.get(last, ()):
                 continue
             name = _name(key, path, taken)
             taken.add(name)
             yield FoundMetric(
                 name, path, key, value, direction(key.rpartition(".")[2]) or direction(key) or _outer(key)
             )
+
+
+def _settings(state: State) -> Mapping[str, set[float]]:
+    """Return the numbers of the files of parameters, by the last word of their keys: a file of metrics that repeats one
+    says what a model was made with, not how good it is."""
+    found: dict[str, set[float]] = {}
+    for file in dict.fromkeys(["params.yaml", *(one.file for stage in state.pipeline.stages for one in stage.params)]):
+        try:
+            values = list(_figures(read_params(state.snapshot, file) or {}))
+        except LockgateError:
+            continue
+        for key, value in values:
+            found.setdefault(key.rpartition(".")[2], set()).add(value)
+    return found
 
 
 def _left_here(root: Path, state: State, path: str) -> bytes | None:

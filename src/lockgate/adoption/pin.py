@@ -28,8 +28,8 @@ class NoPin(NotAskedError):  # noqa: N818 - named for what the user reads
     def __init__(self) -> None:
         """Say how to name it."""
         super().__init__(
-            "this lockgate was not built from a commit (outside of git, or with changes that no commit has), so it does not "
-            "know which commit its workflows are of",
+            "this lockgate was not built from a commit (but outside of git, or with changes that no commit has), so it "
+            "does not know which commit its workflows are of",
             "Name it: `lockgate init --pin COMMIT` (40 digits), or install a released version.",
         )
 

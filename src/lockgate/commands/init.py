@@ -84,7 +84,8 @@ def main(arguments: argparse.Namespace) -> int:
 def as_text(plan: Plan, made: Made, *, push: bool) -> str:
     """Return what was done, what is open, and what comes next."""
     lines = [f"{'made' if made.new else 'as before:'} {made.commit[:10]} on the branch {plan.branch}:"]
-    lines += [f"  {'removed' if content is None else 'written'}  {path}" for path, content in plan.changes.items()]
+    done = "written" if plan.proposal else "changed"
+    lines += [f"  {'removed' if content is None else done}  {path}" for path, content in plan.changes.items()]
     if plan.proposal:
         lines += [f"open: {one}" for one in plan.proposal.open]
     for one in plan.history:

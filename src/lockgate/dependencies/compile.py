@@ -12,7 +12,7 @@ PLATFORM = "x86_64-manylinux_2_28"
 """What hosted runners are."""
 
 
-WITHDRAWN = re.compile(rb"^[ \t]*sklearn[ \t]*([=<>~!][^#;\r\n]*)?(?=[ \t]*([#;\r\n]|\Z))", re.MULTILINE)
+WITHDRAWN = re.compile(rb"^[ \t]*sklearn[ \t]*([=<>~!][^#;\r\n]*?)?(?=[ \t]*([#;\r\n]|\Z))", re.MULTILINE)
 """A requirement of ``sklearn``, which the index has withdrawn: it only ever brought scikit-learn."""
 
 

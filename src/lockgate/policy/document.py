@@ -189,11 +189,19 @@ def json_schema() -> dict[str, Any]:
 
 
 def older_words(policy: Policy) -> tuple[str, ...]:
-    """Say which words of the policy have newer ones, and what was taken from a name."""
+    """Say which words of the policy have newer ones, and what was taken from a name: neither counts for a number that
+    no predictions give again, which has no other words."""
     asked = [*policy.gates, *(gate for place in policy.environments for gate in place.gates)]
-    newer = {gate.kind: gate.replaced_by for gate in asked if gate.replaced_by}
+    compared = {metric.name for metric in policy.metrics if metric.statistic and policy.predictions}
+    newer = {
+        gate.kind: gate.replaced_by
+        for gate in asked
+        if gate.replaced_by and getattr(gate, "metric", None) in {None, *compared}
+    }
     named = ", ".join(f"`{kind}` (now `{word}`)" for kind, word in newer.items())
-    assumed = ", ".join(f"`statistic: {metric.statistic}`" for metric in policy.metrics if metric.assumed)
+    assumed = ", ".join(
+        f"`statistic: {metric.statistic}`" for metric in policy.metrics if metric.assumed and metric.name in compared
+    )
     said = []
     if named:
         said.append(f"The policy uses older kinds of gates, which keep their meaning: {named}; see docs/gates.md.")

@@ -1,8 +1,13 @@
 """What is seen in a repository: which way a metric is better, where git's remote is."""
 
-import pytest
+from pathlib import Path
 
-from lockgate.adoption.found import FoundForge, direction, read_address
+import pytest
+from tests.lockgate.factory import Project
+
+from lockgate.adoption.found import FoundForge, FoundPackages, direction, look, read_address
+from lockgate.dependencies.compile import WITHDRAWN
+from lockgate.git import Commit
 
 
 @pytest.mark.parametrize(
@@ -31,3 +36,44 @@ def test_the_name_of_a_metric_says_which_way_is_better_or_nothing_is_said(name: 
 )
 def test_the_address_of_the_remote_says_which_forge_and_never_a_password(address: str, forge: FoundForge) -> None:
     assert read_address(address) == forge
+
+
+def test_a_number_that_repeats_a_parameter_is_no_metric(stranger: Project) -> None:
+    stranger.write("params.yaml", "train: {seed: 7, shift: 0.021}\nmodel: {depth: 5, accuracy: 3}\n")
+    stranger.write("metrics.json", '{"accuracy": 0.9, "depth": 5, "echo": {"shift": 0.021, "seed": 8}}')
+    commit = stranger.commit("Repeat what was asked for")
+
+    found = look(stranger.root, Commit(stranger.root, "main", commit))
+
+    assert [metric.name for metric in found.metrics] == ["accuracy"]
+
+
+def test_a_project_in_a_folder_takes_the_packages_of_a_folder_above_it(stranger: Project, tmp_path: Path) -> None:
+    stranger.write("requirements.txt", "numpy\n")
+    stranger.write("pyproject.toml", "[project]\nname = 'x'\nrequires-python = '>=3.12'\ndependencies = ['numpy']\n")
+    (stranger.root / "inner").mkdir()
+    for name in (".dvc", "dvc.yaml", "dvc.lock", "metrics.json", "params.yaml"):
+        (stranger.root / name).rename(stranger.root / "inner" / name)
+    commit = stranger.commit("A project in a folder")
+    inner = stranger.root / "inner"
+
+    assert look(inner, Commit(inner, "main", commit)).packages == FoundPackages(None, ("../requirements.txt",), "3.12")
+    stranger.git("rm", "-q", "requirements.txt")
+    commit = stranger.commit()
+    assert look(inner, Commit(inner, "main", commit)).packages.inputs == ("../pyproject.toml",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"),
+    [
+        (b"pandas\nsklearn\n", b"pandas\nscikit-learn\n"),
+        (b"sklearn==0.0 # old", b"scikit-learn # old"),
+        (b"sklearn; python_version > '3'", b"scikit-learn; python_version > '3'"),
+        (b"sklearn\r\nnumpy", b"scikit-learn\r\nnumpy"),
+        (b"sklearn-pandas\n", b"sklearn-pandas\n"),
+        (b"sklearn_crfsuite>=1", b"sklearn_crfsuite>=1"),
+        (b"# sklearn", b"# sklearn"),
+    ],
+)
+def test_a_requirement_that_the_index_has_withdrawn_is_taken_for_what_it_brought(asked: bytes, taken: bytes) -> None:
+    assert WITHDRAWN.sub(b"scikit-learn", asked) == taken

@@ -105,10 +105,70 @@ def test_what_was_laid_down_is_taken_back_to_the_last_byte_and_what_is_not_ours_
     code, _, err = lockgate("init", "--remove", "--no-push")
 
     assert code == 0, err
-    gone = stranger.git("ls-tree", "-r", "lockgate-remove")
-    kept = [line for line in gone.splitlines() if not line.endswith(("\town.yml", "\tdvc.yaml", "/own.yml"))]
-    assert kept == [line for line in before.splitlines() if not line.endswith("\tdvc.yaml")]
-    assert "own.yml" in stranger.git("ls-tree", "-r", "lockgate-remove")
+    gone = stranger.git("ls-tree", "-r", "lockgate-remove").splitlines()
+    assert [line for line in gone if not line.endswith("/own.yml")] == before.splitlines()
+    assert any(line.endswith("/own.yml") for line in gone)
+
+
+@pytest.mark.parametrize("squashed", [False, True])
+def test_the_artifact_that_was_added_is_taken_back_and_those_of_others_stay(
+    stranger: Project, lockgate: Lockgate, squashed: bool
+) -> None:
+    before = stranger.read("dvc.yaml")
+    lockgate("init", "--no-push", *PINNED)
+    if squashed:  # with a message of somebody's own
+        stranger.git("merge", "-q", "--squash", "lockgate-init")
+        stranger.commit("Adopt Lockgate")
+    else:
+        stranger.git("merge", "-q", "lockgate-init")
+    merged = stranger.git("rev-parse", "HEAD").strip()
+    lockgate("init", "--remove", "--no-push")
+    assert stranger.git("show", "lockgate-remove:dvc.yaml") == before
+
+    stranger.write("dvc.yaml", stranger.read("dvc.yaml") + "  mine:\n    path: other.pkl\n")
+    stranger.commit("One more")
+    code, out, err = lockgate("init", "--remove", "--no-push")
+    assert code == 0, err
+    assert "changed  dvc.yaml" in out
+    assert stranger.git("show", "lockgate-remove:dvc.yaml") == f"{before}artifacts:\n  mine:\n    path: other.pkl\n"
+
+    own = f"{before}artifacts:\n  model:\n    path: model.pkl\n    type: model\n"  # as init writes it, but not by init
+    stranger.git("reset", "-q", "--hard", f"{merged}~1")
+    stranger.git("branch", "-q", "-D", "lockgate-init", "lockgate-remove")
+    stranger.write("dvc.yaml", own)
+    stranger.commit("An artifact of my own")
+    lockgate("init", "--no-push", *PINNED)
+    stranger.git("merge", "-q", "lockgate-init")
+    lockgate("init", "--remove", "--no-push")
+    assert stranger.git("show", "lockgate-remove:dvc.yaml") == own
+
+
+def test_figures_that_git_ignores_are_added_from_the_run_that_the_lock_records_and_are_taken_back(
+    stranger: Project, lockgate: Lockgate
+) -> None:
+    figures = stranger.read("metrics.json")
+    stranger.write(".gitignore", "/metrics.json\n")
+    stranger.git("rm", "-q", "--cached", "metrics.json")
+    stranger.git("add", ".gitignore")
+    stranger.git("commit", "-q", "-m", "Figures are not kept")
+    before = stranger.git("ls-tree", "-r", "HEAD")
+
+    stranger.write("metrics.json", figures + " ")  # of another run than the lock's
+    code, _, err = lockgate("init", "--no-push", *PINNED)
+    assert code == 3
+    assert (
+        "git ignores it (.gitignore:1: /metrics.json): run the pipeline (`dvc repro`), `git add -f metrics.json" in err
+    )
+
+    stranger.write("metrics.json", figures)
+    code, out, err = lockgate("init", "--no-push", *PINNED)
+    assert code == 0, err
+    assert "written  metrics.json" in out
+    assert stranger.git("show", "lockgate-init:metrics.json") == figures
+    (stranger.root / "metrics.json").unlink()
+    stranger.git("merge", "-q", "lockgate-init")
+    lockgate("init", "--remove", "--no-push")
+    assert stranger.git("ls-tree", "-r", "lockgate-remove") == before
 
 
 def test_a_repository_that_has_half_of_it_keeps_its_half(stranger: Project, lockgate: Lockgate) -> None:

@@ -421,3 +421,10 @@ def test_older_words_are_told_with_the_new_ones() -> None:
     assert "`floor` (now `min`), `ceiling` (now `max`), `no-worse` (now `no-regression`)" in kinds
     assert statistics.endswith("add `statistic: log_loss`.")
     assert older_words(read_policy((ROOT / "lockgate.yaml").read_text())) == ()
+
+
+def test_a_number_that_no_predictions_give_again_has_no_newer_words() -> None:
+    bare = "model: m\nmetrics: {log_loss: {file: m.json, key: l, better: lower}}\n"
+    bare += "gates: [{kind: no-worse, metric: log_loss, tolerance: 0.1}]\n"
+
+    assert older_words(read_policy(bare)) == ()
