@@ -33,6 +33,11 @@ LOWER = re.compile(
     r"|logloss|crossentropy|cross_entropy)(_(test|val|valid|mean|score))*"
 )
 TRAINING = re.compile(r"(^|[.:_/-])train(ing)?([._/-]|$)", re.IGNORECASE)
+TESTED = re.compile(r"(^|[._/-])(test|val|valid|validation|eval|holdout|dev)([._/-]|$)", re.IGNORECASE)
+NO_MEASURE = re.compile(
+    r"(thresholds?|weights?|cutoffs?|limits?|targets?|baselines?|std|var|sd|se|ci|lower|upper|low|high|min|max|id)"
+)
+"""Words that make of a metric's name the name of something else."""
 COUNTED = re.compile(r"(.*_)?(n|count|rows|samples|size|step|steps|epoch|epochs|time|seconds|duration|seed|iteration)")
 SEED = re.compile(r"(.*[._])?(seed|random_seed|random_state)")
 MODEL = re.compile(
@@ -59,8 +64,10 @@ class FoundMetric:
 
     @property
     def of_training(self) -> bool:
-        """Whether it was measured on the rows that the model was trained on, by its name."""
-        return TRAINING.search(f"{self.file}:{self.key}") is not None
+        """Whether it was measured on the rows that the model was trained on, by its name, or else by its file's."""
+        return TRAINING.search(f":{self.key}") is not None or (
+            TRAINING.search(self.file) is not None and TESTED.search(self.key) is None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +161,22 @@ def direction(name: str) -> Better | None:
     plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
     if plain in STATISTICS:
         return STATISTICS[plain]
-    if LOWER.fullmatch(plain):
-        return "lower"
-    return "higher" if HIGHER.fullmatch(plain) else None
+    for words in (plain, _first_words(plain)):
+        if LOWER.fullmatch(words):
+            return "lower"
+        if HIGHER.fullmatch(words):
+            return "higher"
+    return None
+
+
+def _first_words(plain: str) -> str:
+    """Return the longest beginning of a name that is a metric's, where what follows only says of what: the ``accuracy``
+    of ``accuracy_full_data``. Empty where there is none."""
+    words = plain.split("_")
+    if any(NO_MEASURE.fullmatch(word) for word in words):
+        return ""
+    beginnings = ("_".join(words[:end]) for end in range(len(words) - 1, 0, -1))
+    return next((one for one in beginnings if LOWER.fullmatch(one) or HIGHER.fullmatch(one)), "")
 
 
 def forge_of(root: Path) -> FoundForge:

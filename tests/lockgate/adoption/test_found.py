@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.lockgate.factory import Project
 
-from lockgate.adoption.found import FoundForge, FoundPackages, direction, look, read_address
+from lockgate.adoption.found import FoundForge, FoundMetric, FoundPackages, direction, look, read_address
 from lockgate.dependencies.compile import WITHDRAWN
 from lockgate.git import Commit
 
@@ -17,10 +17,26 @@ from lockgate.git import Commit
         ("precision@10", "higher"), ("testAccuracy", "higher"), ("r2", "higher"), ("mean_iou", "higher"),
         ("loss", "lower"), ("val_loss", "lower"), ("RMSE", "lower"), ("test_mae", "lower"), ("log_loss", "lower"),
         ("brier", "lower"), ("word_error", "lower"), ("churn", None), ("latency_budget", None), ("n", None),
+        ("accuracy_full_data", "higher"), ("loss_on_new_users", "lower"),
+        ("accuracy_threshold", None), ("recall_std", None),
     ],
 )  # fmt: skip
 def test_the_name_of_a_metric_says_which_way_is_better_or_nothing_is_said(name: str, better: str | None) -> None:
     assert direction(name) == better
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "training"),
+    [
+        ("metrics/train_metrics.json", "accuracy", True), ("metrics/train_metrics.json", "accuracy_test", False),
+        ("metrics.json", "train.accuracy", True), ("metrics.json", "accuracy", False),
+        ("train.json", "train.accuracy_test", True),
+    ],
+)  # fmt: skip
+def test_the_key_of_a_metric_says_more_of_its_rows_than_the_name_of_its_file(
+    file: str, key: str, training: bool
+) -> None:
+    assert FoundMetric("m", file, key, 0.5, "higher").of_training is training
 
 
 @pytest.mark.parametrize(
