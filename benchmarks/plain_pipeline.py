@@ -34,6 +34,7 @@ def main(folder: str) -> None:
     os.chdir(folder)
     write_files(
         {RAW / f"{name}.parquet": as_parquet(table) for name, table in tables.items()}
+        | {prepare.MADE_OF: as_parquet(prepare.made_of(tables["flights"]), varied=prepare.VARIED)}
         | {PREPARED / "train.parquet": as_parquet(past, varied=["flight"])}
         | {PREPARED / "test.parquet": as_parquet(later, varied=["flight"])}
         | {MODEL: dump_model(model), COUNTS: as_json(baselines.as_columns(counts), indent=None)}

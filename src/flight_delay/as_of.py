@@ -10,6 +10,8 @@ Every sum is one of whole numbers, and shares are rounded by whole numbers, too:
 no order of the rows can move a bit.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -70,35 +72,57 @@ def _history(flights: pd.DataFrame, scheduled: Numbers, asked: Numbers) -> pd.Da
     has_left = flights["dep_delay"].notna().to_numpy()
     delay = flights["dep_delay"].fillna(0).to_numpy(np.int64)
     left = scheduled + delay
-    counted = {"late": (delay >= LATE_MINUTES).astype(np.int64), "delay": np.clip(delay, *DELAYS)}
-    has_arrived = (flights["arr_delay"].notna() & flights["air_time"].notna()).to_numpy()
-    arrived = left + flights["air_time"].fillna(0).to_numpy(np.int64) + MOST_TAXIING
-    came_late = {"late": (flights["arr_delay"].fillna(0) >= LATE_MINUTES).to_numpy().astype(np.int64)}
+    # A flight is waiting from its schedule until it leaves; one that was cancelled is taken for waiting, too, because
+    # nobody has to know yet, and no flight for longer than WAITING_HOURS.
+    longest = scheduled + WAITING_HOURS * HOUR
+    events: dict[str, npt.NDArray[Any]] = {
+        "scheduled": scheduled,
+        "asked": asked,
+        "has_left": has_left,
+        "left": left,
+        "late": (delay >= LATE_MINUTES).astype(np.int64),
+        "delay": np.clip(delay, *DELAYS),
+        "left_or_waits": np.where(has_left, np.clip(left, scheduled, longest), longest),
+        "has_arrived": (flights["arr_delay"].notna() & flights["air_time"].notna()).to_numpy(),
+        "arrived": left + flights["air_time"].fillna(0).to_numpy(np.int64) + MOST_TAXIING,
+        "came_late": (flights["arr_delay"].fillna(0) >= LATE_MINUTES).to_numpy().astype(np.int64),
+    }
     columns: dict[str, npt.NDArray[np.generic]] = {}
     for name, by in GROUPS.items():
         group = _numbered(flights, by)
-        if name in LEFT_HOURS:
-            hours = LEFT_HOURS[name]
-            number, sums = _between(group, left, has_left, counted, asked - hours * HOUR, asked)
-            columns[f"{name}_late_{hours}h"] = _ratio(sums["late"], number, 1000)
-            columns[f"{name}_delay_{hours}h"] = _ratio(sums["delay"], number, 10)
-        for days in ARRIVED_DAYS.get(name, ()):
-            number, sums = _between(group, arrived, has_arrived, came_late, asked - days * DAY, asked)
-            columns[f"{name}_arrived_late_{days}d"] = _ratio(sums["late"], number, 1000)
-        if name in WAITING:
-            # A flight is waiting from its schedule until it leaves; one that was cancelled is taken for waiting, too,
-            # because nobody has to know yet, and no flight for longer than WAITING_HOURS.
-            longest = scheduled + WAITING_HOURS * HOUR
-            until = np.where(has_left, np.clip(left, scheduled, longest), longest)
-            begun, ended = _until(group, scheduled, asked), _until(group, until, asked)
-            columns[f"{name}_waiting"] = begun - ended
-            columns[f"{name}_due"] = begun - _until(group, scheduled, asked - WAITING_HOURS * HOUR)
-            columns[f"{name}_departures"] = _near(group, scheduled)
-            columns[f"{name}_departures_before"] = _until(group, scheduled, scheduled) - _until(
-                group, scheduled, scheduled - BEFORE_MINUTES
-            )
+        # Moments that are looked up in their order are found four times as fast as in any other.
+        order = np.argsort(group * _GROUP + scheduled, kind="stable")
+        ordered = {event: values[order] for event, values in events.items()}
+        for column, values in _of_group(name, group[order], ordered).items():
+            columns[column] = np.empty_like(values)
+            columns[column][order] = values
     columns["dest_arrivals"] = _near(_numbered(flights, ("dest",)), _arrival_minute(flights))
     return pd.DataFrame(columns, index=flights.index)
+
+
+def _of_group(name: str, group: Numbers, e: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the columns that look at the flights of one kind of group; ``e`` are the moments of each flight."""
+    scheduled, asked = e["scheduled"], e["asked"]
+    columns: dict[str, npt.NDArray[np.generic]] = {}
+    if name in LEFT_HOURS:
+        hours = LEFT_HOURS[name]
+        counted = {"late": e["late"], "delay": e["delay"]}
+        number, sums = _between(group, e["left"], e["has_left"], counted, asked - hours * HOUR, asked)
+        columns[f"{name}_late_{hours}h"] = _ratio(sums["late"], number, 1000)
+        columns[f"{name}_delay_{hours}h"] = _ratio(sums["delay"], number, 10)
+    for days in ARRIVED_DAYS.get(name, ()):
+        late = {"late": e["came_late"]}
+        number, sums = _between(group, e["arrived"], e["has_arrived"], late, asked - days * DAY, asked)
+        columns[f"{name}_arrived_late_{days}d"] = _ratio(sums["late"], number, 1000)
+    if name in WAITING:
+        begun = _until(group, scheduled, asked)
+        columns[f"{name}_waiting"] = begun - _until(group, e["left_or_waits"], asked)
+        columns[f"{name}_due"] = begun - _until(group, scheduled, asked - WAITING_HOURS * HOUR)
+        columns[f"{name}_departures"] = _near(group, scheduled)
+        columns[f"{name}_departures_before"] = _until(group, scheduled, scheduled) - _until(
+            group, scheduled, scheduled - BEFORE_MINUTES
+        )
+    return columns
 
 
 def _between(

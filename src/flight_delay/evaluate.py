@@ -19,14 +19,15 @@ from threadpoolctl import threadpool_limits
 
 from flight_delay.baselines import BASELINES, past_rate, read_counts
 from flight_delay.errors import run_stage
-from flight_delay.features import FEATURES, HISTORY_FROM, WEATHER_USED, with_usual
-from flight_delay.files import as_json, as_parquet, figure, read_frame, write_files
+from flight_delay.features import FEATURES, HISTORY_FROM, USED, WEATHER_USED, with_usual
+from flight_delay.files import as_json, as_parquet, figure, write_files
 from flight_delay.logistic import Logistic, read_logistic
 from flight_delay.metrics import FIGURES, calibration_bins, calibration_error, figures, losses
 from flight_delay.model_file import load_model
 from flight_delay.params import Costs, Evaluate, load_params
-from flight_delay.paths import COUNTS, LOGISTIC, MODEL, PREPARED, REPORTS
-from flight_delay.request import ARRIVED, DUE, KEY, LABEL, LEFT, QUEUE, REQUEST, SCHEDULE
+from flight_delay.paths import COUNTS, LOGISTIC, MODEL, REPORTS
+from flight_delay.prepare import window_rows
+from flight_delay.request import ARRIVED, DUE, KEY, LABEL, LEFT, QUEUE, SCHEDULE
 
 SLICES = ("carrier", "origin", "month", "hour_band")
 HOUR_BANDS = {0: "night 22-05", 6: "morning 06-09", 10: "midday 10-13", 14: "afternoon 14-17", 18: "evening 18-21"}
@@ -50,7 +51,7 @@ TOGETHER: dict[str, tuple[str, ...]] = {
 
 def score(model: Pipeline, requests: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Return the probability of a late arrival for each request, rounded (see :func:`rounded`)."""
-    return rounded(model.predict_proba(requests[list(REQUEST)])[:, 1])
+    return rounded(model.predict_proba(requests[list(USED)])[:, 1])
 
 
 def rounded(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -247,7 +248,7 @@ def outcome(
     model: Pipeline, test: pd.DataFrame, past: Mapping[str, pd.DataFrame], logistic: Logistic, params: Evaluate
 ) -> dict[Path, bytes]:
     """Return every file of ``reports/`` with its content."""
-    features = model[0].transform(test[list(REQUEST)])
+    features = model[0].transform(test[list(USED)])
     sys.stdout.write(f"evaluate: scoring {len(test):,} flights\n")
     scores = all_scores(model, features, test, past, logistic)
     sys.stdout.write(f"evaluate: importance of {len(TOGETHER)} groups, {params.importance_repeats} shuffles each\n")
@@ -267,11 +268,11 @@ def outcome(
 
 def main() -> None:
     """Read the model, the baselines and the later rows, write ``reports/``."""
-    params = load_params().evaluate
+    params = load_params()
     model, past, logistic = load_model(MODEL), read_counts(COUNTS), read_logistic(LOGISTIC, len(FEATURES))
-    test = read_frame(PREPARED / "test.parquet")
+    test = window_rows("test", params)
     with threadpool_limits(limits=1, user_api="openmp"):  # on a busy machine one thread is quicker than waiting for two
-        write_files(outcome(model, test, past, logistic, params))
+        write_files(outcome(model, test, past, logistic, params.evaluate))
 
 
 def _area(labels: npt.NDArray[np.integer], scores: npt.NDArray[np.float64], weights: npt.NDArray[np.integer]) -> float:

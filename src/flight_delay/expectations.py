@@ -1,4 +1,4 @@
-"""The suites of ``expectations/``: what raw data must look like, read strictly and said in words.
+"""The suites of ``expectations/``: what raw and prepared tables must look like, read strictly and said in words.
 
 A suite is a YAML file named after its table (docs/data.md has the rules and what each severity means):
 
@@ -22,16 +22,19 @@ from typing import Any, Literal, NoReturn
 
 from flight_delay.errors import StageError, nearest
 from flight_delay.params import read_yaml
+from flight_delay.request import ROW_TYPES
 from flight_delay.tables import MONTHLY_TABLES, RAW_TABLES
 
 Severity = Literal["critical", "warning"]
 SEVERITIES = ["critical", "warning"]
 SHAPE_RULES = ("rows_at_least", "type", "no_other_columns")  # looked at first: the other rules take them for granted
+REQUESTS = "requests"  # what `prepare` makes: the rows of both windows
 # Parquet has no seconds: what is written as seconds is read back as milliseconds.
-TYPES = {
+TYPES: dict[str, dict[str, str]] = {
     table: {field.name: str(field.type).replace("timestamp[s", "timestamp[ms") for field in schema}
     for table, schema in RAW_TABLES.items()
-}
+} | {REQUESTS: ROW_TYPES}
+MONTHLY = (*MONTHLY_TABLES, REQUESTS)
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,12 @@ def _is_regex(value: Any, _table: str) -> bool:
 
 
 def _are_columns(value: Any, table: str) -> bool:
-    return isinstance(value, list) and bool(value) and all(column in RAW_TABLES[table].names for column in value)
+    return isinstance(value, list) and bool(value) and all(column in TYPES[table] for column in value)
 
 
 def _is_column_of_a_table(value: Any, _table: str) -> bool:
     table, _, column = value.partition(".") if isinstance(value, str) else ("", "", "")
-    return table in RAW_TABLES and column in RAW_TABLES[table].names
+    return table in TYPES and column in TYPES[table]
 
 
 def _is_true(value: Any, _table: str) -> bool:
@@ -142,7 +145,7 @@ RULES: dict[str, Rule] = {
         "a list of its columns",
         _are_columns,
         lambda columns: f"has each {', '.join(columns)} only once",
-        choices=lambda table: RAW_TABLES[table].names,
+        choices=lambda table: list(TYPES[table]),
     ),
     "rows_each_month": Rule(
         "table", "[least, most] rows", _is_range, lambda ends: f"has {_from_to(ends)} rows in each month"
@@ -153,10 +156,10 @@ RULES: dict[str, Rule] = {
     "found_in": Rule(
         "table",
         "a table",
-        lambda value, _: isinstance(value, str) and value in RAW_TABLES,
+        lambda value, _: isinstance(value, str) and value in TYPES,
         lambda table: f"each row has its match in {table}",
         ("on", "share"),
-        choices=lambda _: list(RAW_TABLES),
+        choices=lambda _: list(TYPES),
     ),
     "type": Rule(
         "columns",
@@ -193,7 +196,14 @@ RULES: dict[str, Rule] = {
         _is_column_of_a_table,
         lambda other: f"is in {other}",
         ("share", "except"),
-        choices=lambda _: [f"{table}.{column}" for table, schema in RAW_TABLES.items() for column in schema.names],
+        choices=lambda _: [f"{table}.{column}" for table, types in TYPES.items() for column in types],
+    ),
+    "at_most_column": Rule(
+        "columns",
+        "another of its columns",
+        lambda value, table: isinstance(value, str) and value in TYPES[table],
+        lambda other: f"is at most {other}",
+        choices=lambda table: list(TYPES[table]),
     ),
     "matches": Rule(
         "columns", "a regular expression", _is_regex, lambda regex: f"matches {regex}", ("share",), of="string"
@@ -211,14 +221,14 @@ MODIFIERS = ("share", "except", "on")
 
 
 def read_suites(folder: Path) -> dict[str, Suite]:
-    """Read the suite of every raw table, in their order.
+    """Read the suite of every table, in their order: the raw ones, and :data:`REQUESTS`.
 
     Raises :class:`StageError` with one line that names file, line, what is wrong and the nearest valid word.
     """
     for path in sorted(folder.glob("*.yaml")):
-        if path.stem not in RAW_TABLES:
-            raise StageError(f"{path}: there is no table '{path.stem}'; {nearest(path.stem, list(RAW_TABLES))}")
-    return {table: read_suite(folder / f"{table}.yaml", table) for table in RAW_TABLES}
+        if path.stem not in TYPES:
+            raise StageError(f"{path}: there is no table '{path.stem}'; {nearest(path.stem, list(TYPES))}")
+    return {table: read_suite(folder / f"{table}.yaml", table) for table in TYPES}
 
 
 def read_suite(path: Path, table: str) -> Suite:
@@ -230,7 +240,7 @@ class _Reader:
     """Reads one file; every complaint is raised by :meth:`refuse`, which adds file and line."""
 
     def __init__(self, path: Path, table: str) -> None:
-        self.path, self.table, self.columns = path, table, RAW_TABLES[table].names
+        self.path, self.table, self.columns = path, table, list(TYPES[table])
 
     def suite(self) -> Suite:
         content = self.content()
@@ -250,7 +260,7 @@ class _Reader:
         content = read_yaml(self.path)
         if not isinstance(content, dict):
             self.refuse("expected key, table and columns")
-        known = ["key", *(["first_month"] if self.table in MONTHLY_TABLES else []), "table", "columns"]
+        known = ["key", *(["first_month"] if self.table in MONTHLY else []), "table", "columns"]
         self.known(content, known, "key")
         for name in known:
             if name not in content:
@@ -293,8 +303,8 @@ class _Reader:
             self.refuse(f"{where}: unknown severity '{severity}'; {nearest(str(severity), SEVERITIES)}", str(severity))
         if severity == "warning" and name in ("type", "rows_at_least"):
             self.refuse(f"{where}: {name} is always critical: the other rules take it for granted", where)
-        if "month" in name and self.table not in MONTHLY_TABLES:
-            self.refuse(f"{where}: {name} is for tables that grow by a month: {', '.join(MONTHLY_TABLES)}", name)
+        if "month" in name and self.table not in MONTHLY:
+            self.refuse(f"{where}: {name} is for tables that grow by a month: {', '.join(MONTHLY)}", name)
         if rule.of and rule.of != _kind(TYPES[self.table][column]):
             self.refuse(f"{where}: {name} is for a {rule.of} column, not for {TYPES[self.table][column]}", where)
         for modifier in MODIFIERS:
@@ -335,7 +345,7 @@ class _Reader:
 
 
 def _kind(kind: str) -> str:
-    return "string" if kind == "string" else "timestamp" if kind.startswith("timestamp") else "number"
+    return "string" if kind.endswith("string") else "timestamp" if kind.startswith("timestamp") else "number"
 
 
 def _words(argument: Any) -> list[str]:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from flight_delay.request import CATEGORIES, HISTORY, REQUEST, TOLD_BY
+from flight_delay.request import CATEGORIES, HISTORY, TOLD_BY
 from flight_delay.tables import WEATHER
 
 # Temperature, dew point and pressure say which week of the year it is as well as how the day is: trees learnt the weeks
@@ -24,6 +24,8 @@ FEATURES = (
     *WEATHER_USED,
     *HISTORY,
 )
+# the columns of a request that features are made of; it may have others
+USED = (*CATEGORIES, "scheduled_departure", "scheduled_arrival", "distance", *WEATHER_USED, *HISTORY)
 HISTORY_FROM = len(FEATURES) - len(HISTORY)
 DEPARTURE_MINUTE, TOLD = FEATURES.index("departure_minute"), FEATURES.index(TOLD_BY)
 PRIOR_FLIGHTS = 50  # a category counts as if it had been seen this often at the overall rate
@@ -34,8 +36,8 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Carrier, origin and destination become their rank by past late rate (Fisher's ordering: a split on the rank is the
     best two-way split of the categories, Breiman et al. 1984, section 4.2.2). A category that was never seen is a
-    missing value, as is missing weather, and the trees know what to do with missing values. Only the columns of a
-    request are read: anything else in the frame is ignored.
+    missing value, as is missing weather, and the trees know what to do with missing values. Only the columns of
+    :data:`USED` are read: anything else in the frame is ignored.
 
     A request that says nothing of the hours before (:data:`~flight_delay.request.TOLD_BY` is missing) gets what is
     usual at its hour. Left missing it would be taken for an early flight, before which no other has left.
@@ -66,7 +68,7 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises ``ValueError`` naming the columns a request lacks, or a scheduled time that is missing or has an offset.
         """
-        lacking = [column for column in REQUEST if column not in requests.columns]
+        lacking = [column for column in USED if column not in requests.columns]
         if lacking:
             raise ValueError(f"the request lacks {', '.join(lacking)}")
         departure = _wall_clock(requests["scheduled_departure"])

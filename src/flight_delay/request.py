@@ -61,3 +61,20 @@ OPTIONAL = ("tailnum", *WEATHER, *HISTORY)
 
 KEY = ("date", "carrier", "flight", "origin")  # one row per key, from raw data to predictions
 LABEL = "late"
+
+# what `prepare` writes: a flight's key, its request and its label, with the types as a Parquet file gives them back
+ROW_TYPES: dict[str, str] = {
+    "date": "timestamp[ms]",
+    "carrier": "large_string",
+    "flight": "int16",
+    "origin": "large_string",
+    "dest": "large_string",
+    "tailnum": "large_string",
+    "scheduled_departure": "timestamp[ms]",
+    "scheduled_arrival": "timestamp[ms]",
+    "distance": "int16",
+    **dict.fromkeys(WEATHER, "double"),
+    **dict.fromkeys((*SCHEDULE, *DUE, *QUEUE), "int64"),
+    **dict.fromkeys((*LEFT, *ARRIVED), "double"),
+    LABEL: "int8",
+}

@@ -15,13 +15,14 @@ from threadpoolctl import threadpool_limits
 
 from flight_delay.baselines import as_columns, count
 from flight_delay.errors import StageError, run_stage
-from flight_delay.features import RequestFeatures
-from flight_delay.files import as_json, read_frame, write_files
+from flight_delay.features import USED, RequestFeatures
+from flight_delay.files import as_json, write_files
 from flight_delay.logistic import Logistic
 from flight_delay.model_file import dump_model
 from flight_delay.params import Train, load_params
-from flight_delay.paths import COUNTS, LOGISTIC, MODEL, PREPARED
-from flight_delay.request import LABEL, REQUEST
+from flight_delay.paths import COUNTS, LOGISTIC, MODEL
+from flight_delay.prepare import window_rows
+from flight_delay.request import LABEL
 
 
 def classifier(params: Train) -> HistGradientBoostingClassifier:
@@ -44,22 +45,22 @@ def train(rows: pd.DataFrame, params: Train) -> Pipeline:
 
     One thread: the fitted model remembers how many there were, and so would its file.
     """
-    if empty := [column for column in REQUEST if rows[column].isna().all()]:
+    if empty := [column for column in USED if rows[column].isna().all()]:
         raise StageError(
             f"the training rows have no value at all in {', '.join(empty)}: nothing can be learnt from it."
         )
     model = Pipeline([("features", RequestFeatures()), ("classifier", classifier(params))])
     with threadpool_limits(limits=1, user_api="openmp"), redirect_stdout(_Progress(sys.stdout)):
-        model.fit(rows[list(REQUEST)], rows[LABEL])
+        model.fit(rows[list(USED)], rows[LABEL])
     return model.set_params(classifier__verbose=0)
 
 
 def main() -> None:
-    """Read ``data/prepared/train.parquet``, write the model's file and those of the baselines."""
-    params = load_params().train
-    rows = read_frame(PREPARED / "train.parquet")
-    sys.stdout.write(f"train: {params.max_iter} trees on {len(rows):,} flights\n")
-    model = train(rows, params)
+    """Make the training rows of what `prepare` left, write the model's file and those of the baselines."""
+    params = load_params()
+    rows = window_rows("train", params)
+    sys.stdout.write(f"train: {params.train.max_iter} trees on {len(rows):,} flights\n")
+    model = train(rows, params.train)
     sys.stdout.write("train: the baselines\n")
     logistic = Logistic.fit(model[0].transform(rows), rows[LABEL].to_numpy())
     write_files(

@@ -289,11 +289,12 @@ def test_nothing_that_differs_from_run_to_run_is_in_any_output(small: SmallPipel
     assert small.outputs() == before
 
 
-def test_the_training_rows_are_not_read_again(small: SmallPipeline) -> None:
-    before = small.outputs()
-    (small.root / "data/prepared/train.parquet").unlink()
-    small.run("evaluate")
-    assert small.outputs() == {name: before[name] for name in before if name != "data/prepared/train.parquet"}
+def test_the_files_of_requests_are_not_read(small: SmallPipeline) -> None:
+    before, large = small.outputs(), [f"data/prepared/{name}.parquet" for name in ("train", "test")]
+    for name in large:
+        (small.root / name).unlink()
+    small.run("train", "evaluate")
+    assert small.outputs() == {name: before[name] for name in before if name not in large}
 
 
 def test_counts_that_are_missing_or_of_something_else_stop_the_stage(small: SmallPipeline) -> None:

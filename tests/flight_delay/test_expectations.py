@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from flight_delay.errors import StageError
-from flight_delay.expectations import Expectation, read_suite, read_suites
-from flight_delay.tables import RAW_TABLES
+from flight_delay.expectations import TYPES, Expectation, read_suite, read_suites
 
 SUITES = Path(__file__).parents[2] / "expectations"
 
@@ -65,7 +64,12 @@ BROKEN = {
     "rule of months on a table without": (
         "matches: '^[0-9A-Z]{2}$'",
         "present_each_month: 0.5",
-        "line 7: carrier: present_each_month is for tables that grow by a month: flights, weather.",
+        "line 7: carrier: present_each_month is for tables that grow by a month: flights, weather, requests.",
+    ),
+    "column that it is compared with": (
+        "matches: '^[0-9A-Z]{2}$'",
+        "at_most_column: nmae",
+        "line 7: carrier: at_most_column: expected another of its columns, found 'nmae'; did you mean 'name'?",
     ),
     "range": ("matches: '^[0-9A-Z]{2}$'", "between: [9, 1]", "line 7: carrier: between: expected [least, most]"),
     "share": (
@@ -150,7 +154,7 @@ def test_a_table_without_a_suite_is_refused(tmp_path: Path) -> None:
 
 def test_every_table_has_a_suite_and_every_suite_has_both_severities() -> None:
     suites = read_suites(SUITES)
-    assert list(suites) == list(RAW_TABLES)
+    assert list(suites) == list(TYPES)
     for suite in suites.values():
         assert {e.severity for e in suite.expectations} == {"critical", "warning"}
 
@@ -164,6 +168,7 @@ def test_every_table_has_a_suite_and_every_suite_has_both_severities() -> None:
         ("rows_each_month", (20000, 40000), "has between 20,000 and 40,000 rows in each month"),
         ("present_each_month", 0.9, "is present in at least 0.9 of each month's rows"),
         ("rows_at_least", 1, "has at least 1 row"),
+        ("at_most_column", "origin_due", "is at most origin_due"),
         ("in", ("EWR", "JFK"), "is one of EWR, JFK"),
     ],
 )

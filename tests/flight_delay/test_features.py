@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from flight_delay.features import FEATURES, WEATHER_USED, RequestFeatures
+from flight_delay.features import FEATURES, USED, WEATHER_USED, RequestFeatures
 from flight_delay.request import CATEGORIES, HISTORY, LEFT, REQUEST, TOLD_BY
 from flight_delay.tables import WEATHER
 
@@ -116,7 +116,7 @@ def test_a_request_that_says_nothing_of_the_hours_before_gets_what_is_usual_at_i
 
 
 def test_columns_that_a_request_lacks_are_refused_by_name() -> None:
-    for column in REQUEST:
+    for column in USED:
         with pytest.raises(ValueError, match=f"^the request lacks {column}$"):
             fitted().transform(three().drop(columns=column))
     with pytest.raises(ValueError, match=r"^the request lacks carrier, distance$"):

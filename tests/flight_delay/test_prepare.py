@@ -1,5 +1,8 @@
 """Stage ``prepare``: the label, the clock, the windows that slide; nothing that follows the moment of asking."""
 
+import contextlib
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,8 +12,18 @@ from tests.flight_delay.small_pipeline import SmallPipeline
 
 from flight_delay.errors import StageError
 from flight_delay.files import as_parquet, read_frame
-from flight_delay.params import Prepare, Window
-from flight_delay.prepare import ORDER, label, prepare, scheduled_times, window, windows
+from flight_delay.params import Prepare, Window, load_params
+from flight_delay.prepare import (
+    LOOKED_AT,
+    ORDER,
+    label,
+    made_of,
+    prepare,
+    scheduled_times,
+    window,
+    window_rows,
+    windows,
+)  # fmt: skip
 from flight_delay.request import KEY, LABEL, REQUEST
 from flight_delay.tables import WEATHER
 
@@ -157,6 +170,24 @@ def test_inputs_are_not_changed() -> None:
     prepare(given, observed, LEAD)
     pd.testing.assert_frame_equal(given, flights())
     pd.testing.assert_frame_equal(observed, weather())
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_the_rows_that_the_later_stages_make_are_those_of_the_file_without_the_tail_number(
+    name: str, made: SmallPipeline
+) -> None:
+    with contextlib.chdir(made.root):
+        again = window_rows(name, load_params())
+        written = read_frame(Path(f"data/prepared/{name}.parquet"))
+    pd.testing.assert_frame_equal(again, written.drop(columns="tailnum"), check_dtype=False, check_exact=True)
+
+
+def test_what_the_rows_are_made_of_is_in_the_order_of_its_key_and_leaves_out_what_nothing_is_made_of(
+    raw: dict[str, pa.Table],
+) -> None:
+    kept = made_of(shuffled_rows(raw["flights"])).to_pandas()
+    assert pd.MultiIndex.from_frame(kept[list(LOOKED_AT[:6])]).is_monotonic_increasing
+    assert set(raw["flights"].column_names) - set(kept) == {"dep_time", "arr_time", "tailnum", "hour", "minute"}
 
 
 # The windows

@@ -72,7 +72,7 @@ def test_a_higher_past_rate_of_delay_is_a_higher_probability(rows: pd.DataFrame,
     assert scores[1::2].min() > scores[::2].max()
 
 
-@pytest.mark.parametrize("column", ["pressure", "dest", "distance"])
+@pytest.mark.parametrize("column", ["humid", "dest", "distance"])
 def test_a_column_of_nothing_is_refused_by_name(column: str, rows: pd.DataFrame, params: Train) -> None:
     with pytest.raises(StageError, match=f"^the training rows have no value at all in {column}: "):
         train(rows.assign(**{column: None}), params)
@@ -80,10 +80,10 @@ def test_a_column_of_nothing_is_refused_by_name(column: str, rows: pd.DataFrame,
 
 def test_a_column_of_nothing_stops_the_stage_and_leaves_the_last_model(small: SmallPipeline) -> None:
     small.change_raw("weather", lambda table: table.set_column(
-        table.column_names.index("pressure"), "pressure", pa.nulls(table.num_rows, pa.float64())
+        table.column_names.index("humid"), "humid", pa.nulls(table.num_rows, pa.float64())
     ))  # fmt: skip
     small.run("prepare")
-    assert small.refused_here("train").startswith("the training rows have no value at all in pressure: ")
+    assert small.refused_here("train").startswith("the training rows have no value at all in humid: ")
 
 
 def test_the_baselines_are_counted_from_the_rows_that_the_model_is_fitted_on(
@@ -113,5 +113,5 @@ def test_a_disk_that_fills_leaves_the_last_model_and_its_counts(small: SmallPipe
 
 
 def test_prepared_rows_that_are_missing_are_named_with_what_makes_them(small: SmallPipeline) -> None:
-    (small.root / "data/prepared/train.parquet").unlink()
-    assert small.refused_here("train") == "data/prepared/train.parquet: there is no such file. `dvc repro` makes it."
+    (small.root / "data/prepared/flights.parquet").unlink()
+    assert small.refused_here("train") == "data/prepared/flights.parquet: there is no such file. `dvc repro` makes it."
