@@ -138,8 +138,21 @@ def test_a_forks_code_never_runs_on_a_machine_of_ours() -> None:
     (job,) = jobs(ROOT / ".github/workflows/pull-request.yml").values()
 
     assert job["runs-on"].replace(" ", "") == (
-        "${{github.event.pull_request.head.repo.full_name==github.repository&&vars.LOCKGATE_RUNNER||'ubuntu-24.04'}}"
-    )
+        "${{(github.event_name=='workflow_dispatch'||github.event.pull_request.head.repo.full_name==github.repository)"
+        "&&vars.LOCKGATE_RUNNER||'ubuntu-24.04'}}"
+    )  # only a branch of the repository itself can be dispatched
+
+
+def test_nothing_that_a_retraining_makes_starts_a_retraining() -> None:
+    """It makes a push of a branch, a pull request and a dispatch of the check; none of them is a trigger."""
+    retrain = yaml.safe_load((ROOT / ".github/workflows/retrain.yml").read_text())
+    assert set(retrain[True]) == {"schedule", "workflow_dispatch"}
+    path = ROOT / ".github/workflows/retrain.yml"
+    with_token = {name for name, job in jobs(path).items() if "write" in job["permissions"].values()}
+    assert with_token == {"train", "propose"}
+    assert jobs(path)["train"]["permissions"] == {"contents": "read", "id-token": "write"}
+    [proposing] = [step["run"] for step in jobs(path)["propose"]["steps"] if "run" in step]
+    assert proposing == "lockgate retrain --from handover"
 
 
 def test_the_workflow_that_the_setup_page_shows_is_as_clean_as_ours(tmp_path: Path, node: Path) -> None:

@@ -18,13 +18,17 @@ from lockgate.dependencies.commit import CHOICES
 from lockgate.envelope import envelope
 from lockgate.errors import LockgateError, UsageError
 from lockgate.files import progress
+from lockgate.forge.branches import start
 from lockgate.forge.github import GitHub
 from lockgate.publishing.publish import PUSH_TOKEN
 from lockgate.releasing.options import Ref, add_reader_options
+from lockgate.retraining import handover
 from lockgate.retraining.champion import as_facts
-from lockgate.retraining.description import describe
-from lockgate.retraining.propose import Proposed, Proposer, environment_of, verdict
-from lockgate.retraining.train import NotThereYet, Trained, trained
+from lockgate.retraining.description import describe, title
+from lockgate.retraining.handover import Handover
+from lockgate.retraining.propose import Proposed, Proposer
+from lockgate.retraining.train import NotThereYet, Trained, policy_at, trained
+from lockgate.retraining.verdict import environment_of, verdict
 from lockgate.serving.options import add_cache_option, interpreters_of, source_of
 
 if TYPE_CHECKING:
@@ -36,6 +40,7 @@ examples:
   lockgate retrain                            as the policy says; with a token of the forge, open the pull request
   lockgate retrain --set ingest.through=2013-08 --set prepare.test.months=1
   lockgate retrain --because alarm.txt        quote the alarm that asked for it in the pull request
+  lockgate retrain --into handover            train, in a job without rights; --from handover proposes, in another
 
 A stage that ends with exit code 75 says that its data are not there yet: nothing is proposed, and nothing failed.
 Exit code 0 whether there is something to propose or not; 1 if the pipeline failed.
@@ -62,35 +67,63 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="current",
         help="locked: stages run with the packages that the policy locks; current: with those installed here",
     )
+    half = parser.add_mutually_exclusive_group()
+    half.add_argument(
+        "--into",
+        metavar="FOLDER",
+        type=Path,
+        help="train and compare alone, and leave in FOLDER what there is to propose",
+    )
+    half.add_argument(
+        "--from",
+        dest="handed_over",
+        metavar="FOLDER",
+        type=Path,
+        help="propose alone, what --into left in FOLDER: nothing of the pipeline is run",
+    )
     add_reader_options(parser)
     add_cache_option(parser)
     parser.set_defaults(dependencies=None)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Train, compare, propose."""
+    """Train, compare, propose; or one half of it."""
     root = git.project_root()
-    moves = _moves(arguments.moves)
-    because = arguments.because.read_text(encoding="utf-8") if arguments.because else ""
-    proposer = _proposer(root, dry_run=arguments.dry_run)
-    duel: Duel | None = None
-    try:
-        with trained(root, moves=moves, dependencies=arguments.stage_dependencies, tell=progress) as new:
-            missing = "it was not asked for (--no-champion)"
-            if not new.same and not arguments.no_champion:
-                duel, missing = _duel(arguments, new)
-            done = _judged(new, duel) if arguments.dry_run else proposer.propose(new, duel, missing, because)
-            text = describe(new.policy.model, new.moves, duel, missing, environment=environment_of(new.policy))
-    except NotThereYet as reason:
-        done, text = Proposed("not there yet", str(reason)), ""
+    if arguments.handed_over:
+        told = handover.read(root, arguments.handed_over, policy_at(root, start(root)))
+    else:
+        told = _trained(arguments, root)
+    if arguments.into:
+        handover.write(arguments.into, told)
+    alone = arguments.into or arguments.dry_run
+    done = Proposed(told.outcome, told.reason) if alone else _proposer(root).propose(told)
     if arguments.json:
-        compared = as_facts(duel) if duel is not None else None
-        sys.stdout.write(envelope("retrain", {**asdict(done), "duel": compared}))
+        sys.stdout.write(envelope("retrain", {**asdict(done), "duel": told.facts}))
         return 0
     sys.stdout.write(as_text(done))
-    if arguments.dry_run and done.outcome == "proposed":
-        sys.stdout.write(f"\n{text}")
+    if arguments.dry_run and told.body:
+        sys.stdout.write(f"\n{told.body}")
     return 0
+
+
+def _trained(arguments: argparse.Namespace, root: Path) -> Handover:
+    """Train and compare; return what there is to propose, or why there is nothing."""
+    because = arguments.because.read_text(encoding="utf-8") if arguments.because else ""
+    moves = _moves(arguments.moves)
+    at = start(root)
+    try:
+        with trained(root, moves=moves, dependencies=arguments.stage_dependencies, tell=progress) as new:
+            duel, missing = None, "it was not asked for (--no-champion)"
+            if not new.same and not arguments.no_champion:
+                duel, missing = _duel(arguments, new)
+            outcome, reason = verdict(new.policy, new, duel)
+            model, facts = new.policy.model, as_facts(duel) if duel is not None else None
+            if outcome != "proposed":
+                return Handover(model, new.at, outcome, reason, facts=facts)
+            body = describe(model, new.moves, duel, missing, because=because, environment=environment_of(new.policy))
+            return Handover(model, new.at, outcome, reason, title(model, new.moves), body, new.files, facts)
+    except NotThereYet as reason:
+        return Handover(policy_at(root, at).model, at, "not there yet", str(reason))
 
 
 def as_text(done: Proposed) -> str:
@@ -106,10 +139,6 @@ def as_text(done: Proposed) -> str:
         lines.append("its check was dispatched: the forge starts none for a pull request of a workflow's own token")
     lines += [f"closed: #{number}" for number in done.closed]
     return "\n".join(lines) + "\n"
-
-
-def _judged(new: Trained, duel: "Duel | None") -> Proposed:
-    return Proposed(*verdict(new.policy, new, duel))
 
 
 def _duel(arguments: argparse.Namespace, new: Trained) -> "tuple[Duel | None, str]":
@@ -134,12 +163,12 @@ def _duel(arguments: argparse.Namespace, new: Trained) -> "tuple[Duel | None, st
         return None, str(error)
 
 
-def _proposer(root: Path, *, dry_run: bool) -> Proposer:
+def _proposer(root: Path) -> Proposer:
     """Return what proposes: with a forge where this clone comes from one and a token is at hand."""
     api, repository = os.environ.get("GITHUB_API_URL"), os.environ.get("GITHUB_REPOSITORY")
     push, own = os.environ.get(PUSH_TOKEN, ""), os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN") or ""
     server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
-    if dry_run or not (push or own) or not api or not repository:
+    if not (push or own) or not api or not repository:
         return Proposer(root, None)
     github = GitHub(api, repository, push or own)
     return Proposer(root, github, github.push_credentials(server), own_token=not push)

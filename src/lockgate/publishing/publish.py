@@ -107,7 +107,8 @@ class Stale(Exception):  # noqa: N818 - never leaves this module
 
 def find_targets(forge: Forge, run: Run) -> tuple[Target, ...] | str:
     """Return what a run's verdict is for, or in words why there is nothing to publish."""
-    if run.event not in ("pull_request", "merge_group") or run.path not in WORKFLOWS:
+    dispatched = run.event == "workflow_dispatch" and run.head_repository == forge.repository
+    if not (run.event in ("pull_request", "merge_group") or dispatched) or run.path not in WORKFLOWS:
         known = " or ".join(WORKFLOWS)
         return f"{run.path} ran for '{run.event}'; only {known} for a pull request or a merge queue is published"
     if run.conclusion in ("cancelled", "skipped"):

@@ -91,6 +91,17 @@ def test_a_merge_group_gets_the_status_that_its_base_asks_for_and_no_comment(sce
     assert scene.forge.tip(REPOSITORY, "change") == scene.head
 
 
+def test_a_check_that_was_dispatched_on_an_own_branch_is_answered_like_any_other(scene: Scene) -> None:
+    scene.propose()
+
+    scene.publish(replace(scene.run(scene.honest), event="workflow_dispatch"))
+
+    assert scene.state("main") == "success"
+    github = type("Hub", (), {"repository": REPOSITORY})()
+    foreign = replace(scene.run(), event="workflow_dispatch", head_repository="o/fork")
+    assert isinstance(find_targets(github, foreign), str)
+
+
 @pytest.mark.parametrize(
     ("branch", "repository"),
     [("gh-readonly-queue/main/pr-7", REPOSITORY), ("change", REPOSITORY), ("gh-readonly-queue/main/pr-7-{}", "o/fork")],

@@ -196,6 +196,33 @@ def test_a_release_that_may_have_been_trained_on_the_rows_is_not_compared_on_the
     assert "may have been trained on these rows" in world.said
 
 
+def test_the_half_that_trains_leaves_what_the_half_that_proposes_takes(world: World, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GITHUB_TOKEN")  # the half that trains has none
+        told = world.retrain("--set", "data.through=2013-12", "--into", str(tmp_path / "handover"))
+    assert (told["outcome"], told["branch"], world.open_pulls()) == ("proposed", "", [])
+    done = world.retrain("--from", str(tmp_path / "handover"))
+    assert (done["outcome"], len(world.open_pulls())) == ("proposed", 1)
+    assert done["duel"] == told["duel"] is not None
+
+    left = json.loads((tmp_path / "handover/retraining.json").read_text())
+    for change, said in (
+        ({"files": {".github/workflows/x.yml": "eA=="}}, "not a file that a retraining writes"),
+        ({"files": {"lockgate.yaml": "eA=="}}, "not a file that a retraining writes"),
+        ({"files": {"reports/../train.py": "eA=="}}, "not a clean path"),
+        ({"files": {"/dvc.lock": "eA=="}}, "not a clean path"),
+        ({"files": {"dvc.lock": "&"}}, "cannot be read"),
+        ({"outcome": "merged"}, "has the outcome"),
+        ({"model": "another"}, "is of the model 'another'"),
+        ({"schema": "lockgate.retraining/9"}, "is no lockgate.retraining/1"),
+        ({"files": []}, "cannot be read"),
+    ):
+        (tmp_path / "handover/retraining.json").write_text(json.dumps({**left, **change}))
+        world.retrain("--from", str(tmp_path / "handover"), code=1)
+        assert said in world.said
+    assert len(world.open_pulls()) == 1
+
+
 def test_a_policy_that_does_not_say_how_the_data_move_is_told_what_to_write(world: World) -> None:
     text = (world.project.root / "lockgate.yaml").read_text().partition("retrain:")[0]
     world.project.write("lockgate.yaml", text)
