@@ -153,6 +153,18 @@ def text(place: str, value: Any) -> str:
     return value
 
 
+@takes({"anyOf": [{"type": "string", "pattern": r"\S"}, {"type": "integer"}, {"type": "boolean"}]})
+def label(place: str, value: Any) -> str:
+    """Read the name of a class as a file's values are written: text, a whole number, ``true`` or ``false``."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise PolicyError(place, "must be text, a whole number, or true or false", value)
+    return value
+
+
 @takes({"type": "string", "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$))[^\\]*[^\\\s][^\\]*$"})
 def path(place: str, value: Any) -> str:
     """Read a path inside the repository."""

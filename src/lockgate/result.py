@@ -157,7 +157,7 @@ class Comparison:
 
     ``incomplete`` says which of base's rows head lacks, where the policy does not allow it. ``cluster`` names the
     columns whose values tell which of the rows were drawn together, ``clusters`` is the number of those groups.
-    ``positives`` are the rows of each side whose label is true.
+    ``positives`` are the rows of each side whose label is true. ``kind`` is what the model says of a row.
     ``confidence`` is that of each interval. ``test_set`` names base's test rows: a digest of their keys and labels.
     """
 
@@ -172,6 +172,7 @@ class Comparison:
     positives_head: int | None = None
     confidence: float = 0.95
     test_set: str = ""
+    kind: Literal["binary", "multiclass", "regression", "other"] = "binary"
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,8 +159,8 @@ def look(root: Path, snapshot: Snapshot) -> Found:
 def direction(name: str) -> Better | None:
     """Return which way a metric of this name is better, ``None`` where the name does not say."""
     plain = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
-    if plain in STATISTICS:
-        return STATISTICS[plain]
+    if known := next((better for name, better in STATISTICS.items() if name == plain), None):
+        return known
     for words in (plain, _first_words(plain)):
         if LOWER.fullmatch(words):
             return "lower"

@@ -227,7 +227,7 @@ def _metric_flow(metric: FoundMetric, better: str, *, compared: bool) -> str:
     flow = f"file: {scalar(metric.file)}, key: {scalar(metric.key)}, better: {better}"
     if metric.statistic and metric.statistic != metric.name:
         flow += f", statistic: {metric.statistic}"
-    elif not metric.statistic and compared and metric.name in policy.STATISTICS:
+    elif not metric.statistic and compared and metric.name in policy.ASSUMED:
         flow += ", statistic: null"
     return f"{{{flow}}}"
 

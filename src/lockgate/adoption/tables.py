@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lockgate.evaluation.predictions import File, Refused, read_scored
-from lockgate.policy import STATISTICS, Predictions, Statistic
+from lockgate.policy import OF_KIND, STATISTICS, Predictions, Statistic
 
 if TYPE_CHECKING:
     from lockgate.adoption.found import FoundMetric
@@ -48,7 +48,7 @@ class Table:
         named = [name for name in close if name in words or _ALIASES.get(name, "~") in words]
         exact = [name for name in close if abs(self.statistics[name] - metric.value) < 1e-9]
         for name in [*named, *exact]:
-            return replace(metric, statistic=name, better=STATISTICS[name])
+            return replace(metric, statistic=name, better=STATISTICS[name] or metric.better)
         return metric
 
     def without_slices(self) -> "Table":
@@ -133,7 +133,9 @@ def _statistics(scored: Any) -> dict[Statistic, float]:
     from lockgate.evaluation.statistics import Undefined, value
 
     found: dict[Statistic, float] = {}
-    for name in STATISTICS:
+    for name in OF_KIND["binary"]:
+        if name == "mean":
+            continue
         try:
             figure = value(name, scored.label, scored.score)
         except (Undefined, ValueError):

@@ -13,8 +13,9 @@ from typing import Any
 from lockgate.evaluation import operating_point, predictions, statistics
 from lockgate.evaluation.metric_files import Absent, Unreadable, document, number
 from lockgate.evaluation.predictions import File, Refused, Scored, Shared
+from lockgate.evaluation.scored import Answers
 from lockgate.evaluation.statistics import Definition, Estimate, Undefined, reported
-from lockgate.formatting import fixed
+from lockgate.formatting import count, fixed
 from lockgate.gates.gate import harm
 from lockgate.policy import Metric, Policy, Predictions
 from lockgate.result import Comparison, MetricChange, OperatingPoint, SliceChange
@@ -22,18 +23,21 @@ from lockgate.result import Comparison, MetricChange, OperatingPoint, SliceChang
 NO_PREDICTIONS = "No intervals: the policy names no predictions."
 NOT_ASKED = "intervals were left out (--no-intervals)"
 DISAGREEMENT = 0.001  # a metrics file may round; further from what its own predictions give, nothing is judged
+MOST_CLASSES_NAMED = 3  # of those that head alone predicts
 DESIGN_EFFECT = 2.0  # of a column that the policy does not declare as a cluster: from here on the report warns
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
     """What one revision offers: the bytes of each metrics file (``None``: no such file; or why it cannot be had) and
-    its predictions, or why there are none in words; ``absent`` if there simply is no such file."""
+    its predictions, or why there are none in words; ``absent`` if there simply is no such file. ``labels`` is the file
+    that has the labels, where the policy names one."""
 
     metrics: Mapping[str, bytes | Unreadable | None]
     predictions: Path | bytes | None = None
     no_predictions: str = ""
     absent: bool = False
+    labels: Path | bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def _alone(policy: Policy, what: Predictions, head: Side, nothing: Judged) -> Ju
         return nothing
     try:
         file = _file(what, "head", head)
-        scored = predictions.read_scored(what, file, _weights(policy))
+        scored = read_side(policy, what, file, head)
     except Refused as reason:
         return replace(nothing, notes=(f"The metrics are not checked against predictions: {reason}.",))
     disagree: dict[str, dict[str, str]] = {}
@@ -110,9 +114,8 @@ def _slices_of_head(policy: Policy, what: Predictions, file: File, scored: Score
             empty = _empty_slice(metric, one, rows)
             try:
                 definition = definition_on(metric, rows, one.rows)
-                value = statistics.value(
-                    str(metric.statistic), rows.label[one.rows], rows.score_head[one.rows], definition
-                )
+                answers = answers_on(metric, rows.answers[1], one.rows)
+                value = statistics.value(str(metric.statistic), rows.label[one.rows], answers, definition)
             except Undefined as reason:
                 found.append(replace(empty, note=str(reason)))
                 continue
@@ -124,8 +127,12 @@ def _of_head(disagree: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     return {name: told["head"] for name, told in disagree.items() if "head" in told}
 
 
-def _weights(policy: Policy) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(metric.weights for metric in policy.metrics if metric.weights))
+def read_side(policy: Policy, what: Predictions, file: File, of: Side) -> Scored:
+    """Return the rows of one side, with the weights and columns that metrics name. Raises :class:`Refused`."""
+    weights = tuple(dict.fromkeys(metric.weights for metric in policy.metrics if metric.weights))
+    columns = tuple(dict.fromkeys(metric.column for metric in policy.metrics if metric.column))
+    labels = None if what.labels is None or of.labels is None else File(file.side, what.labels, of.labels)
+    return predictions.read_scored(what, file, weights, columns, labels)
 
 
 def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, nothing: Judged) -> Judged:
@@ -133,7 +140,7 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
     metrics: list[MetricChange] = list(nothing.metrics)
     try:
         files = [_file(what, "base", base), _file(what, "head", head)]
-        sides.extend(predictions.read_scored(what, file, _weights(policy)) for file in files)
+        sides.extend(read_side(policy, what, file, of) for file, of in zip(files, (base, head), strict=True))
         shared = predictions.join(what, files[0], files[1], (sides[0], sides[1]))
     except Refused as reason:
         rows = [len(side.label) for side in sides] + [None, None]
@@ -150,8 +157,9 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
         incomplete=_incomplete(what, shared),
         cluster=", ".join(what.cluster) + (f" by {what.period}" if what.period else ""),
         clusters=None if shared.cluster is None else int(shared.cluster.max()) + 1,
-        positives_base=int(shared.base.label.sum()),
-        positives_head=int(shared.head.label.sum()),
+        positives_base=int(shared.base.label.sum()) if what.kind == "binary" else None,
+        positives_head=int(shared.head.label.sum()) if what.kind == "binary" else None,
+        kind=what.kind,
     )
     if counts.incomplete:
         warning = f"{counts.incomplete[0].upper()}{counts.incomplete[1:]}, so the two are not compared. "
@@ -176,6 +184,7 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
     of_base = [_not_judged(name, told) for name, told in disagree.items() if "base" in told]
     if differ:
         warnings.insert(0, _rows_differ(counts))
+    warnings += _unknown_classes(shared)
     undeclared = _undeclared_cluster(policy, what, shared)
     warnings += undeclared
     of_base += [*undeclared, *shared.notes]
@@ -191,16 +200,34 @@ def _incomplete(what: Predictions, shared: Shared) -> str:
     return f"head lacks {missing:,} of the {rows:,} test rows of base" if missing > what.missing * rows else ""
 
 
+def _unknown_classes(shared: Shared) -> list[str]:
+    """Warn of classes that head predicts, and that neither a label nor base has: often a label is written otherwise."""
+    import numpy as np
+
+    if shared.kind != "multiclass":
+        return []
+    of_head = shared.score_head[:, 0].astype(np.int64)
+    known = {*np.unique(shared.base.label).tolist(), *np.unique(shared.base.score[:, 0]).astype(int).tolist()}
+    news = [int(one) for one in np.unique(of_head) if int(one) not in known]
+    return [
+        f"Head predicts the class '{shared.classes[one]}' in {count(int((of_head == one).sum()), 'row')}. No row has "
+        "it and base never predicts it, so these count as wrong."
+        for one in news[:MOST_CLASSES_NAMED]
+    ]
+
+
 def _undeclared_cluster(policy: Policy, what: Predictions, shared: Shared) -> list[str]:
     """Warn of the column whose rows belong together most, where the policy declares no cluster: its design effect is
     the factor by which it widens the variance of a change."""
-    quick = [metric for metric in policy.metrics if metric.statistic in ("roc_auc", "log_loss", "brier", "accuracy")]
+    slow = (None, "average_precision", "calibration_error")
+    quick = [metric for metric in policy.metrics if metric.statistic not in slow]
     worst = (DESIGN_EFFECT, "", "")
     for column, groups in () if what.cluster or not quick else predictions.groupings(what, shared):
-        rows = (shared.label, shared.score_base, shared.score_head, groups)
         for metric in quick[:2]:
             with suppress(Undefined):
-                effect = statistics.design_effect(str(metric.statistic), *rows, definition_on(metric, shared))
+                base, head = (answers_on(metric, side) for side in shared.answers)
+                definition = definition_on(metric, shared)
+                effect = statistics.design_effect(str(metric.statistic), shared.label, base, head, groups, definition)
                 worst = max(worst, (effect, metric.name, column))
     effect, name, column = worst
     if not name:
@@ -214,12 +241,29 @@ def _undeclared_cluster(policy: Policy, what: Predictions, shared: Shared) -> li
 def definition_on(metric: Metric, of: Scored | Shared, rows: Any = None) -> Definition:
     """Return how a metric is computed on these rows (``None``: all of them). Raises :class:`Undefined` where the policy
     weights rows and the weights cannot be had."""
+    found = Definition(metric.threshold, metric.bins, metric.average, kind=of.kind, quantile=metric.quantile or 0.5)
+    if of.kind == "multiclass":
+        if metric.of_class is not None and metric.of_class not in of.classes:
+            raise Undefined(f"there is no class '{metric.of_class}'")
+        chosen = of.classes.index(metric.of_class) if metric.of_class is not None else 0
+        found = replace(found, classes=len(of.classes), chosen=chosen)
+    if of.covered is not None:
+        found = replace(found, covered=of.covered)
     if metric.weights is None:
-        return Definition(metric.threshold, metric.bins, metric.average)
+        return found
     weights = of.weights.get(metric.weights, f"there are no weights '{metric.weights}'")
     if isinstance(weights, str):
         raise Undefined(weights)
-    return Definition(metric.threshold, metric.bins, metric.average, weights if rows is None else weights[rows])
+    return replace(found, weights=weights if rows is None else weights[rows])
+
+
+def answers_on(metric: Metric, answers: Answers, rows: Any = None) -> Any:
+    """Return what a metric is computed of on these rows (``None``: all of them). Raises :class:`Undefined` where it is
+    a column that cannot be had."""
+    found = answers.of(metric)
+    if isinstance(found, str):
+        raise Undefined(found)
+    return found if rows is None else found[rows]
 
 
 def _file(what: Predictions, side: str, offered: Side) -> File:
@@ -291,7 +335,8 @@ def _disagreement(
     for name, (told, side) in sides.items():
         computed = (known or {}).get(name)
         if computed is None:
-            computed = statistics.value(metric.statistic, side.label, side.score, definition_on(metric, side))
+            answers = answers_on(metric, side.answers)
+            computed = statistics.value(metric.statistic, side.label, answers, definition_on(metric, side))
         if told is not None and abs(told - computed) > DISAGREEMENT * max(1.0, abs(computed)):
             said = f"{name}'s {metric.file} says {fixed(told, 4)}, its predictions give {fixed(computed, 4)}"
             found[name] = said
@@ -316,12 +361,13 @@ def _estimated(
     if metric.statistic is None:
         return recorded, {}
     bare = replace(recorded, change=None) if differ else recorded
-    rows = (shared.label, shared.score_base, shared.score_head, shared.cluster)
     estimate: Estimate | None = None
     missing = ""
     if recorded.change is not None:
         try:
-            estimate = statistics.compare(metric.statistic, *rows, definition_on(metric, shared))
+            base, head = (answers_on(metric, side) for side in shared.answers)
+            definition = definition_on(metric, shared)
+            estimate = statistics.compare(metric.statistic, shared.label, base, head, shared.cluster, definition)
         except Undefined as reason:
             missing = str(reason)
     sides = {"base": (recorded.base, shared.base), "head": (recorded.head, shared.head)}
@@ -387,18 +433,18 @@ def _asked_by_gates(policy: Policy, what: Predictions) -> dict[str, set[str]]:
 
 
 def _empty_slice(metric: Metric, one: predictions.Slice, shared: Shared) -> SliceChange:
-    positives = int(shared.label[one.rows].sum())
+    positives = int(shared.label[one.rows].sum()) if shared.kind == "binary" else None
     nothing = (None, None, None, None, None, None)
     return SliceChange(one.column, one.value, metric.name, len(one.rows), *nothing, "unjudged", positives=positives)
 
 
 def _slice(metric: Metric, one: predictions.Slice, shared: Shared) -> tuple[SliceChange, float | None]:
-    label, base, head = shared.label[one.rows], shared.score_base[one.rows], shared.score_head[one.rows]
-    empty = _empty_slice(metric, one, shared)
+    label, empty = shared.label[one.rows], _empty_slice(metric, one, shared)
     assert metric.statistic is not None  # noqa: S101  the policy was checked for it
     cluster = None if shared.cluster is None else shared.cluster[one.rows]
     try:
         definition = definition_on(metric, shared, one.rows)
+        base, head = (answers_on(metric, side, one.rows) for side in shared.answers)
     except Undefined as reason:
         return replace(empty, note=str(reason)), None
     try:

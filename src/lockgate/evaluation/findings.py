@@ -216,7 +216,13 @@ def side(root: Path, state: State, judging: Policy, missed: list[DvcError] | Non
     except DvcError as error:
         missed.append(error)
         return Side(files, None, str(error))
-    return Side(files, found, "", absent=found is None)
+    labels = None
+    if judging.predictions.labels is not None:
+        named = _or_reason(root, state, judging.predictions.labels, missed)
+        if isinstance(named, Unreadable):
+            return Side(files, None, f"the labels cannot be had: {named}")
+        labels = named
+    return Side(files, found, "", absent=found is None, labels=labels)
 
 
 def read(root: Path, state: State, path: str) -> bytes | None:

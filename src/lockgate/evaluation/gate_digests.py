@@ -56,6 +56,7 @@ def _normal(gate: Gate, policy: Policy) -> dict[str, Any]:
         }
     if gate.compares and policy.predictions:
         told = policy.predictions
+        said |= {} if told.kind == "binary" else {"model": told.kind}
         ways = {"cluster": sorted(told.cluster), "period": told.period, "missing": repr(told.missing)}
         unsaid: dict[str, Any] = {"cluster": [], "period": None, "missing": "0.0"}
         said |= {name: way for name, way in ways.items() if way != unsaid[name]}
@@ -80,4 +81,10 @@ def metric_meaning(metric: Metric) -> list[str]:
         meaning.append(f"weights {metric.weights}")
     if metric.average != "micro":
         meaning.append(f"average {metric.average}")
+    if metric.of_class is not None:
+        meaning.append(f"class {metric.of_class}")
+    if metric.quantile is not None:
+        meaning.append(f"quantile {metric.quantile!r}")
+    if metric.column is not None:
+        meaning.append(f"column {metric.column}")
     return meaning

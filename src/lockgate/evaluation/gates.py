@@ -28,6 +28,7 @@ def policy_changes(base: Policy, head: Policy) -> tuple[str, ...]:
         *_gate_changes("", (base, base.gates), (head, head.gates)),
         *_metric_changes(base, head),
         *_environment_changes(base, head),
+        *_kind_changes(base, head),
         *(f"The policy's {field} changes." for field in others if getattr(base, field) != getattr(head, field)),
     )
 
@@ -66,6 +67,15 @@ def _metric_changes(base: Policy, head: Policy) -> Iterator[str]:
             told = ", ".join(f"{field} {getattr(metric, field)} → {getattr(new[name], field)}" for field in changed)
             yield f"Metric defined otherwise: {name}: {told}."
     yield from (f"Metric new in the policy: {name}." for name in new if name not in old)
+
+
+def _kind_changes(base: Policy, head: Policy) -> Iterator[str]:
+    before, after = base.predictions, head.predictions
+    if before is not None and after is not None and before.kind != after.kind:
+        yield (
+            f"The model is of another kind, {before.kind} → {after.kind}: base's policy judges, and head's predictions "
+            "have to be of its kind."
+        )
 
 
 def _environment_changes(base: Policy, head: Policy) -> Iterator[str]:

@@ -65,7 +65,8 @@ def test_set(what: Predictions, file: File) -> str:
 
     table = file.columns(what.key, text=True)
     told = [_as_text(table.column(name)) for name in what.key]
-    told.append(_label_as_text(file.column(what.label)))
+    if what.label and what.labels is None:
+        told.append(_label_as_text(file.column(what.label)))
     rows = told[0]
     if len(told) > 1:  # a length before each text: no two rows are written alike
         sized = [compute.binary_join_element_wise(_lengths(one), one, ":") for one in told]

@@ -12,7 +12,8 @@ from lockgate.result import Better, Confusion, Difference, OperatingPoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lockgate.evaluation.predictions import Floats, Labels, Shared
+    from lockgate.evaluation.predictions import Shared
+    from lockgate.evaluation.statistics import Floats, Labels
 
     Loss = Callable[[Labels, Floats, Definition], Floats]
 

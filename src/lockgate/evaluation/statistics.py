@@ -1,5 +1,9 @@
 """Is head better than base, or is it chance? Paired estimates of one change, from labels and two sets of scores.
 
+Here are the statistics of binary models, and what those of every kind share; those of the other kinds are in
+:mod:`lockgate.evaluation.multiclass` and :mod:`lockgate.evaluation.regression`. A label is true or false, the number of
+a class, or a target; scores are one number a row or several (a column each), as the module of the kind says.
+
 Every estimate is of ``head - base`` on the *same* test rows, with a 95 % interval and the two-sided p-value of "no
 change". They cover the drawing of the test rows and nothing else: see docs/statistics.md.
 
@@ -28,9 +32,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-    Labels = NDArray[np.bool_]
+    Labels = NDArray[Any]
     Indices = NDArray[np.int64]
 
+Kind = Literal["binary", "multiclass", "regression", "other"]
 CONFIDENCE = 0.95
 FEWEST_ROWS = 30  # below, no interval: the normal approximation has nothing to stand on
 FEWEST_OF_A_CLASS = 10
@@ -72,6 +77,10 @@ class Definition:
     (accuracy), the number of equal ``bins`` (calibration error), whether every row counts alike (``micro``) or every
     class does (``macro``: the mean of the classes' means), and how much each row counts (``weights``, none below 0).
 
+    ``kind`` is the model's. A multiclass one has so many ``classes``; ``chosen`` is the number of the class that a
+    figure of one class is about. ``quantile`` is the one that a regression predicts (quantile loss), ``covered`` the
+    share of targets that its intervals are to hold (interval score).
+
     The words are those of scikit-learn: ``average``, and ``sample_weight``.
     """
 
@@ -79,6 +88,11 @@ class Definition:
     bins: int = CALIBRATION_BINS
     average: Literal["micro", "macro"] = "micro"
     weights: "Floats | None" = field(default=None, compare=False)
+    kind: Kind = "binary"
+    classes: int = 2
+    chosen: int = 1
+    quantile: float = 0.5
+    covered: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +119,22 @@ class Estimate:
 class Statistic:
     """One way of computing a metric from labels and scores. ``probability``: scores must lie in [0, 1].
     ``both_classes``: it is undefined where only one class occurs. ``rare``: few rows of one class leave it without an
-    interval. ``reach``: by how much a single row can change it at most, times the number of rows."""
+    interval. ``reach``: by how much a single row can change it at most, times the number of rows. ``influence`` is
+    :func:`influence` of it."""
 
     compare: "Callable[[Labels, Floats, Floats, Indices | None, Definition], Estimate]"
     value: "Callable[[Labels, Floats, Definition], float]"
     probability: bool
     both_classes: bool
     rare: bool = False
-    reach: float | None = None
+    reach: "float | Callable[[Labels, Floats, Definition], float] | None" = None
+    influence: "Callable[[Labels, Floats, Definition], tuple[float, Floats]] | None" = None
 
 
 def value(name: str, label: "Labels", score: "Floats", definition: Definition | None = None) -> float:
     """Return the statistic ``name`` of one model, no interval. Raises :class:`Undefined` with the reason."""
-    statistic, definition = _statistics()[name], definition or Definition()
+    definition = definition or Definition()
+    statistic = _statistics(definition.kind)[name]
     (label, score), definition = _weighted((label, score), definition)
     _check(statistic, definition, label, score)
     return statistic.value(label, score, definition)
@@ -136,7 +153,8 @@ def compare(
     Rows of one number in ``cluster`` were drawn together; without it each row was drawn by itself. Raises
     :class:`Undefined` with the reason, also where there are too few rows or clusters for an interval.
     """
-    return _compared(_statistics()[name], label, base, head, cluster, definition or Definition())
+    definition = definition or Definition()
+    return _compared(_statistics(definition.kind)[name], label, base, head, cluster, definition)
 
 
 def compare_rows(
@@ -147,7 +165,7 @@ def compare_rows(
     cluster: "Indices | None" = None,
 ) -> Estimate:
     """Return the estimate of the change of the mean of any per-row ``loss``. Raises as :func:`compare`."""
-    return _compared(_rows_statistic(loss), label, base, head, cluster, Definition())
+    return _compared(rows_statistic(loss), label, base, head, cluster, Definition())
 
 
 def _compared(
@@ -167,9 +185,10 @@ def _compared(
     _check(statistic, definition, label, base, head)
     if len(label) < FEWEST_ROWS:
         raise Undefined(f"{_rows(len(label))}: too few for an interval (it takes {FEWEST_ROWS})")
-    rarer = min(int(label.sum()), int((~label).sum()))
-    if (_both_classes(statistic, definition) or statistic.rare) and rarer < FEWEST_OF_A_CLASS:
-        raise Undefined(f"{_rows(rarer)} of the rarer class: too few for an interval (it takes {FEWEST_OF_A_CLASS})")
+    if (_both_classes(statistic, definition) or statistic.rare) and definition.kind in ("binary", "multiclass"):
+        rarer, word = _rarest(statistic, label, definition)
+        if rarer < FEWEST_OF_A_CLASS:
+            raise Undefined(f"{_rows(rarer)} of {word}: too few for an interval (it takes {FEWEST_OF_A_CLASS})")
     if cluster is not None:
         cluster = dense(cluster)
         if (clusters := int(cluster.max()) + 1) < FEWEST_CLUSTERS:
@@ -179,12 +198,26 @@ def _compared(
         return Estimate(same, same, 0.0, 0.0, 0.0, 1.0, "identical scores")
     found = statistic.compare(label, base, head, cluster, definition)
     if found.error < SMALLEST and statistic.reach is not None:
-        return _nothing_seen(found, statistic.reach, label, cluster, definition)
+        reach = statistic.reach if isinstance(statistic.reach, float) else statistic.reach(label, base, definition)
+        return _nothing_seen(found, reach, label, cluster, definition)
     what, fewest = ("row", FEWEST_EFFECTIVE) if cluster is None else ("cluster", FEWEST_EFFECTIVE_CLUSTERS)
     if found.effective < fewest:
         carried = round(found.effective)
         raise Undefined(f"the change rests on about {carried} {what}{'s'[: carried != 1]}: too few for an interval")
     return found
+
+
+def _rarest(statistic: Statistic, label: "Labels", definition: Definition) -> tuple[int, str]:
+    """Return the rows of the class that has fewest of those that a statistic rests on, and what to call it."""
+    import numpy as np
+
+    if definition.kind == "binary":
+        return min(int(label.sum()), int((~label).sum())), "the rarer class"
+    rows = np.bincount(label, minlength=definition.classes)
+    if statistic.both_classes:  # a figure of one class
+        own = int(rows[definition.chosen])
+        return min(own, len(label) - own), "the class" if own < len(label) - own else "the other classes"
+    return int(rows[rows > 0].min()), "the rarest class"
 
 
 def dense(numbers: "Indices") -> "Indices":
@@ -252,7 +285,10 @@ def influence(
     import numpy as np
 
     definition = definition or Definition()
-    _check(_statistics()[name], definition, label, score)
+    statistic = _statistics(definition.kind)[name]
+    _check(statistic, definition, label, score)
+    if statistic.influence is not None:
+        return statistic.influence(label, score, definition)
     if name == "roc_auc":
         weights = np.ones(len(label)) if definition.weights is None else definition.weights
         of_positives, of_negatives = _placements(label, score, definition.weights)
@@ -269,9 +305,7 @@ def influence(
         error = float(np.abs(gaps).sum())
         weights = np.ones(len(label)) if definition.weights is None else definition.weights
         return error, _floats((np.sign(gaps)[places] * residuals - weights * error) / weights.sum())
-    loss = {"log_loss": _log_loss, "brier": _brier, "accuracy": _accuracy}[name](label, score, definition)
-    mean = _mean(label, loss, definition)
-    return mean, _influence_on_mean(label, loss, mean, definition)
+    raise NotImplementedError(name)
 
 
 def design_effect(
@@ -355,18 +389,20 @@ def delong(
 
 
 def paired_rows(
-    loss: "Callable[[Labels, Floats, Definition], Floats]", *, extreme: bool = False
+    loss: "Callable[[Labels, Floats, Definition], Floats]",
+    *,
+    extreme: "Callable[[Labels, Floats], int] | None" = None,
 ) -> "Callable[[Labels, Floats, Floats, Indices | None, Definition], Estimate]":
     """Return the comparison of a metric that is the mean of a per-row ``loss``: the paired differences are its sample,
-    and their mean is normal by the central limit theorem. ``extreme``: a score of 0 or 1 may cost more than all others
-    together, so that these rows say nothing of the mean to expect."""
+    and their mean is normal by the central limit theorem. ``extreme`` counts the rows with a score so near to 0 or 1
+    that a wrong one costs more than all others together: then these rows say nothing of the mean to expect."""
 
     def compared(
         label: "Labels", base: "Floats", head: "Floats", cluster: "Indices | None", definition: Definition
     ) -> Estimate:
-        for scores in (base, head) if extreme else ():
-            certain = int((scores < EXTREME).sum() + (scores > 1 - EXTREME).sum())
-            if certain:
+        for scores in (base, head) if extreme is not None else ():
+            assert extreme is not None  # noqa: S101  said a line above
+            if certain := extreme(label, scores):
                 raise Undefined(
                     f"{_rows(certain)} with a score of 0 or 1, or within {EXTREME:g} of it: one that is wrong would "
                     "outweigh all others"
@@ -379,6 +415,10 @@ def paired_rows(
     return compared
 
 
+def _certain(_label: "Labels", scores: "Floats") -> int:
+    return int((scores < EXTREME).sum() + (scores > 1 - EXTREME).sum())
+
+
 def _shares(label: "Labels", definition: Definition) -> "Floats":
     """Return how much each row counts in a mean: shares that add up to 1, or to 1/2 in each class (``macro``)."""
     import numpy as np
@@ -386,6 +426,9 @@ def _shares(label: "Labels", definition: Definition) -> "Floats":
     weights = np.ones(len(label)) if definition.weights is None else definition.weights
     if definition.average == "micro":
         return _floats(weights / weights.sum())
+    if definition.kind == "multiclass":
+        each = np.bincount(label, weights, definition.classes)
+        return _floats(weights / (int((each > 0).sum()) * each[label]))
     of_class = np.where(label, weights[label].sum(), weights[~label].sum())
     return _floats(weights / (2 * of_class))
 
@@ -407,6 +450,10 @@ def _influence_on_mean(label: "Labels", loss: "Floats", mean: float, definition:
     shares = _shares(label, definition)
     if definition.average == "micro":
         return _floats(shares * (loss - mean))
+    if definition.kind == "multiclass":
+        each = np.bincount(label, shares, definition.classes)
+        means = np.bincount(label, shares * loss, definition.classes) / np.where(each > 0, each, 1.0)
+        return _floats(shares * (loss - means[label]))
     of_class = [float(shares[rows] @ loss[rows]) / float(shares[rows].sum()) for rows in (~label, label)]
     return _floats(shares * (loss - np.where(label, of_class[1], of_class[0])))
 
@@ -699,32 +746,84 @@ def _floats(values: Any) -> "Floats":
     return np.asarray(values, dtype=np.float64)
 
 
-def _rows_statistic(
+def rows_statistic(
     loss: "Callable[[Labels, Floats, Definition], Floats]",
     *,
-    extreme: bool = False,
+    extreme: "Callable[[Labels, Floats], int] | None" = None,
     probability: bool = False,
     reach: float | None = None,
 ) -> Statistic:
+    """Return the statistic that is the mean of a per-row ``loss``; see :func:`paired_rows`."""
+
+    def on_mean(label: "Labels", score: "Floats", definition: Definition) -> "tuple[float, Floats]":
+        each = loss(label, score, definition)
+        mean = _mean(label, each, definition)
+        return mean, _influence_on_mean(label, each, mean, definition)
+
     return Statistic(
         paired_rows(loss, extreme=extreme),
         lambda label, score, definition: _mean(label, loss(label, score, definition), definition),
         probability=probability,
         both_classes=False,
         reach=reach,
+        influence=on_mean,
     )
 
 
-def _statistics() -> dict[str, Statistic]:
+def by_influence(
+    find: "Callable[[Labels, Floats, Definition], tuple[float, Floats]]",
+    *,
+    both_classes: bool = False,
+    rare: bool = False,
+    reach: "Callable[[Labels, Floats, Definition], float] | None" = None,
+) -> Statistic:
+    """Return the statistic of which ``find`` gives value and influence: a smooth function of means, whose change is
+    normal by the delta method (van der Vaart 1998, Asymptotic Statistics, sections 3.1 and 20.1)."""
+
+    def compared(
+        label: "Labels", base: "Floats", head: "Floats", cluster: "Indices | None", definition: Definition
+    ) -> Estimate:
+        of_base, influence_base = find(label, base, definition)
+        of_head, influence_head = find(label, head, definition)
+        return _estimate(of_base, of_head, influence_head - influence_base, cluster, "influence of rows")
+
+    return Statistic(
+        compared,
+        lambda label, score, definition: find(label, score, definition)[0],
+        probability=False,
+        both_classes=both_classes,
+        rare=rare,
+        reach=reach,
+        influence=find,
+    )
+
+
+@cache
+def _statistics(kind: Kind) -> dict[str, Statistic]:
+    mean = {"mean": rows_statistic(lambda _label, column, _definition: column)}
+    if kind == "multiclass":
+        from lockgate.evaluation import multiclass
+
+        return {**multiclass.statistics(), **mean}
+    if kind == "regression":
+        from lockgate.evaluation import regression
+
+        return {**regression.statistics(), **mean}
+    if kind == "other":
+        return mean
+    from lockgate.evaluation import multiclass
+
     return {
         "roc_auc": Statistic(delong, roc_auc, probability=False, both_classes=True),
         "average_precision": Statistic(
             _compare_average_precision, average_precision, probability=False, both_classes=True
         ),
-        "log_loss": _rows_statistic(_log_loss, extreme=True, probability=True),
-        "brier": _rows_statistic(_brier, probability=True),
-        "accuracy": _rows_statistic(_accuracy, probability=True, reach=1.0),
+        "log_loss": rows_statistic(_log_loss, extreme=_certain, probability=True),
+        "brier": rows_statistic(_brier, probability=True),
+        "accuracy": rows_statistic(_accuracy, probability=True, reach=1.0),
         "calibration_error": Statistic(calibration, calibration_error, probability=True, both_classes=False, rare=True),
+        **multiclass.of_a_threshold(),
+        **mean,
     }
 
 
@@ -743,7 +842,7 @@ def _both_classes(statistic: Statistic, definition: Definition) -> bool:
 def _check(statistic: Statistic, definition: Definition, label: "Labels", *scores: "Floats") -> None:
     if len(label) == 0:
         raise Undefined("no rows")
-    if _both_classes(statistic, definition) and (label.all() or not label.any()):
+    if definition.kind == "binary" and _both_classes(statistic, definition) and (label.all() or not label.any()):
         raise Undefined(f"{_rows(len(label))}, all of one class: the metric is not defined")
     for score in scores:
         if statistic.probability and (float(score.min()) < 0 or float(score.max()) > 1):

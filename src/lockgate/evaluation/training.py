@@ -10,25 +10,20 @@ What trains anew is :mod:`lockgate.evaluation.seeds`; the statistics are those o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lockgate.dvc.objects import Cache
 from lockgate.dvc.pipeline import State
 from lockgate.evaluation import predictions, procedure, statistics
-from lockgate.evaluation.compare import Side, definition_on
+from lockgate.evaluation.compare import Side, answers_on, definition_on, read_side
 from lockgate.evaluation.history import PastRuns, past_runs
 from lockgate.evaluation.predictions import File, Refused, Scored, Shared
 from lockgate.evaluation.procedure import Estimate, Models, Spread
+from lockgate.evaluation.scored import Answers
 from lockgate.evaluation.seeded import Place, SeedError, content_key, seeds
 from lockgate.evaluation.statistics import Undefined, reported
 from lockgate.formatting import count
 from lockgate.policy import FILE, Metric, Policy, Predictions
 from lockgate.result import MetricChange, ProcedureChange, Training
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from lockgate.evaluation.statistics import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +151,10 @@ def _from_repeats(root: Path, policy: Policy, of: Compared, repeats: Repeats, to
     try:
         if policy.predictions is None:
             raise Refused("the policy names no predictions")
-        shared = _shared(policy.predictions, of)
+        shared = _shared(policy, policy.predictions, of)
         scores = [
-            [_scores(root, policy.predictions, shared, side, one) for one in trainings]
-            for side, trainings in (("base", repeats.base), ("head", repeats.head))
+            [_answers(root, policy, policy.predictions, shared, _Training(name, side, one)) for one in trainings]
+            for name, side, trainings in (("base", of.sides[0], repeats.base), ("head", of.sides[1], repeats.head))
         ]
     except Refused as reason:
         return replace(told, changes=values, note=f"The repeats cannot be compared: {reason}.")
@@ -192,41 +187,55 @@ def _bare(metric: Metric, repeats: Repeats) -> ProcedureChange:
     )  # fmt: skip
 
 
-def _shared(what: Predictions, of: Compared) -> Shared:
+def _shared(policy: Policy, what: Predictions, of: Compared) -> Shared:
     files, scored = [], []
     for name, side in zip(("base", "head"), of.sides, strict=True):
         if side is None or side.predictions is None:
             raise Refused((side.no_predictions if side else "") or f"there is no {what.file} of {name}")
         files.append(File(name, what.file, side.predictions))
-        scored.append(predictions.read_scored(what, files[-1]))
+        scored.append(read_side(policy, what, files[-1], side))
     return predictions.join(what, files[0], files[1], (scored[0], scored[1]))
 
 
-def _scores(root: Path, what: Predictions, shared: Shared, side: str, repeat: Repeat) -> "Floats":
-    """Return the scores of a repeat on the shared rows. Raises :class:`Refused` where it has not all of them."""
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """A repeat of the training of the side ``name``, and what that side offers."""
+
+    name: str
+    side: Side | None
+    repeat: Repeat
+
+    def __str__(self) -> str:
+        return f"{self.name} with seed {self.repeat.seed}"
+
+
+def _answers(root: Path, policy: Policy, what: Predictions, shared: Shared, one: _Training) -> Answers:
+    """Return what a repeat says of the shared rows. Raises :class:`Refused` where it has not all of them."""
     import numpy as np
 
-    called = f"{side} with seed {repeat.seed}"
-    path = Cache.of(root).path(repeat.predictions) if repeat.predictions else None
+    path = Cache.of(root).path(one.repeat.predictions) if one.repeat.predictions else None
     if path is None or not path.is_file():
-        raise Refused(f"there is no {what.file} of {called}")
-    file = File(called, what.file, path)
-    own: Scored = predictions.read_scored(what, file)
+        raise Refused(f"there is no {what.file} of {one}")
+    file = File(str(one), what.file, path)
+    own: Scored = read_side(policy, what, file, one.side or Side({}))
     joined = predictions.join(replace(what, slices=()), shared.file, file, (shared.base, own))
-    scores: NDArray[np.float64] = np.full(len(shared.base.label), np.nan)
-    scores[joined.rows_base] = joined.score_head
-    scores = scores[shared.rows_base]
-    if missing := int(np.isnan(scores).sum()):
-        raise Refused(f"{missing:,} of the {len(scores):,} test rows are missing in {called}")
-    return scores
+    if joined.classes != shared.classes:
+        raise Refused(f"{one} knows the class '{joined.classes[-1]}', which neither base nor head does")
+    place = np.full(len(shared.base.label), -1, dtype=np.int64)
+    place[joined.rows_base] = np.arange(len(joined.rows_base))
+    place = place[shared.rows_base]
+    if missing := int((place < 0).sum()):
+        raise Refused(f"{missing:,} of the {len(place):,} test rows are missing in {one}")
+    columns = {name: of if isinstance(of, str) else of[place] for name, of in joined.columns_head.items()}
+    return Answers(joined.score_head[place], columns)
 
 
 def _estimate(
     metric: Metric,
     change: MetricChange,
     shared: Shared,
-    base: "Sequence[Floats]",
-    head: "Sequence[Floats]",
+    base: Sequence[Answers],
+    head: Sequence[Answers],
     known: Spread | None = None,
 ) -> "tuple[Models, Models, Estimate] | str":
     """Return the estimate of one metric, or in words why there is none."""
@@ -235,8 +244,14 @@ def _estimate(
     try:
         definition = definition_on(metric, shared)
         before, after = (
-            procedure.models(metric.statistic, shared.label, scores, shared.cluster, definition)
-            for scores in (base, head)
+            procedure.models(
+                metric.statistic,
+                shared.label,
+                [answers_on(metric, one) for one in answers],
+                shared.cluster,
+                definition,
+            )
+            for answers in (base, head)
         )
         return before, after, procedure.estimate(before, after, shared.cluster, known)
     except Undefined as reason:
@@ -299,14 +314,14 @@ def _from_history(policy: Policy, what: Predictions, of: Compared, past: PastRun
     if not spreads:
         return told
     try:
-        shared = _shared(what, of)
+        shared = _shared(policy, what, of)
     except Refused:
         return told
     estimates = {}
     for change in of.metrics:
         metric, spread = policy.metric(change.name), spreads.get(change.name)
         estimates[change.name] = (
-            _estimate(metric, change, shared, [shared.score_base], [shared.score_head], spread)
+            _estimate(metric, change, shared, [shared.answers[0]], [shared.answers[1]], spread)
             if spread
             else "too few past runs differ in their seed alone"
         )

@@ -13,11 +13,11 @@ from lockgate.policy.dependencies import Dependencies
 from lockgate.policy.document import NoPolicy, Policy, json_schema, older_words, read_policy
 from lockgate.policy.environments import Environment
 from lockgate.policy.importance import ImportanceFile
-from lockgate.policy.metrics import AVERAGES, STATISTICS, Average, Metric, Statistic
+from lockgate.policy.metrics import ASSUMED, AVERAGES, OF_KIND, STATISTICS, Average, Kind, Metric, Statistic
 from lockgate.policy.operating_point import OperatingAt
 from lockgate.policy.outcomes import OutcomeSettings
 from lockgate.policy.plots import Plot
-from lockgate.policy.predictions import Predictions
+from lockgate.policy.predictions import Interval, Predictions, Probabilities
 from lockgate.policy.rebuild import Rebuilding, Tolerance, check_rebuild
 from lockgate.policy.reference import ReferenceSettings
 from lockgate.policy.request_parts import RequestPart
@@ -29,13 +29,17 @@ from lockgate.policy.train import Training
 from lockgate.policy_values import FILE, PolicyError
 
 __all__ = [
+    "ASSUMED",
     "AVERAGES",
     "FILE",
+    "OF_KIND",
     "STATISTICS",
     "Average",
     "Dependencies",
     "Environment",
     "ImportanceFile",
+    "Interval",
+    "Kind",
     "Metric",
     "NoPolicy",
     "OperatingAt",
@@ -44,6 +48,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "Predictions",
+    "Probabilities",
     "Rebuilding",
     "ReferenceSettings",
     "RequestPart",

@@ -166,7 +166,7 @@ def read_policy(text: str | bytes) -> Policy:
         read = values.section("", document, _SECTIONS)
         name, opaque = read.pop("model")
         empty = {"predictions": None, "validation": None, "plots": (), "train": None, "gates": (), "environments": ()}
-        read = train.with_older_seed(read)
+        read = metrics.with_kind(train.with_older_seed(read))
         policy = Policy(model=name, opaque=opaque, **empty | read)
         for check in _CHECKS:
             check(policy)

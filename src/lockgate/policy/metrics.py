@@ -1,6 +1,6 @@
 """``metrics``: the numbers that are shown and judged."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lockgate import policy_values as values
@@ -10,17 +10,52 @@ from lockgate.result import Better
 
 if TYPE_CHECKING:
     from lockgate.policy.document import Policy
+    from lockgate.policy.predictions import Predictions
 
-Statistic = Literal["roc_auc", "average_precision", "log_loss", "brier", "calibration_error", "accuracy"]
-# what can be computed anew from labels and scores, and which way each is better
-STATISTICS: dict[Statistic, Better] = {
+Kind = Literal["binary", "multiclass", "regression", "other"]
+Statistic = Literal[
+    "roc_auc", "average_precision", "log_loss", "brier", "calibration_error", "accuracy", "precision", "recall", "f1",
+    "macro_f1", "weighted_f1", "rmse", "mae", "mse", "r2", "quantile_loss", "coverage", "interval_width",
+    "interval_score", "mean",
+]  # fmt: skip
+# what can be computed anew from the predictions, and which way each is better (``None``: as the policy says)
+STATISTICS: dict[Statistic, Better | None] = {
     "roc_auc": "higher",
     "average_precision": "higher",
     "accuracy": "higher",
     "log_loss": "lower",
     "brier": "lower",
     "calibration_error": "lower",
+    "precision": "higher",
+    "recall": "higher",
+    "f1": "higher",
+    "macro_f1": "higher",
+    "weighted_f1": "higher",
+    "rmse": "lower",
+    "mae": "lower",
+    "mse": "lower",
+    "r2": "higher",
+    "quantile_loss": "lower",
+    "coverage": None,
+    "interval_width": "lower",
+    "interval_score": "lower",
+    "mean": None,
 }
+ASSUMED: tuple[Statistic, ...] = (
+    "roc_auc", "average_precision", "accuracy", "log_loss", "brier", "calibration_error",
+)  # fmt: skip
+"""Those that older policies take from a metric's name."""
+OF_KIND: dict[Kind, tuple[Statistic, ...]] = {
+    "binary": (*ASSUMED, "precision", "recall", "f1", "mean"),
+    "multiclass": (
+        "accuracy", "macro_f1", "weighted_f1", "log_loss", "brier", "precision", "recall", "f1", "roc_auc", "mean",
+    ),
+    "regression": (
+        "rmse", "mae", "mse", "r2", "quantile_loss", "coverage", "interval_width", "interval_score", "mean",
+    ),
+    "other": ("mean",),
+}  # fmt: skip
+"""The statistics that a model of each kind has."""
 
 Average = Literal["micro", "macro"]
 AVERAGES: tuple[Average, ...] = ("micro", "macro")
@@ -31,7 +66,8 @@ class Metric:
     """A number of a metrics file. ``key`` is its dotted place in ``file``; ``statistic`` is how it can be computed anew
     from the predictions, ``None`` where it cannot: with which ``threshold`` (accuracy), in how many ``bins``
     (calibration error), with the column of ``weights`` that says how much each row counts, and whether rows or classes
-    count alike (``average``).
+    count alike (``average``). ``of_class`` is the class that a figure of one class is about, ``quantile`` the one that
+    is predicted (quantile loss), ``column`` the one that it is computed of: the mean of it, or its quantile loss.
 
     ``assumed``: the policy has no ``statistic:``, and the metric's name is that of one. Such a policy is older than the
     rule that nothing is guessed from a name: it is read as ever, and told to say what it means.
@@ -46,6 +82,9 @@ class Metric:
     bins: int = 10
     weights: str | None = None
     average: Average = "micro"
+    of_class: str | None = None
+    quantile: float | None = None
+    column: str | None = None
     assumed: bool = field(default=False, compare=False)
 
 
@@ -56,9 +95,11 @@ KEYS = {
     "statistic": Key(
         values.or_nothing(values.one_of(*STATISTICS)),
         False,
-        "how it can be computed anew from label and score, for intervals, slices and gates; `null`: it cannot",
+        "how it can be computed anew from the predictions, for intervals, slices and gates; `null`: it cannot",
     ),
-    "threshold": Key(values.share, False, "accuracy: the score from which a row counts as true (default 0.5)"),
+    "threshold": Key(
+        values.share, False, "accuracy, precision, recall, f1: the score from which a row counts as true (default 0.5)"
+    ),
     "bins": Key(values.count, False, "calibration_error: the number of equal bins (default 10)"),
     "weights": Key(values.text, False, "the column of the predictions that says how much each row counts"),
     "average": Key(
@@ -66,28 +107,46 @@ KEYS = {
         False,
         "log_loss, brier and accuracy: `micro` (the default), every row counts alike; `macro`, every class does",
     ),
+    "class": Key(values.label, False, "precision, recall, f1 and roc_auc of a multiclass model: of which class"),
+    "quantile": Key(values.share, False, "quantile_loss: the quantile that is predicted, such as 0.9"),
+    "column": Key(
+        values.text,
+        False,
+        "mean: the column whose mean it is, such as the loss of each row; quantile_loss: the column of the quantile, "
+        "if it is not that of the prediction",
+    ),
 }
 
+_OF_A_CLASS = ("precision", "recall", "f1", "roc_auc")
 _BELONGS: dict[str, tuple[str, ...]] = {
-    "threshold": ("accuracy",),
+    "threshold": ("accuracy", "precision", "recall", "f1"),
     "bins": ("calibration_error",),
     "average": ("log_loss", "brier", "accuracy"),
     "weights": tuple(STATISTICS),
+    "class": _OF_A_CLASS,
+    "quantile": ("quantile_loss",),
+    "column": ("mean", "quantile_loss"),
 }
 
 
 def _metric(place: str, name: str, value: Any) -> Metric:
     read = values.section(place, value, KEYS)
-    assumed = "statistic" not in read and name in STATISTICS
+    assumed = "statistic" not in read and name in ASSUMED
     read.setdefault("statistic", name if assumed else None)
     statistic = read["statistic"]
-    if statistic and read["better"] != STATISTICS[statistic]:
+    if statistic and STATISTICS[statistic] not in (None, read["better"]):
         raise PolicyError(f"{place}.better", f"{statistic} is better {STATISTICS[statistic]}", read["better"])
     for key, wanted in _BELONGS.items():
         if key in read and statistic not in wanted:
             named = " or ".join(wanted) if len(wanted) < len(STATISTICS) else "a metric that has one"
             raise PolicyError(f"{place}.{key}", f"belongs to the statistic {named} alone", read[key])
-    return Metric(name, **read, assumed=assumed)
+    for key, needing in (("quantile", "quantile_loss"), ("column", "mean")):
+        if statistic == needing and key not in read:
+            raise PolicyError(f"{place}.{key}", f"is missing: the statistic {needing} needs it")
+    if read.get("quantile") in (0.0, 1.0):
+        raise PolicyError(f"{place}.quantile", "must be above 0 and below 1", read["quantile"])
+    of_class = read.pop("class", None)
+    return Metric(name, **read, of_class=of_class, assumed=assumed)
 
 
 SECTION = Key(values.mapping_of(_metric, values.schema_of_section(KEYS)), help="the numbers that are shown and judged")
@@ -99,6 +158,39 @@ def check(policy: "Policy") -> None:
         raise PolicyError("metrics", "must name at least one metric")
     if len({(metric.file, metric.key) for metric in policy.metrics}) < len(policy.metrics):
         raise PolicyError("metrics", "two metrics have the same key of the same file")
+    if policy.predictions is not None:
+        for metric in policy.metrics:
+            _check_kind(metric, policy.predictions)
+
+
+def with_kind(read: dict[str, Any]) -> dict[str, Any]:
+    """Take no statistic from a name where the policy says which kind of model it is: older policies do not."""
+    if read.get("predictions") is None or read["predictions"].kind == "binary":
+        return read
+    bare = (replace(one, statistic=None, assumed=False) if one.assumed else one for one in read["metrics"])
+    return {**read, "metrics": tuple(bare)}
+
+
+def _check_kind(metric: Metric, predictions: "Predictions") -> None:
+    """Raise :class:`PolicyError` where a metric's statistic is none of the kind of model, or lacks columns."""
+    place, statistic, kind = f"metrics.{metric.name}", metric.statistic, predictions.kind
+    if statistic is None:
+        return
+    if statistic not in OF_KIND[kind]:
+        known = ", ".join(OF_KIND[kind])
+        raise PolicyError(f"{place}.statistic", f"is none of the kind `{kind}`, which has {known}", statistic)
+    if kind == "multiclass":
+        if statistic in _OF_A_CLASS and metric.of_class is None:
+            raise PolicyError(f"{place}.class", f"is missing: {statistic} is of one class")
+        if statistic in ("log_loss", "brier", "roc_auc") and predictions.probabilities is None:
+            needs = f"{statistic} needs `predictions.probabilities:`, the columns of the classes' probabilities"
+            raise PolicyError(f"{place}.statistic", needs)
+        if metric.threshold != 0.5:
+            raise PolicyError(f"{place}.threshold", "belongs to the kind `binary` alone", metric.threshold)
+    elif metric.of_class is not None:
+        raise PolicyError(f"{place}.class", "belongs to the kind `multiclass` alone", metric.of_class)
+    if statistic in ("coverage", "interval_width", "interval_score") and predictions.interval is None:
+        raise PolicyError(f"{place}.statistic", f"{statistic} needs `predictions.interval:`, the columns of its ends")
 
 
 def check_metric(policy: "Policy", place: str, name: str, *, statistic: bool) -> None:

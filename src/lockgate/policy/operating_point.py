@@ -55,3 +55,6 @@ def check(policy: "Policy") -> None:
     """Raise :class:`PolicyError` where there are no rows that the threshold could sort."""
     if policy.operating_point and not policy.predictions:
         raise PolicyError("operating_point", "needs `predictions:`, the rows that the threshold sorts")
+    if policy.operating_point and policy.predictions and policy.predictions.kind != "binary":
+        kind = policy.predictions.kind
+        raise PolicyError("operating_point", f"belongs to a binary model, whose score it sorts; this one is `{kind}`")

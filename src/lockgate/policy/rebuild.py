@@ -80,7 +80,7 @@ def check_rebuild(policy: "Policy", model: str | None = None) -> None:
     """Raise :class:`PolicyError` where a rebuild would not compare what a gate reads, or the ``model`` (its path)."""
     read = {metric.file: "a metrics file, which gates read" for metric in policy.metrics}
     if policy.predictions:
-        read[policy.predictions.file] = "the predictions, which gates read"
+        read |= dict.fromkeys(policy.predictions.files, "the predictions, which gates read")
     if policy.validation:
         read[policy.validation] = "the validation file, which gates read"
     if policy.serving:

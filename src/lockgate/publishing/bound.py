@@ -206,7 +206,7 @@ def _needed(before: State | None, after: State, fetch: Fetch) -> Iterator[str]:
             assert state is not None  # noqa: S101 - said a line above
             yield from (f"{path} of {side}" for record in _missing(state, path, fetch))
     for gate, reference in references(before, judging).items():
-        predictions = (judging.predictions.file,) if judging.predictions else ()
+        predictions = judging.predictions.files if judging.predictions else ()
         for state in reference.states:
             for path in (judging.metric(gate.metric).file, *predictions):
                 yield from (f"{path} of {state.snapshot.label}" for record in _missing(state, path, fetch))
@@ -218,7 +218,7 @@ def _needed(before: State | None, after: State, fetch: Fetch) -> Iterator[str]:
 
 
 def _paths(judging: Policy) -> tuple[str, ...]:
-    predictions = (judging.predictions.file,) if judging.predictions else ()
+    predictions = judging.predictions.files if judging.predictions else ()
     checks = (judging.validation,) if judging.validation else ()
     metrics = (metric.file for metric in judging.metrics)
     importance = (judging.importance.file,) if judging.importance else ()
@@ -300,9 +300,10 @@ def _place(objects: Mapping[str, bytes], before: State | None, after: State) -> 
         if judging.predictions:  # those that git keeps are looked for in the cache too
             earlier = [state for one in references(before, judging).values() for state in one.states]
             for state in (before, after, *earlier):
-                content = state.snapshot.read(judging.predictions.file) if state else None
-                if content is not None:
-                    contents[content_digest(content)] = content
+                for kept in judging.predictions.files if state else ():
+                    content = state.snapshot.read(kept) if state else None
+                    if content is not None:
+                        contents[content_digest(content)] = content
         for digest, content in contents.items():
             for legacy in (False, True):
                 path = cache.path(digest, legacy=legacy)

@@ -253,8 +253,8 @@ def _claimed(root: Path, base: Commit, head: Commit) -> Artifact:
     with suppress(LockgateError):  # what is not there is told by the report
         named = policy.read_policy(base.read(policy.FILE) or b"").predictions
         state = read_state(head)
-        record = state.pipeline.recorded(state.lock, named.file) if named else None
-        if named and record:
-            fetch_tracked(root, {named.file: (record,)}, QUARANTINE)
+        for path in named.files if named else ():
+            if record := state.pipeline.recorded(state.lock, path):
+                fetch_tracked(root, {path: (record,)}, QUARANTINE)
     left = Artifact(objects=bound.collect(root, base, head, Artifact()))
     return _judged(root, base, head, left, execution=None)

@@ -102,7 +102,7 @@ class Candidate:
         """Return what of DVC's a release reads: the model, and what the policy names."""
         told = self.policy
         paths = [metric.file for metric in told.metrics] + [plot.file for plot in told.plots]
-        paths += [told.predictions.file] if told.predictions else []
+        paths += told.predictions.files if told.predictions else ()
         paths += [told.validation] if told.validation else []
         paths += [told.serving.samples] if told.serving else []
         paths += [told.reference.table] if told.reference.table else []

@@ -31,6 +31,12 @@ def place_reference(candidate: Candidate, folder: Path) -> None:
         progress(f"the release has no {FILE}: there is no {policy.predictions.file}")
         return
     wanted = policy.reference
+    if policy.predictions.kind != "binary":
+        only = f"it is made of a binary model's scores, and the policy's kind is `{policy.predictions.kind}`"
+        if wanted.baseline or wanted.table:
+            raise NoReference(only)
+        progress(f"the release has no {FILE}: {only}")
+        return
     try:
         requests = _requests(candidate, policy.serving.samples if policy.serving else None, schema)
         learnt = None

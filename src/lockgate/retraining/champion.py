@@ -135,6 +135,8 @@ def duel(policy: Policy, champion: Champion, requests: Path, challenger: Path, k
     what = policy.predictions
     if what is None:
         raise NoDuel("the policy names no predictions, so there are no rows to compare on")
+    if what.kind != "binary":
+        raise NoDuel(f"a release is scored again only where its model is binary, and the policy's kind is `{what.kind}`")
     judging = replace(
         policy,
         metrics=tuple(

@@ -379,7 +379,7 @@ def test_many_key_columns_do_not_run_together() -> None:
         ({"late": 1 - FLIGHTS % 2}, "'late' differs between base and head on"),
         ({"late": FLIGHTS % 3}, "'late' of reports/predictions.parquet of head has values other than 0 and 1"),
         ({"late": pa.array([None, *[True] * (ROWS - 1)])}, "has values other than 0 and 1"),
-        ({"late": ["yes"] * ROWS}, "holds values that are not numbers"),
+        ({"late": ["yes"] * ROWS}, "'late' of reports/predictions.parquet of head is text"),
         (
             {"probability": [float("nan")] + [0.5] * (ROWS - 1)},
             "1 of 400 scores of reports/predictions.parquet of head are",
