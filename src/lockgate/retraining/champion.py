@@ -136,7 +136,7 @@ def duel(policy: Policy, champion: Champion, requests: Path, challenger: Path, k
     if what is None:
         raise NoDuel("the policy names no predictions, so there are no rows to compare on")
     if what.kind != "binary":
-        raise NoDuel(f"a release is scored again only where its model is binary, and the policy's kind is `{what.kind}`")
+        raise NoDuel(f"a release is scored again where its model is binary; the policy says `kind: {what.kind}`")
     judging = replace(
         policy,
         metrics=tuple(
