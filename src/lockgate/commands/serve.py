@@ -72,7 +72,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--record",
         metavar="WHERE",
         default=os.environ.get("LOCKGATE_RECORD"),
-        help="a folder for Parquet files, or a database's URL (default: $LOCKGATE_RECORD)",
+        help="a folder for Parquet files, s3://BUCKET/PREFIX, or a database's URL (default: $LOCKGATE_RECORD)",
+    )
+    record.add_argument(
+        "--forget-key",
+        type=Path,
+        metavar="FILE",
+        default=os.environ.get("LOCKGATE_FORGET_KEY") or None,
+        help="the secret of `lockgate record forget`: what is forgotten is no longer recorded from the journal, either "
+        "(default: $LOCKGATE_FORGET_KEY)",
     )
     record.add_argument(
         "--record-every",
@@ -210,7 +218,9 @@ async def _serve(
 
 
 def _recorder(arguments: argparse.Namespace, cache: Path) -> "Recorder | None":
-    from lockgate.serving.record import Recorder, sink_of
+    from lockgate.serving.forgotten import read_secret
+    from lockgate.serving.record import Recorder
+    from lockgate.serving.sinks import sink_of
 
     if not arguments.record:
         return None
@@ -220,4 +230,5 @@ def _recorder(arguments: argparse.Namespace, cache: Path) -> "Recorder | None":
         limit=arguments.record_limit,
         policy=arguments.record_full,
         every=arguments.record_every,
+        secret=read_secret(Path(arguments.forget_key)) if arguments.forget_key else None,
     )

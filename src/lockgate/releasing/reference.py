@@ -9,7 +9,7 @@ from lockgate.files import progress
 from lockgate.monitoring.reference import FILE, to_bytes
 from lockgate.monitoring.reference_rows import NoReference, Requests, make_reference, read_labels, read_requests
 from lockgate.releasing.candidate import Candidate
-from lockgate.serving.request_parts import check_part
+from lockgate.serving.described import check_key
 
 if TYPE_CHECKING:
     from lockgate.serving.contract import RequestSchema
@@ -63,8 +63,7 @@ def _schema(candidate: Candidate, folder: Path) -> "RequestSchema | None":
     if serving is None:
         return None
     schema = read_contract(folder).request
-    for part in serving.key:
-        check_part("serving.key", part, schema.arrow)
+    check_key(serving.key, schema)
     return schema
 
 

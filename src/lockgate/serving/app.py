@@ -127,7 +127,8 @@ def make_app(  # noqa: C901 - a list of handlers
         answer = {"id": uuid.uuid4().hex, **names, "probabilities": probabilities}
         if service.recorder is not None:
             try:
-                await service.recorder.add(answer, many.dump_json(rows))
+                took = (time.perf_counter() - begin) * 1000
+                await service.recorder.add(answer, many.dump_json(rows), took)
             except RecordFull as error:
                 raise Refused(503, f"{error}: a score that cannot be recorded is not given") from None
         service.metrics.rows.inc(len(rows))

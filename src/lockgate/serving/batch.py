@@ -14,10 +14,11 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from lockgate.dependencies.commit import Choice
-from lockgate.errors import LockgateError, NotAskedError
+from lockgate.errors import LockgateError
 from lockgate.releasing.options import Ref
 from lockgate.releasing.signing import KeyVerifier, Verifier
 from lockgate.releasing.trusted_keys import write_keys
+from lockgate.serving.cluster import connect
 from lockgate.serving.inputs import File, Input, Piece, requests_of
 from lockgate.serving.locked import Interpreters
 from lockgate.serving.outputs import Job, Output, scores_of
@@ -152,14 +153,8 @@ def score_there(address: str, inputs: Sequence[File], cluster_job: ClusterJob, p
     another one. Raises :class:`LockgateError` if the cluster is not there, or if a task fails."""
     import distributed
 
-    connect: Any = distributed.Client
     completed: Any = distributed.as_completed
-    try:
-        client = connect(address, timeout="5s", set_as_default=False)
-    except OSError as error:
-        raise NotAskedError(
-            f"no scheduler answers at {address} ({type(error).__name__})", "Start one: `dask scheduler`."
-        ) from None
+    client = connect(address)
     total = Count()
     with client:
         tasks = [client.submit(score_file, file, cluster_job, pure=False) for file in inputs]

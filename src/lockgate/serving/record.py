@@ -4,6 +4,7 @@ Before an answer is sent, its line is in a journal, a file that a killed process
 are delivered, some seconds' worth at a time, to a folder of Parquet files or to a SQL table; what a crash left is
 delivered by the next start. A score is delivered once: a Parquet file has the name of its journal, a table the key
 ``(id, row)``. A power cut may cost the lines of the last second, which the disk had not yet been told to keep.
+:mod:`lockgate.serving.sinks` says what is stored.
 
 What waits for delivery is bounded. When the bound is reached because the table cannot be reached, new requests are shed
 (refused at once) or wait for room: a score that is not on record is never given away.
@@ -15,22 +16,23 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from lockgate.errors import LockgateError, NotAskedError
 from lockgate.files import locked
+from lockgate.serving.described import Described
+from lockgate.serving.sinks import Row, Sink, filtered
 
 LOG = logging.getLogger("lockgate.serve")
 WAITING = 5.0  # seconds a request waits for room in the record, where it may wait
-TABLE = "lockgate_scores"
-COLUMNS = ("id", "row", "time", "release", "build", "probability", "request")
+EXPIRING = 3600.0  # seconds between two looks for what is kept no longer
+BUILDS = "builds"  # the folder beside the journals that describes each build
 
 Policy = Literal["shed", "wait"]
-Row = tuple[str, int, str, str, str, float, str]  # in the order of COLUMNS; the request is JSON
 
 
 class RecordFull(NotAskedError):  # noqa: N818 - named for what the user reads
@@ -41,71 +43,24 @@ class RecordFull(NotAskedError):  # noqa: N818 - named for what the user reads
         super().__init__("the record of scores is full", "Its table or folder cannot be reached: see /readyz.")
 
 
-class Sink(Protocol):
-    """Where scores are delivered."""
-
-    def deliver(self, name: str, rows: Sequence[Row]) -> None:
-        """Store the rows of the journal ``name``, for good and once. May raise anything: it is tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class ParquetFolder:
-    """A folder that gets one Parquet file a journal."""
-
-    folder: Path
-
-    def deliver(self, name: str, rows: Sequence[Row]) -> None:
-        """Write ``name.parquet``, whole or not at all."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        types = (pa.string(), pa.int32(), pa.string(), pa.string(), pa.string(), pa.float64(), pa.string())
-        values: list[Any] = list(zip(*rows, strict=True))
-        columns = [pa.array(column, kind) for column, kind in zip(values, types, strict=True)]
-        part = self.folder / f".{name}.part"
-        pq.write_table(pa.table(columns, names=COLUMNS), part, compression="zstd")
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.rename(self.folder / f"{name}.parquet")
-
-
-class SqlTable:
-    """A table ``lockgate_scores`` of a SQLite or PostgreSQL database, made if it is not there."""
-
-    def __init__(self, url: str) -> None:
-        """Take SQLAlchemy's URL of a database. Nothing is connected yet."""
-        from sqlalchemy import Column, Float, Integer, MetaData, Table, Text, create_engine
-
-        self.engine = create_engine(url, pool_pre_ping=True)
-        keys = {"id", "row"}
-        types: dict[str, Any] = {"row": Integer, "probability": Float}
-        columns: list[Any] = [Column(name, types.get(name, Text), primary_key=name in keys) for name in COLUMNS]
-        self.table = Table(TABLE, MetaData(), *columns)
-
-    def deliver(self, name: str, rows: Sequence[Row]) -> None:  # noqa: ARG002 - the key of a row is enough
-        """Insert the rows that are not there yet, all in one transaction."""
-        from lockgate.serving.sql import insert_new
-
-        with self.engine.begin() as connection:
-            self.table.create(connection, checkfirst=True)
-            insert_new(connection, self.table, [dict(zip(COLUMNS, row, strict=True)) for row in rows])
-
-
-def sink_of(where: str) -> Sink:
-    """Return the sink at a SQLAlchemy URL (``postgresql+psycopg://…``, ``sqlite:///…``), else in a folder."""
-    return SqlTable(where) if "://" in where else ParquetFolder(Path(where))
-
-
 class Recorder:
     """Writes the journal and has it delivered. :meth:`add` belongs to the event loop, delivery to a thread."""
 
     def __init__(
-        self, sink: Sink, journals: Path, *, limit: int = 2**28, policy: Policy = "shed", every: float = 5.0
+        self,
+        sink: Sink,
+        journals: Path,
+        *,
+        limit: int = 2**28,
+        policy: Policy = "shed",
+        every: float = 5.0,
+        secret: bytes | None = None,
     ) -> None:
         """Deliver what ``journals`` holds from before, then what is added, each ``every`` seconds.
 
-        ``limit`` is in bytes of journals that wait. Raises :class:`LockgateError` if another service uses the folder.
+        ``limit`` is in bytes of journals that wait. With the ``secret`` of
+        :mod:`~lockgate.serving.forgotten` nothing of a forgotten request is delivered any more. Raises
+        :class:`LockgateError` if another service uses the folder.
         """
         self.size = 0
         self.refused = 0
@@ -116,6 +71,10 @@ class Recorder:
         busy = LockgateError(f"{journals} is used by another running service", "Give each its own: --cache FOLDER.")
         self._held.enter_context(locked(journals / "lock", busy))
         self._turn = threading.Lock()  # held while the journal is written to or changed for a new one
+        self._secret = secret
+        self._retention: timedelta | None = None
+        self._expired = -EXPIRING
+        self._known = _read_builds(journals / BUILDS)
         self._number = 0
         self._begun = time.time_ns()
         self._waiting = sorted(journals.glob("*.jsonl"))
@@ -125,12 +84,28 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    async def add(self, answer: Mapping[str, Any], requests: bytes) -> None:
+    def know(self, build: str, described: Described) -> None:
+        """Take note of what the requests of a build are, before it answers any. It outlives this process, as its
+        journals do; from now on what is older than its ``retention`` is removed from the record."""
+        self._retention = described.retention
+        if self._known.get(build) == described:
+            return
+        folder = self._folder / BUILDS
+        folder.mkdir(exist_ok=True)
+        part = folder / f".{build}.part"
+        part.write_text(json.dumps(described.to_json()), encoding="utf-8")
+        part.rename(folder / f"{build}.json")
+        self._known = {**self._known, build: described}
+
+    async def add(self, answer: Mapping[str, Any], requests: bytes, milliseconds: float | None = None) -> None:
         """Have an answer on record, in the journal when this returns. Raises :class:`RecordFull`.
 
-        ``answer`` has ``id``, ``release``, ``build`` and ``probabilities``; ``requests`` is JSON text on one line.
+        ``answer`` has ``id``, ``release``, ``build`` and ``probabilities``; ``requests`` is JSON text on one line;
+        ``milliseconds`` is how long the answer took.
         """
-        line = b'{"answer":%b,"time":%.6f,"requests":%b}\n' % (json.dumps(answer).encode(), time.time(), requests)
+        took = b"" if milliseconds is None else b'"ms":%.3f,' % milliseconds
+        told = (json.dumps(answer).encode(), time.time(), took, requests)
+        line = b'{"answer":%b,"time":%.6f,%b"requests":%b}\n' % told
         if self.size + len(line) > self._limit:
             await self._room(len(line))
         with self._turn:
@@ -170,6 +145,7 @@ class Recorder:
             self._deliver_due(force=stopping)
             if stopping:
                 return
+            self._expire_due()
 
     def _deliver_due(self, *, force: bool) -> None:
         """Close the journal if it is old enough, and deliver all that are closed."""
@@ -182,8 +158,11 @@ class Recorder:
         while self._waiting:
             path = self._waiting[0]
             try:
-                if rows := read_journal(path):
-                    self._sink.deliver(path.stem, rows)
+                rows = read_journal(path)
+                if rows and self._secret is not None:
+                    rows = filtered(rows, self._known, self._sink.notes(), self._secret)
+                if rows:
+                    self._sink.deliver(path.stem, rows, self._known)
             except Exception as error:  # noqa: BLE001 - a database may raise anything; the journal stays
                 said = type(error).__name__  # its text may hold the address and the password
                 if said != self.problem:
@@ -196,6 +175,16 @@ class Recorder:
             path.unlink()
             self._waiting.pop(0)
 
+    def _expire_due(self) -> None:
+        """Remove what is older than the policy has it kept, once an hour."""
+        if self._retention is None or time.monotonic() - self._expired < EXPIRING:
+            return
+        self._expired = time.monotonic()
+        try:
+            self._sink.expire(datetime.now(UTC) - self._retention)
+        except Exception as error:  # noqa: BLE001 - as above; the next hour tries again
+            LOG.error("scores that are too old cannot be removed: %s", type(error).__name__)
+
     def _open(self) -> None:
         self._number += 1
         self._path = self._folder / f"{self._begun}-{self._number:06d}.jsonl"
@@ -205,8 +194,6 @@ class Recorder:
 
 def read_journal(path: Path) -> list[Row]:
     """Return the rows of a journal. A last line that a crash cut off was never answered, and is left out."""
-    from datetime import UTC, datetime
-
     rows: list[Row] = []
     for line in path.read_bytes().split(b"\n")[:-1]:
         with suppress(ValueError):
@@ -217,5 +204,15 @@ def read_journal(path: Path) -> list[Row]:
                 zip(answer["probabilities"], told["requests"], strict=True)
             ):
                 text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
-                rows.append((answer["id"], number, when, answer["release"], answer["build"], probability, text))
+                whom = (answer["id"], number, when, answer["release"], answer["build"])
+                rows.append((*whom, probability, text, told.get("ms")))
     return rows
+
+
+def _read_builds(folder: Path) -> dict[str, Described]:
+    """Return the builds that a service has described here. A file that cannot be read describes none."""
+    found = {}
+    for file in folder.glob("*.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found[file.stem] = Described.from_json(json.loads(file.read_text(encoding="utf-8")))
+    return found

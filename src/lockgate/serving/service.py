@@ -19,6 +19,7 @@ from lockgate.releasing.environments import Retired
 from lockgate.releasing.heartbeats import Stale
 from lockgate.releasing.withdrawal import ReleaseWithdrawn
 from lockgate.serving.contract import ContractError
+from lockgate.serving.described import described
 from lockgate.serving.engine import Engine
 from lockgate.serving.locked import Interpreters
 from lockgate.serving.metrics import Metrics
@@ -213,6 +214,8 @@ class Service:
             task.add_done_callback(self._retiring.discard)
 
     async def _serving(self, found: Found, loadable: Loadable, process: ModelProcess) -> Serving:
+        if self.recorder is not None:
+            self.recorder.know(found.digest, described(loadable.folder, loadable.contract.request))
         differs = () if loadable.own_dependencies else tuple(differences(loadable, installed()))
         for difference in differs:
             LOG.warning("%s: %s", found.release, difference)

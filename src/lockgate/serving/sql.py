@@ -1,4 +1,4 @@
-"""The one thing about SQL that its dialects do not agree on: an insert that leaves alone what is there."""
+"""What the dialects of SQL do not agree on: an insert that leaves alone what is there, and a column that is added."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,3 +21,18 @@ def insert_new(connection: "Connection", table: "Table", rows: Sequence[Mapping[
         raise LockgateError(f"{connection.dialect.name} is not supported", "Use SQLite or PostgreSQL.")
     if rows:
         connection.execute(insert(table).on_conflict_do_nothing(), rows)
+
+
+def add_column(connection: "Connection", table: str, name: str, kind: Any) -> None:
+    """Add a column, empty in every row, unless somebody else has just added it."""
+    from sqlalchemy import inspect, text
+    from sqlalchemy.exc import DBAPIError
+
+    quote = connection.dialect.identifier_preparer.quote
+    spelled = kind.compile(dialect=connection.dialect)
+    try:
+        with connection.begin_nested():
+            connection.execute(text(f"ALTER TABLE {quote(table)} ADD COLUMN {quote(name)} {spelled}"))
+    except DBAPIError:
+        if name not in {column["name"] for column in inspect(connection).get_columns(table)}:
+            raise
