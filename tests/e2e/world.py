@@ -209,13 +209,15 @@ class World:
 
     # --- what GitHub then runs
 
-    def check(self, number: int, *, environment: Mapping[str, str] | None = None) -> Done:
-        """Run ``pull-request.yml`` of the pull request's own head."""
+    def check(
+        self, number: int, *, environment: Mapping[str, str] | None = None, workflow: str = "pull-request"
+    ) -> Done:
+        """Run ``pull-request.yml``, or ``repeats.yml``, of the pull request's own head."""
         pull = self.forge.pull(number)
         event = {"number": number, "action": "synchronize", "pull_request": pull, "repository": repository()}
         done = self._act(
             "pull_request",
-            f"{self.prefix}pull-request.yml",
+            f"{self.prefix}{workflow}.yml",
             event,
             pull["head"]["repo"]["full_name"],
             pull["head"]["sha"],
@@ -223,7 +225,7 @@ class World:
             environment=environment,
         )
         conclusion = "success" if done.code == 0 else "failure"
-        told = finished(pull, done.id, conclusion, self.forge.address, self.prefix)
+        told = finished(pull, done.id, conclusion, self.forge.address, f"{self.prefix}{workflow}")
         return Done(done.id, done.code, done.log, told)
 
     def queue(self, number: int) -> tuple[Done, str]:
@@ -470,16 +472,18 @@ def repository() -> dict[str, Any]:
     return {"id": 4711, "full_name": REPOSITORY, "default_branch": "main"}
 
 
-def finished(pull: Mapping[str, Any], run: int, conclusion: str, address: str, prefix: str = "") -> dict[str, Any]:
-    """Return the event of a finished run of ``pull-request.yml`` for a pull request."""
+def finished(
+    pull: Mapping[str, Any], run: int, conclusion: str, address: str, workflow: str = "pull-request"
+) -> dict[str, Any]:
+    """Return the event of a finished run of a workflow for a pull request."""
     return {
         "action": "completed",
         "repository": repository(),
         "workflow_run": {
             "id": run,
-            "name": f"{prefix}pull-request",
+            "name": workflow,
             "event": "pull_request",
-            "path": f".github/workflows/{prefix}pull-request.yml",
+            "path": f".github/workflows/{workflow}.yml",
             "conclusion": conclusion,
             "head_sha": pull["head"]["sha"],
             "head_branch": pull["head"]["ref"],

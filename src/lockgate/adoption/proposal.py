@@ -225,7 +225,7 @@ def _metric_lines(metrics: Iterable[FoundMetric], say: Say, *, compared: bool) -
 
 def _metric_flow(metric: FoundMetric, better: str, *, compared: bool) -> str:
     flow = f"file: {scalar(metric.file)}, key: {scalar(metric.key)}, better: {better}"
-    if metric.statistic and metric.statistic != metric.name:
+    if metric.statistic:
         flow += f", statistic: {metric.statistic}"
     elif not metric.statistic and compared and metric.name in policy.ASSUMED:
         flow += ", statistic: null"
@@ -277,8 +277,11 @@ def _gate_lines(
             )
         else:
             tolerance = rounded_up(max(TOLERATED * abs(metric.value), _least(metric)))
+            kind, limit, more = "no-worse", "tolerance", ""
+            if metric.statistic:  # the rows may be too few for a guess: then a person looks
+                kind, limit, more = "no-regression", "margin", ", unshown: look"
             yield line(
-                f"kind: no-worse, metric: {scalar(metric.name)}, tolerance: {tolerance:g}",
+                f"kind: {kind}, metric: {scalar(metric.name)}, {limit}: {tolerance:g}{more}",
                 f"about {TOLERATED:.0%} of today's value: nothing here shows what is noise, so look at it again",
             )
     yield line("kind: metrics-present", "a metric that disappears is no pass")

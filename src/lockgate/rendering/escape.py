@@ -31,6 +31,8 @@ _NUMBER = r"[+−±-]?\d+(?:[.,]\d+)*(?:e[+-]\d+)?%?"
 _DATE = r"\d{4}-\d{2}-\d{2}"
 _SIGN = r"[-+=/%&<>≤≥≠×·→↑↓–—−±…]"
 _PLAIN = re.compile(rf"(?P<lead>[(\[\"“]*)(?P<core>{_WORD}|{_DATE}|{_NUMBER}|{_SIGN}|)(?P<trail>[)\]\"”.,;:!?…]*)")
+_QUOTED = re.compile("`[^`]+`")
+_TOKEN = re.compile(r" |(?P<lead>\(*)(?P<quoted>`[^`]+`)(?P<trail>[.,;:!?)]*)(?= |$)|[^ ]+")
 _AROUND = re.compile(r"(?P<lead>[(\[\"“]*)(?P<core>.*?)(?P<trail>[)\]\"”.,;:!?…]*)")
 
 
@@ -49,10 +51,17 @@ def shorten(value: str, limit: int) -> str:
 def words(value: str) -> Iterator[tuple[str, bool]]:
     """Split one sentence into runs ``(text, is_code)``: what may stand as prose, and what only as code.
 
-    White space of any kind becomes single spaces, which belong to the prose. Joined, the runs are the sentence.
+    White space of any kind becomes single spaces, which belong to the prose. Joined, the runs are the sentence. What
+    stands between two backticks, as a word or some words, is one run of code, with them: see :func:`within`.
     """
     sentence = shorten(visible(re.sub(r"\s+", " ", value)), TEXT_LIMIT)
-    for word in re.split("( )", sentence):
+    for found in _TOKEN.finditer(sentence):
+        word = found[0]
+        if found["quoted"]:
+            yield found["lead"], False
+            yield found["quoted"], True
+            yield found["trail"], False
+            continue
         if word == " " or _PLAIN.fullmatch(word):
             yield word, False
             continue
@@ -64,9 +73,14 @@ def words(value: str) -> Iterator[tuple[str, bool]]:
         yield trail, False
 
 
+def within(run: str) -> str:
+    """Return a run of code without the backticks by which a sentence marked it."""
+    return run[1:-1] if _QUOTED.fullmatch(run) else run
+
+
 def text(value: str) -> Markdown:
     """Return a sentence as Markdown that shows it and does nothing else."""
-    return Markdown("".join(_code(run) if is_code else _prose(run) for run, is_code in words(value)))
+    return Markdown("".join(_code(within(run)) if is_code else _prose(run) for run, is_code in words(value)))
 
 
 def code(value: str) -> Markdown:

@@ -30,7 +30,7 @@ from lockgate.rendering.document import (
     Whisker,
     cut,
 )
-from lockgate.rendering.escape import CODE_LIMIT, Html, escaped, log, shorten, words
+from lockgate.rendering.escape import CODE_LIMIT, Html, escaped, log, shorten, within, words
 from lockgate.rendering.html_chart import figure
 from lockgate.rendering.markup import tag
 from lockgate.result import SCHEMA, Outcome
@@ -234,4 +234,6 @@ def _part(part: Part) -> Html:  # noqa: PLR0911 - one a kind of part
 
 
 def _sentence(sentence: str) -> Html:
-    return Html("".join(tag("code", escaped(run)) if code and run else escaped(run) for run, code in words(sentence)))
+    return Html(
+        "".join(tag("code", escaped(within(run))) if code and run else escaped(run) for run, code in words(sentence))
+    )

@@ -9,6 +9,7 @@ case "$ROLE ${!identity}" in
   "role/release repo:lab/model:environment:release") user=release ;;
   "role/heartbeat repo:lab/model:environment:heartbeat") user=heartbeat ;;
   "role/promote-staging repo:lab/model:environment:staging") user=promote-staging ;;
+  "role/promote-production repo:lab/model:environment:production") user=promote-production ;;
   *) echo "Not authorized to perform sts:AssumeRoleWithWebIdentity: $ROLE as '${!identity}'" >&2; exit 1 ;;
 esac
 {
