@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 
 from flight_delay import as_of
 from flight_delay.evaluate import margin
-from flight_delay.features import FEATURES, RequestFeatures
+from flight_delay.feature_columns import FEATURES
+from flight_delay.features import RequestFeatures
 from flight_delay.ingest import ingest
 from flight_delay.metrics import calibration_error, losses
 from flight_delay.params import Train, load_params

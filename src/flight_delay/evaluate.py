@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from flight_delay.baselines import BASELINES, past_rate, read_counts
 from flight_delay.errors import run_stage
-from flight_delay.features import FEATURES, HISTORY_FROM, USED, WEATHER_USED, with_usual
+from flight_delay.feature_columns import FEATURES, HISTORY_FROM, USED, WEATHER_USED, with_usual
 from flight_delay.files import as_json, as_parquet, figure, write_files
 from flight_delay.logistic import Logistic, read_logistic
 from flight_delay.metrics import FIGURES, calibration_bins, calibration_error, figures, losses

@@ -7,27 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from flight_delay.request import CATEGORIES, HISTORY, TOLD_BY
-from flight_delay.tables import WEATHER
+from flight_delay.feature_columns import FEATURES, USED, with_usual
+from flight_delay.request import CATEGORIES, HISTORY
 
-# Temperature, dew point and pressure say which week of the year it is as well as how the day is: trees learnt the weeks
-# of the training window by heart from them (docs/studies/model.json). A request may have them; they are not looked at.
-WEATHER_USED = tuple(name for name in WEATHER if name not in ("temp", "dewp", "pressure"))
-FEATURES = (
-    *CATEGORIES,
-    "departure_minute",
-    "arrival_minute",
-    "weekday",
-    "scheduled_minutes",
-    "distance",
-    "minutes_per_mile",
-    *WEATHER_USED,
-    *HISTORY,
-)
-# the columns of a request that features are made of; it may have others
-USED = (*CATEGORIES, "scheduled_departure", "scheduled_arrival", "distance", *WEATHER_USED, *HISTORY)
-HISTORY_FROM = len(FEATURES) - len(HISTORY)
-DEPARTURE_MINUTE, TOLD = FEATURES.index("departure_minute"), FEATURES.index(TOLD_BY)
 PRIOR_FLIGHTS = 50  # a category counts as if it had been seen this often at the overall rate
 
 
@@ -93,14 +75,6 @@ class RequestFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def get_feature_names_out(self, _input_features: Any = None) -> npt.NDArray[np.str_]:
         """Return the names of the columns of the matrix."""
         return np.array(FEATURES)
-
-
-def with_usual(features: npt.NDArray[np.float64], usual: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Fill, in place, the history of rows that say nothing of it with what is usual at their hour; return the same."""
-    untold = np.flatnonzero(np.isnan(features[:, TOLD]))
-    if len(untold):
-        features[untold, HISTORY_FROM:] = usual[(features[untold, DEPARTURE_MINUTE] // 60).astype(np.int64)]
-    return features
 
 
 def _wall_clock(times: pd.Series) -> npt.NDArray[np.datetime64]:

@@ -10,13 +10,13 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import skops.io
-from sklearn.pipeline import Pipeline
+from typing import TYPE_CHECKING, Any
 
 from flight_delay.errors import StageError
 from flight_delay.files import write_files
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 # every type that may stand in a model file: ours, scikit-learn's, and what they are made of
 OWN_TYPES = (
@@ -50,23 +50,28 @@ class ModelFileError(StageError):
     """The file is no model, or holds a type that is not in :data:`TYPES`."""
 
 
-def dump_model(model: Pipeline) -> bytes:
+def dump_model(model: "Pipeline") -> bytes:
     """Return the model as the canonical bytes of a skops file. Raises :class:`ModelFileError` on an unlisted type."""
+    import skops.io  # takes two seconds
+
     content = canonical(skops.io.dumps(model))
-    _check_types(content, "this model")
+    check_types(content, "this model")
     return content
 
 
-def save_model(path: Path, model: Pipeline) -> None:
+def save_model(path: Path, model: "Pipeline") -> None:
     """Write the model to ``path``, whole or not at all."""
     write_files({path: dump_model(model)})
 
 
-def load_model(path: Path) -> Pipeline:
+def load_model(path: Path) -> "Pipeline":
     """Read a model. Raises :class:`ModelFileError` before anything is built if it holds a type not in :data:`TYPES`."""
+    import skops.io
+    from sklearn.pipeline import Pipeline
+
     content = path.read_bytes()
     try:
-        _check_types(content, str(path))
+        check_types(content, str(path))
         model = skops.io.loads(content, trusted=list(OWN_TYPES))
     except ModelFileError:
         raise
@@ -112,7 +117,8 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(inner)
 
 
-def _check_types(content: bytes, name: str) -> None:
+def check_types(content: bytes, name: str) -> None:
+    """Raise :class:`ModelFileError` if a skops file holds a type that is not in :data:`TYPES`."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         schema = json.loads(archive.read("schema.json"))
     found = {f"{node['__module__']}.{node['__class__']}" for node in _nodes(schema) if "__class__" in node}

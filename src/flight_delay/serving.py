@@ -1,98 +1,54 @@
 """The model at work: requests as Arrow record batches in, probabilities out, bit for bit those of the fitted pipeline.
 
 :func:`load` is the entry that a build names; :func:`schema` says what a request looks like. The pipeline itself spends
-most of a single request on scaffolding: a pandas frame, 300 calls, one for each tree, a team of threads for each. Here
-the features are computed from the columns alone, and few rows walk down all trees at once. Both do the same operations
-on the same numbers in the same order as ``Pipeline.predict_proba``, so the answers are equal, not close.
+most of a single request on scaffolding: a pandas frame, 300 calls, one for each tree, a team of threads for each; and
+seconds on importing what fitted it. Here the features are computed from the columns alone and the trees are arrays
+(:mod:`flight_delay.trees`): the same operations on the same numbers in the same order as ``Pipeline.predict_proba``, so
+the answers are equal, not close.
 """
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.pipeline import Pipeline
 
-from flight_delay.features import FEATURES, RequestFeatures, with_usual
-from flight_delay.model_file import load_model
+from flight_delay.feature_columns import FEATURES, with_usual
 from flight_delay.request import ARRIVED_DAYS, CATEGORIES, LEFT_HOURS, OPTIONAL, REQUEST, WAITING, WAITING_HOURS
 from flight_delay.tables import WEATHER
+from flight_delay.trees import BLOCK_ROWS, FEW_ROWS, Fitted, Floats, Tables, Walk, read_fitted
 
-FEW_ROWS = 64  # up to so many the walk below is quicker than one call a tree
 VERSION = 2  # of the request: 1 had no history, and its weather was that of the hour of departure
-BLOCK_ROWS = 4096  # more rows are taken in blocks whose features stay in the processor's cache
-
-Floats = npt.NDArray[np.float64]
-
-
-class Trees:
-    """All trees of a boosted classifier in one set of arrays, walked level by level.
-
-    Each node is two numbers in ``child``: where a row goes that is not, and is, at most ``threshold``. A leaf's
-    children are itself. Missing values: ``feature`` of a node that sends them left points into a copy of the row in
-    which missing is -inf; elsewhere NaN, which is never "at most", goes right.
-    """
-
-    def __init__(self, classifier: HistGradientBoostingClassifier) -> None:
-        """Flatten the fitted trees. Raises ``ValueError`` for categorical splits or more than two classes."""
-        trees = [predictor.nodes for [predictor] in classifier._predictors]  # noqa: SLF001 - what a fit leaves behind
-        nodes = np.concatenate(trees)
-        if nodes["is_categorical"].any():
-            raise ValueError("a split on categories cannot be walked here")
-        starts = np.cumsum([0, *map(len, trees)])[:-1]
-        offset = np.repeat(starts, [len(tree) for tree in trees])
-        leaf = nodes["is_leaf"].astype(bool)
-        own = np.arange(len(nodes))
-        self.roots = starts.astype(np.intp)
-        self.depth = int(nodes["depth"].max())
-        self.threshold = np.where(leaf, np.inf, nodes["num_threshold"])
-        self.feature = np.where(leaf, 0, nodes["feature_idx"] + len(FEATURES) * (nodes["missing_go_to_left"] == 0))
-        right, left = (np.where(leaf, own, offset + nodes[side]) for side in ("right", "left"))
-        self.child = np.stack([right, left], axis=1).ravel()
-        self.value = nodes["value"].copy()
-        self.baseline = float(classifier._baseline_prediction[0, 0])  # noqa: SLF001
-
-    def raw(self, features: Floats) -> Floats:
-        """Return the sum of the leaves' values for each row of ``features`` (rows, features)."""
-        rows = len(features)
-        both = np.concatenate([np.where(np.isnan(features), -np.inf, features), features], axis=1)
-        values, width = both.ravel(), both.shape[1]
-        start = np.repeat(np.arange(rows) * width, len(self.roots))
-        node = np.tile(self.roots, rows)
-        for _ in range(self.depth):
-            below = values.take(start + self.feature.take(node)) <= self.threshold.take(node)
-            node = self.child.take(2 * node + below)
-        leaves = np.empty((rows, len(self.roots) + 1))
-        leaves[:, 0] = self.baseline
-        leaves[:, 1:] = self.value.take(node).reshape(rows, -1)
-        # one after the other, as scikit-learn adds them: a pairwise sum would round differently
-        last: Floats = np.cumsum(leaves, axis=1)[:, -1]
-        return last
 
 
 class Model:
-    """The fitted pipeline, ready to answer."""
+    """The fitted model, ready to answer."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        """Take apart a pipeline of :class:`RequestFeatures` and a boosted classifier."""
-        transformer: RequestFeatures = pipeline[0]
-        self.classifier: HistGradientBoostingClassifier = pipeline[-1]
-        self.usual: Floats = transformer.usual_
-        self.known = [pa.array(known.tolist(), pa.string()) for known in transformer.categories_]
-        self.trees = Trees(self.classifier)
+    def __init__(self, fitted: Fitted) -> None:
+        """Make ready what a model's file holds."""
+        from scipy.special import expit  # numpy has none whose last bit is scikit-learn's
+
+        self.expit = expit
+        self.usual = fitted.usual
+        self.ranks = [{str(name): float(rank) for rank, name in enumerate(known)} for known in fitted.categories]
+        self.walk = Walk(fitted.trees, fitted.baseline)
+        self.tables: Tables | None = None
+        with suppress(ValueError):  # too large for tables: it is walked, in blocks
+            self.tables = Tables(fitted.trees, fitted.baseline)
 
     def predict(self, requests: pa.RecordBatch) -> Floats:
         """Return the probability that each flight is late: one number a row, equal to the pipeline's own."""
         features = self.features(requests)
-        if len(features) <= FEW_ROWS:
-            raw = self.trees.raw(features)
-            probabilities: Floats = self.classifier._loss.predict_proba(raw.reshape(-1, 1))[:, 1]  # noqa: SLF001
-            return probabilities
-        blocks = (features[start : start + BLOCK_ROWS] for start in range(0, len(features), BLOCK_ROWS))
-        return np.concatenate([self.classifier.predict_proba(block)[:, 1] for block in blocks])
+        if self.tables is not None and len(features) > FEW_ROWS:
+            raw = self.tables.raw(features)
+        else:
+            blocks = range(0, max(len(features), 1), BLOCK_ROWS)
+            raw = np.concatenate([self.walk.raw(features[start : start + BLOCK_ROWS]) for start in blocks])
+        probabilities: Floats = self.expit(raw)
+        return probabilities
 
     def features(self, requests: pa.RecordBatch) -> Floats:
         """Return the matrix that :meth:`RequestFeatures.transform` makes of the same requests."""
@@ -109,8 +65,8 @@ class Model:
             "distance": distance,
             "minutes_per_mile": scheduled / np.where(distance > 0, distance, np.nan),
         }
-        for name, known in zip(CATEGORIES, self.known, strict=True):
-            columns[name] = _numbers(pc.index_in(requests.column(name), value_set=known))
+        for name, ranks in zip(CATEGORIES, self.ranks, strict=True):
+            columns[name] = _looked_up(requests.column(name), ranks)
         features = np.empty((requests.num_rows, len(FEATURES)))
         for place, name in enumerate(FEATURES):
             features[:, place] = columns[name] if name in columns else _numbers(requests.column(name))
@@ -119,7 +75,7 @@ class Model:
 
 def load(path: Path) -> Model:
     """Read a model file. Raises :class:`~flight_delay.model_file.ModelFileError` before an unlisted type is built."""
-    return Model(load_model(path))
+    return Model(read_fitted(path))
 
 
 def schema() -> dict[str, Any]:
@@ -128,15 +84,32 @@ def schema() -> dict[str, Any]:
     return {"version": VERSION, "columns": columns, "example": dict(_EXAMPLE)}
 
 
+# pyarrow's own ways to NumPy import pandas, a second for every process: hence by the buffers
+
+
 def _minute(times: pa.Array) -> npt.NDArray[np.int64]:
-    minutes: npt.NDArray[np.int64] = times.to_numpy(zero_copy_only=False).astype("datetime64[m]").astype(np.int64)
+    ticks = np.from_dlpack(times.cast(pa.timestamp("us")).cast(pa.int64()))
+    minutes: npt.NDArray[np.int64] = ticks.view("datetime64[us]").astype("datetime64[m]").astype(np.int64)
     return minutes
 
 
 def _numbers(values: pa.Array) -> Floats:
     """Return float64, with NaN for null."""
-    numbers: Floats = values.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
-    return numbers
+    numbers = values.cast(pa.float64(), safe=False)
+    if not numbers.null_count:
+        return np.asarray(np.from_dlpack(numbers))
+    here = slice(numbers.offset, numbers.offset + len(numbers))
+    valid, content = numbers.buffers()
+    there = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[here]
+    return np.where(there, np.frombuffer(content, np.float64)[here], np.nan)
+
+
+def _looked_up(names: pa.Array, ranks: Mapping[str, float]) -> Floats:
+    """Return the rank of each name, NaN where it is unknown or missing."""
+    encoded = names.dictionary_encode(null_encoding="encode")
+    found = np.array([ranks.get(name, np.nan) for name in encoded.dictionary.to_pylist()], np.float64)
+    places = np.asarray(np.from_dlpack(encoded.indices), np.intp)
+    return found.take(places) if len(names) else np.empty(0)
 
 
 _COLUMNS: dict[str, dict[str, Any]] = {

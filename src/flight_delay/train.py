@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from flight_delay.baselines import as_columns, count
 from flight_delay.errors import StageError, run_stage
-from flight_delay.features import USED, RequestFeatures
+from flight_delay.feature_columns import USED
+from flight_delay.features import RequestFeatures
 from flight_delay.files import as_json, write_files
 from flight_delay.logistic import Logistic
 from flight_delay.model_file import dump_model

@@ -30,7 +30,7 @@ from flight_delay.evaluate import (
     slices,
     summary,
 )
-from flight_delay.features import FEATURES
+from flight_delay.feature_columns import FEATURES
 from flight_delay.files import read_frame
 from flight_delay.metrics import FIGURES
 from flight_delay.model_file import load_model

@@ -8,7 +8,8 @@ import pytest
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from flight_delay.features import FEATURES, USED, WEATHER_USED, RequestFeatures
+from flight_delay.feature_columns import FEATURES, USED, WEATHER_USED
+from flight_delay.features import RequestFeatures
 from flight_delay.request import CATEGORIES, HISTORY, LEFT, REQUEST, TOLD_BY
 from flight_delay.tables import WEATHER
 
