@@ -221,6 +221,7 @@ def test_a_model_that_is_missing_or_cut_stops_evaluate_and_leaves_the_last_repor
 
 LOADS_WITHOUT_PICKLE = """
 import pickle, sys
+import skops.io  # what it imports may unpickle tables of its own
 from pathlib import Path
 from flight_delay.model_file import load_model
 def refuse(event, arguments):
