@@ -8,6 +8,7 @@ Each section of the file is a module of its own; :mod:`lockgate.policy.document`
 section is added.
 """
 
+from lockgate.policy.alarms import AlarmSettings
 from lockgate.policy.data import Table
 from lockgate.policy.dependencies import Dependencies
 from lockgate.policy.document import NoPolicy, Policy, json_schema, older_words, read_policy
@@ -34,6 +35,7 @@ __all__ = [
     "FILE",
     "OF_KIND",
     "STATISTICS",
+    "AlarmSettings",
     "Average",
     "Dependencies",
     "Environment",

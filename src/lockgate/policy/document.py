@@ -19,6 +19,7 @@ from lockgate import policy_values as values
 from lockgate.errors import NotAskedError
 from lockgate.gates import Gate
 from lockgate.policy import (
+    alarms,
     data,
     dependencies,
     environments,
@@ -38,6 +39,7 @@ from lockgate.policy import (
     test_set,
     train,
 )
+from lockgate.policy.alarms import AlarmSettings
 from lockgate.policy.data import Table
 from lockgate.policy.dependencies import Dependencies
 from lockgate.policy.environments import Environment
@@ -81,6 +83,7 @@ _SECTIONS = {
     "serving": serving.SECTION,
     "outcomes": outcomes.SECTION,
     "reference": reference.SECTION,
+    "alarms": alarms.SECTION,
     "stages": stages.SECTION,
     "dependencies": dependencies.SECTION,
     "rebuild": rebuild.SECTION,
@@ -124,6 +127,7 @@ class Policy:
     outcomes: OutcomeSettings = field(default_factory=OutcomeSettings)
     reference: ReferenceSettings = field(default_factory=ReferenceSettings)
     retrain: Retraining | None = None
+    alarms: AlarmSettings | None = None
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
@@ -151,6 +155,7 @@ _CHECKS: tuple[Callable[[Policy], None], ...] = (
     gates.check,
     environments.check,
     retrain.check,
+    alarms.check,
 )
 """What has to fit together, in the order in which it is looked at."""
 

@@ -1,0 +1,216 @@
+"""Which series of days alarms are judged by, and what a release promised of each: pure functions of sums by day.
+
+Every series grows when things get worse. The *relative* ones are the model less the fixed baseline of the release on
+the same rows: a day that is hard for everybody is in both and cancels. The *absolute* ones are the model's alone.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from statistics import median
+from typing import TYPE_CHECKING, Literal
+
+from lockgate.monitoring.reference import Clusters, Ranks, Reference
+from lockgate.monitoring.series import Day, SliceName, Sums
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+Form = Literal["relative", "absolute"]
+WEEKS = 8  # before a day, whose same weekdays say how many requests it should have
+FEWEST_WEEKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A value and a weight a day, 0 where nothing is known. ``name`` tells the series of one kind apart: a slice, or
+    the side to which scores are off."""
+
+    name: str
+    values: "Floats"
+    weights: "Floats"
+
+
+def live(kind: str, form: Form, days: Sequence[Day], slices: Sequence[SliceName] = ()) -> list[Series]:
+    """Return the series of one kind and form, as they were lived."""
+    if kind == "slices":
+        return [_series(": ".join(one), [_slice_value(day, one) for day in days]) for one in slices]
+    if kind == "calibration_error":
+        gaps = [_gap(day) for day in days]
+        return [_series("too low", gaps), _series("too high", [(-gap, weight) for gap, weight in gaps])]
+    return [_series("", [_VALUES[kind, form](day) for day in days])]
+
+
+def promised(kind: str, form: Form, reference: Reference) -> list[Series]:
+    """Return the same series over the days of a reference; none where it does not have them by day."""
+    clusters = reference.clusters
+    if not days_of(reference):
+        return []
+    ranks = clusters.ranks
+    if kind == "slices":
+        found = clusters.slice_ranks or {}
+        return [_series(": ".join(one), _of_ranks(found[one], "relative")) for one in sorted(found)]
+    if kind == "roc_auc":
+        return [_series("", _of_ranks(ranks, form))] if ranks else []
+    if kind == "calibration_error":
+        gaps = [
+            _over(label - score, rows)
+            for label, score, rows in zip(clusters.labels, clusters.scores, clusters.rows, strict=True)
+        ]
+        return [_series("too low", gaps), _series("too high", [(-gap, weight) for gap, weight in gaps])]
+    losses = (clusters.losses or {}).get(kind)
+    against = (clusters.baseline_losses or {}).get(kind) if form == "relative" else (0.0,) * len(clusters.rows)
+    if losses is None or against is None:
+        return []
+    return [_series("", [_over(a - b, rows) for a, b, rows in zip(losses, against, clusters.rows, strict=True)])]
+
+
+def clusters_of(days: Sequence[Day]) -> Clusters:
+    """Return days as a reference has them, for histories that no release has promised anything of."""
+    slices = sorted({one for day in days for one in day.slices})
+    return Clusters(
+        columns=("day",),
+        number=len(days),
+        names=tuple(day.day.isoformat() for day in days),
+        rows=tuple(day.labelled for day in days),
+        labels=tuple(float(day.label_sum) for day in days),
+        scores=tuple(day.score_sum for day in days),
+        losses={
+            "log_loss": tuple(day.loss_model_sum for day in days),
+            "brier": tuple(day.brier_model_sum for day in days),
+        },
+        baseline_losses={
+            "log_loss": tuple(day.loss_baseline_sum for day in days),
+            "brier": tuple(day.brier_baseline_sum for day in days),
+        },
+        baseline_scores=tuple(day.score_baseline_sum for day in days),
+        ranks=_ranks_of(days),
+        slice_ranks={one: _ranks_of([day.slices.get(one) for day in days]) for one in slices},
+    )
+
+
+def _ranks_of(days: "Sequence[Sums | None]") -> Ranks:
+    return Ranks(
+        tuple(int(day.pairs) if day else 0 for day in days),
+        tuple(day.pairs_model_sum if day else 0.0 for day in days),
+        tuple(day.pairs_baseline_sum if day else 0.0 for day in days),
+    )
+
+
+def days_of(reference: Reference) -> tuple[date, ...]:
+    """Return the days of a reference whose rows belong together by day, none where they belong together otherwise."""
+    try:
+        return tuple(date.fromisoformat(name[:10]) for name in reference.clusters.names)
+    except ValueError:
+        return ()
+
+
+def slice_names(reference: Reference) -> tuple[SliceName, ...]:
+    """Return the slices of which a reference knows the days, in the order of :func:`promised`."""
+    return tuple(sorted(reference.clusters.slice_ranks or {}))
+
+
+def baseline_gap(days: Sequence[Day], reference: Reference) -> float:
+    """Return by how much more than promised the baseline's forecasts are below what happened; NaN if not known."""
+    clusters = reference.clusters
+    rows, before = sum(day.labelled for day in days), sum(clusters.rows)
+    if not rows or not before or len(clusters.baseline_scores) != len(clusters.rows):
+        return math.nan
+    now = sum(day.label_sum - day.score_baseline_sum for day in days) / rows
+    return now - (sum(clusters.labels) - sum(clusters.baseline_scores)) / before
+
+
+def shares_of_columns(days: Sequence[Day], reference: Reference, margin: float) -> tuple[list[Series], list[float]]:
+    """Return, for each column of the request, the share of its values that are missing, and the share that the model
+    does not know, with the bound of each: what the reference had, and ``margin`` or three standard errors more."""
+    found, bounds = [], []
+    for column in reference.columns:
+        expected = column.missing / column.rows if column.rows else 0.0
+        bound = expected + max(margin, 3.0 * column.missing_error)
+        if bound < 1.0:
+            absent = [column.name in day.absent for day in days]
+            missing = [
+                (1.0 if gone else day.missing.get(column.name, 0) / day.rows if day.rows else math.nan, float(day.rows))
+                for day, gone in zip(days, absent, strict=True)
+            ]
+            found.append(_series(f"{column.name} missing", missing))
+            bounds.append(bound)
+        if any(column.name in day.unknown for day in days):
+            unknown = [
+                (day.unknown.get(column.name, 0) / day.rows if day.rows else math.nan, float(day.rows)) for day in days
+            ]
+            found.append(_series(f"{column.name} unknown", unknown))
+            bounds.append(margin)
+    return found, bounds
+
+
+def shares_of_requests(traffic: Mapping[date, int]) -> tuple[list[date], list[Series]]:
+    """Return, for each day from the first to the last, the share of the expected requests that did not come, and the
+    share of those that came that were not expected.
+
+    Expected is the median of the same weekday in the :data:`WEEKS` weeks before; before :data:`FEWEST_WEEKS` of them
+    nothing is. A day that is not in ``traffic`` had no request.
+    """
+    if not traffic:
+        return [], []
+    first, last = min(traffic), max(traffic)
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    fewer, more = [], []
+    for number, day in enumerate(days):
+        before = [traffic.get(days[number - 7 * week], 0) for week in range(1, WEEKS + 1) if number >= 7 * week]
+        expected = median(before) if len(before) >= FEWEST_WEEKS else 0.0
+        came = traffic.get(day, 0)
+        known = 1.0 if expected else 0.0
+        fewer.append((max(0.0, 1.0 - came / expected) if expected else math.nan, known))
+        more.append((max(0.0, 1.0 - expected / came) if expected and came else 0.0 if expected else math.nan, known))
+    return days, [_series("fewer", fewer), _series("more", more)]
+
+
+def _series(name: str, pairs: "Sequence[tuple[float, float]]") -> Series:
+    import numpy as np
+
+    values = np.array([value for value, _ in pairs], dtype=np.float64)
+    weights = np.array([weight for _, weight in pairs], dtype=np.float64)
+    return Series(name, values, np.where(np.isfinite(values), weights, 0.0))
+
+
+def _over(value: float, rows: float) -> tuple[float, float]:
+    return (value / rows if rows else math.nan, float(rows))
+
+
+def _gap(day: Sums) -> tuple[float, float]:
+    return _over(day.label_sum - day.score_sum, day.labelled)
+
+
+def _ranked(pairs: float, model: float, baseline: float, form: Form) -> tuple[float, float]:
+    """Return what the AUC lacks, and the weight of a day: the geometric mean of the numbers of its classes."""
+    if not pairs:
+        return math.nan, 0.0
+    return ((baseline if form == "relative" else pairs) - model) / pairs, math.sqrt(pairs)
+
+
+def _slice_value(day: Day, one: SliceName) -> tuple[float, float]:
+    part = day.slices.get(one)
+    return (math.nan, 0.0) if part is None else _ranked_day(part, "relative")
+
+
+def _ranked_day(day: Sums, form: Form) -> tuple[float, float]:
+    return _ranked(day.pairs, day.pairs_model_sum, day.pairs_baseline_sum, form)
+
+
+def _of_ranks(ranks: Ranks, form: Form) -> list[tuple[float, float]]:
+    return [_ranked(*one, form) for one in zip(ranks.pairs, ranks.model, ranks.baseline, strict=True)]
+
+
+_VALUES: "dict[tuple[str, Form], Callable[[Sums], tuple[float, float]]]" = {
+    ("roc_auc", "relative"): lambda day: _ranked_day(day, "relative"),
+    ("roc_auc", "absolute"): lambda day: _ranked_day(day, "absolute"),
+    ("log_loss", "relative"): lambda day: _over(day.loss_model_sum - day.loss_baseline_sum, day.labelled),
+    ("log_loss", "absolute"): lambda day: _over(day.loss_model_sum, day.labelled),
+    ("brier", "relative"): lambda day: _over(day.brier_model_sum - day.brier_baseline_sum, day.labelled),
+    ("brier", "absolute"): lambda day: _over(day.brier_model_sum, day.labelled),
+}
