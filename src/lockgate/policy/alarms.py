@@ -35,7 +35,7 @@ class AlarmSettings:
 
     budget: float = 2.0
     on: tuple[Kind, ...] = USUAL
-    margins: dict[Kind, float] = field(default_factory=dict)
+    margins: dict[Kind, float] = field(default_factory=dict, hash=False)
     webhook: str | None = None
 
     def margin(self, kind: Kind) -> float:

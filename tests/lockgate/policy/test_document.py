@@ -120,6 +120,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "operating_point": None,
         "importance": None,
         "data": (),
+        "alarms": None,
         "test_set": None,
         "retrain": None,
         "outcomes": OutcomeSettings(),
