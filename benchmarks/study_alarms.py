@@ -1,4 +1,4 @@
-"""Do alarms keep their budget, and how soon do they see a drop? Simulated years, with the autocorrelation of the flights.
+"""Do alarms keep their budget, and how soon do they see a drop? Simulated years, correlated as the flights are.
 
     python benchmarks/study_alarms.py [--years 1000] [--output docs/studies/alarms.json]
 

@@ -2,6 +2,10 @@
 
 Every series grows when things get worse. The *relative* ones are the model less the fixed baseline of the release on
 the same rows: a day that is hard for everybody is in both and cancels. The *absolute* ones are the model's alone.
+
+Of an AUC the relative series is ``ratio * (baseline - 1/2) - (model - 1/2)``, where ``ratio`` is by how much more than
+the baseline the model told the classes apart on the reference (:func:`ratio_of`): where outcomes become harder to
+foresee, all models come nearer to 1/2, and so does the difference of two.
 """
 
 import math
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 Form = Literal["relative", "absolute"]
 WEEKS = 8  # before a day, whose same weekdays say how many requests it should have
 FEWEST_WEEKS = 3
+RATIOS = (1.0, 2.0)  # a baseline that hardly tells anything is not blown up to be one that does
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,14 @@ class Series:
     weights: "Floats"
 
 
-def live(kind: str, form: Form, days: Sequence[Day], slices: Sequence[SliceName] = ()) -> list[Series]:
-    """Return the series of one kind and form, as they were lived."""
+def live(
+    kind: str, form: Form, days: Sequence[Day], ratio: float = 1.0, slices: Sequence[SliceName] = ()
+) -> list[Series]:
+    """Return the series of one kind and form, as they were lived. ``ratio`` is that of the reference."""
     if kind == "slices":
-        return [_series(": ".join(one), [_slice_value(day, one) for day in days]) for one in slices]
+        return [_series(": ".join(one), [_slice_value(day, one, ratio) for day in days]) for one in slices]
+    if kind == "roc_auc":
+        return [_series("", [_ranked_day(day, form, ratio) for day in days])]
     if kind == "calibration_error":
         gaps = [_gap(day) for day in days]
         return [_series("too low", gaps), _series("too high", [(-gap, weight) for gap, weight in gaps])]
@@ -53,9 +62,11 @@ def promised(kind: str, form: Form, reference: Reference) -> list[Series]:
     ranks = clusters.ranks
     if kind == "slices":
         found = clusters.slice_ranks or {}
-        return [_series(": ".join(one), _of_ranks(found[one], "relative")) for one in sorted(found)]
+        return [
+            _series(": ".join(one), _of_ranks(found[one], "relative", ratio_of(reference))) for one in sorted(found)
+        ]
     if kind == "roc_auc":
-        return [_series("", _of_ranks(ranks, form))] if ranks else []
+        return [_series("", _of_ranks(ranks, form, ratio_of(reference)))] if ranks else []
     if kind == "calibration_error":
         gaps = [
             _over(label - score, rows)
@@ -107,6 +118,16 @@ def days_of(reference: Reference) -> tuple[date, ...]:
         return tuple(date.fromisoformat(name[:10]) for name in reference.clusters.names)
     except ValueError:
         return ()
+
+
+def ratio_of(reference: Reference) -> float:
+    """Return how much better than by chance the model told the classes apart within days, over the same of the
+    baseline, within :data:`RATIOS`."""
+    ranks = reference.clusters.ranks
+    if ranks is None or not sum(ranks.pairs):
+        return 1.0
+    model, baseline = (sum(part) / sum(ranks.pairs) - 0.5 for part in (ranks.model, ranks.baseline))
+    return min(max(model / baseline, RATIOS[0]), RATIOS[1]) if baseline > 0 else RATIOS[0]
 
 
 def slice_names(reference: Reference) -> tuple[SliceName, ...]:
@@ -186,29 +207,29 @@ def _gap(day: Sums) -> tuple[float, float]:
     return _over(day.label_sum - day.score_sum, day.labelled)
 
 
-def _ranked(pairs: float, model: float, baseline: float, form: Form) -> tuple[float, float]:
+def _ranked(pairs: float, model: float, baseline: float, form: Form, ratio: float) -> tuple[float, float]:
     """Return what the AUC lacks, and the weight of a day: the geometric mean of the numbers of its classes."""
     if not pairs:
         return math.nan, 0.0
-    return ((baseline if form == "relative" else pairs) - model) / pairs, math.sqrt(pairs)
+    better = model / pairs - 0.5
+    lacks = ratio * (baseline / pairs - 0.5) - better if form == "relative" else 0.5 - better
+    return lacks, math.sqrt(pairs)
 
 
-def _slice_value(day: Day, one: SliceName) -> tuple[float, float]:
+def _slice_value(day: Day, one: SliceName, ratio: float) -> tuple[float, float]:
     part = day.slices.get(one)
-    return (math.nan, 0.0) if part is None else _ranked_day(part, "relative")
+    return (math.nan, 0.0) if part is None else _ranked_day(part, "relative", ratio)
 
 
-def _ranked_day(day: Sums, form: Form) -> tuple[float, float]:
-    return _ranked(day.pairs, day.pairs_model_sum, day.pairs_baseline_sum, form)
+def _ranked_day(day: Sums, form: Form, ratio: float) -> tuple[float, float]:
+    return _ranked(day.pairs, day.pairs_model_sum, day.pairs_baseline_sum, form, ratio)
 
 
-def _of_ranks(ranks: Ranks, form: Form) -> list[tuple[float, float]]:
-    return [_ranked(*one, form) for one in zip(ranks.pairs, ranks.model, ranks.baseline, strict=True)]
+def _of_ranks(ranks: Ranks, form: Form, ratio: float) -> list[tuple[float, float]]:
+    return [_ranked(*one, form, ratio) for one in zip(ranks.pairs, ranks.model, ranks.baseline, strict=True)]
 
 
 _VALUES: "dict[tuple[str, Form], Callable[[Sums], tuple[float, float]]]" = {
-    ("roc_auc", "relative"): lambda day: _ranked_day(day, "relative"),
-    ("roc_auc", "absolute"): lambda day: _ranked_day(day, "absolute"),
     ("log_loss", "relative"): lambda day: _over(day.loss_model_sum - day.loss_baseline_sum, day.labelled),
     ("log_loss", "absolute"): lambda day: _over(day.loss_model_sum, day.labelled),
     ("brier", "relative"): lambda day: _over(day.brier_model_sum - day.brier_baseline_sum, day.labelled),

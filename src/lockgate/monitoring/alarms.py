@@ -294,7 +294,7 @@ class _Findings:
         import numpy as np
 
         names = alarm_series.slice_names(reference) if kind == "slices" else ()
-        lived = alarm_series.live(kind, form, self.days, names)
+        lived = alarm_series.live(kind, form, self.days, alarm_series.ratio_of(reference), names)
         margin = self.settings.margin(kind)
         pairs = [
             (one, promise)

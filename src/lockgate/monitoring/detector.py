@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 BETS = (0.32, 0.2, 0.1, 0.05)  # each is best for a shift of about so many standard deviations a day
+MOST = 1e100  # evidence: what is far beyond every level need not grow until it overflows
 SHARE_BETS = (1.0, 0.5, 0.2)
 CUT = 3.0  # standard deviations: no single day, whatever happened on it, decides
 LAGS = 7  # days of correlation that the long-run standard deviation takes in
@@ -115,7 +116,7 @@ class SharesEvidence:
         import numpy as np
 
         share = shares[..., None]
-        new = (self.values + 1.0) * (1.0 + self._bets * (share / self._bounds - 1.0))
+        new = np.minimum(self.values + 1.0, MOST) * (1.0 + self._bets * (share / self._bounds - 1.0))
         self.values = np.where(np.isnan(share), self.values, new)
         return np.asarray(self.values.mean(axis=-1))
 
@@ -141,7 +142,7 @@ class Evidence:
         known = np.isfinite(z)
         if not known.any():
             return np.asarray(self.values @ self._mean)
-        new = self.values + 1.0
+        new = np.minimum(self.values + 1.0, MOST)
         new *= 1.0 + np.clip(z, -CUT, CUT)[..., None] * self._bets
         self.values = new if known.all() else np.where(known[..., None], new, self.values)
         return np.asarray(self.values @ self._mean)
