@@ -30,6 +30,7 @@ VARIABLES = {
     "LOCKGATE_ENDPOINT": "workflows: the address of a store that is not Amazon's",
     "LOCKGATE_ADMIT": "workflows of `lockgate init`: any value lets merges be admitted where the store knows no OIDC",
     "LOCKGATE_HEARTBEAT": "workflows: the environment that gets heartbeats",
+    "LOCKGATE_RETRAIN": "workflows: any word; where it is set, `retrain.yml` trains again once a month",
     **{
         f"LOCKGATE_{role}_ROLE": f"workflows: the role that the job `{job}` becomes"
         for role, job in (
