@@ -70,6 +70,7 @@ GROUPS: dict[str, Commands] = {
     },
     "afterwards": {
         "retrain": ("lockgate.commands.retrain", "train again on newer data, and propose it as one pull request"),
+        "staleness": ("lockgate.commands.staleness", "measure how fast a model ages, on the same test rows"),
     },
     "scoring": {
         "serve": ("lockgate.commands.serve", "answer requests over HTTP with the release of an environment"),

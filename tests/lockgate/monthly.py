@@ -29,6 +29,7 @@ environments: {staging: {}, production: {after: staging}}
 retrain:
   set: {data.through: next month}
 """
+PARAMS = "data:\n  through: 2013-10  # the last month to take\n"
 DATA = """\
 import datetime, json, sys
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq, yaml
@@ -94,7 +95,7 @@ def make(project: Project) -> None:
         project.write(name, code)
     project.write("src/delay_model/__init__.py", CODE)
     project.write("lockgate.yaml", POLICY)
-    project.write("params.yaml", "data:\n  through: 2013-10  # the last month to take\n")
+    project.write("params.yaml", PARAMS)
     project.stage(
         "data", deps=["data.py"], params=["data"], outs=["data/test.parquet", "data/train.parquet"],
         cmd="python data.py",

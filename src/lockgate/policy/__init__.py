@@ -25,6 +25,7 @@ from lockgate.policy.request_parts import RequestPart
 from lockgate.policy.retrain import Retraining
 from lockgate.policy.serving import Serving
 from lockgate.policy.stages import Stages
+from lockgate.policy.staleness import Staleness
 from lockgate.policy.test_set import TestSet
 from lockgate.policy.train import Training
 from lockgate.policy_values import FILE, PolicyError
@@ -57,6 +58,7 @@ __all__ = [
     "Retraining",
     "Serving",
     "Stages",
+    "Staleness",
     "Statistic",
     "Table",
     "TestSet",

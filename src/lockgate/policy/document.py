@@ -36,6 +36,7 @@ from lockgate.policy import (
     retrain,
     serving,
     stages,
+    staleness,
     test_set,
     train,
 )
@@ -54,6 +55,7 @@ from lockgate.policy.reference import ReferenceSettings
 from lockgate.policy.retrain import Retraining
 from lockgate.policy.serving import Serving
 from lockgate.policy.stages import Stages
+from lockgate.policy.staleness import Staleness
 from lockgate.policy.test_set import TestSet
 from lockgate.policy.train import Training
 from lockgate.policy_values import FILE, Key, PolicyError
@@ -88,6 +90,7 @@ _SECTIONS = {
     "dependencies": dependencies.SECTION,
     "rebuild": rebuild.SECTION,
     "retrain": retrain.SECTION,
+    "staleness": staleness.SECTION,
 }
 
 
@@ -128,6 +131,7 @@ class Policy:
     reference: ReferenceSettings = field(default_factory=ReferenceSettings)
     retrain: Retraining | None = None
     alarms: AlarmSettings | None = None
+    staleness: Staleness | None = None
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""

@@ -5,7 +5,6 @@ dependencies. It scores the requests of the challenger's test rows; both are the
 of a pull request are, with intervals that respect the policy's clusters (docs/statistics.md).
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,10 +16,8 @@ from typing import TYPE_CHECKING, Any
 from lockgate import git
 from lockgate.dvc.pipeline import MISSING, param, read_params
 from lockgate.errors import LockgateError
-from lockgate.evaluation import compare, predictions, statistics
-from lockgate.evaluation.compare import Side, definition_on
 from lockgate.evaluation.predictions import File, Refused
-from lockgate.evaluation.statistics import Undefined, reported
+from lockgate.evaluation.rescored import judge_files
 from lockgate.policy import Policy
 from lockgate.result import Comparison, MetricChange, OperatingPoint, SliceChange
 from lockgate.retraining.parameters import Moved
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS = 65_536
-FIGURES = "figures.json"
-"""Where the compared figures stand: both sides' are computed here, from their scores."""
 
 
 class NoDuel(LockgateError):  # noqa: N818 - an answer
@@ -137,27 +132,10 @@ def duel(policy: Policy, champion: Champion, requests: Path, challenger: Path, k
         raise NoDuel("the policy names no predictions, so there are no rows to compare on")
     if what.kind != "binary":
         raise NoDuel(f"a release is scored again where its model is binary; the policy says `kind: {what.kind}`")
-    judging = replace(
-        policy,
-        metrics=tuple(
-            replace(metric, file=FIGURES, key=f"m{number}")
-            for number, metric in enumerate(policy.metrics)
-            if metric.statistic is not None
-        ),
-        gates=(),
-    )
-    if not judging.metrics:
-        raise NoDuel("no metric of the policy has a `statistic`, so none can be computed from the champion's scores")
-    if what.slice_metric not in {metric.name for metric in judging.metrics}:
-        judging = replace(judging, predictions=replace(what, slice_metric=None))
     try:
-        theirs = _as_predictions(policy, champion, requests, challenger)
-        sides = [_side(judging, name, content) for name, content in (("base", theirs), ("head", challenger))]
+        judged = judge_files(policy, _as_predictions(policy, champion, requests, challenger), challenger)
     except Refused as reason:
         raise NoDuel(str(reason)) from None
-    judged = compare.compare(judging, sides[0], sides[1])
-    if judged.comparison.rows_shared is None:
-        raise NoDuel(judged.comparison.refused or "they share no rows")
     found = champion.found
     return Duel(
         found.release,
@@ -211,22 +189,6 @@ def _as_predictions(policy: Policy, champion: Champion, requests: Path, challeng
     else:
         pq.write_table(joined, buffer)
     return buffer.getvalue()
-
-
-def _side(judging: Policy, name: str, content: bytes | Path) -> Side:
-    """Return predictions with the figures that they give."""
-    what = judging.predictions
-    assert what is not None  # noqa: S101 - said before
-    scored = predictions.read_scored(what, File(name, what.file, content), _weights(judging))
-    figures = {}
-    for metric in judging.metrics:
-        try:
-            definition = definition_on(metric, scored)
-            value = statistics.value(str(metric.statistic), scored.label, scored.score, definition)
-        except Undefined:
-            continue
-        figures[metric.key] = reported(value)
-    return Side({FIGURES: json.dumps(figures).encode()}, content)
 
 
 def _weights(policy: Policy) -> tuple[str, ...]:

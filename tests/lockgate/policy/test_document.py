@@ -123,6 +123,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "alarms": None,
         "test_set": None,
         "retrain": None,
+        "staleness": None,
         "outcomes": OutcomeSettings(),
         "reference": ReferenceSettings(),
     }
