@@ -135,14 +135,46 @@ def slice_names(reference: Reference) -> tuple[SliceName, ...]:
     return tuple(sorted(reference.clusters.slice_ranks or {}))
 
 
-def baseline_gap(days: Sequence[Day], reference: Reference) -> float:
-    """Return by how much more than promised the baseline's forecasts are below what happened; NaN if not known."""
-    clusters = reference.clusters
-    rows, before = sum(day.labelled for day in days), sum(clusters.rows)
-    if not rows or not before or len(clusters.baseline_scores) != len(clusters.rows):
+def baseline_worse(kind: str, side: str, days: Sequence[Day], reference: Reference) -> float:
+    """Return by how much the baseline is worse than on the reference, in the unit of the absolute series of this kind
+    (and side); NaN where there is none."""
+    before, now = _baseline(kind, _reference_sums(reference)), _baseline(kind, _baseline_sums(days))
+    return (now - before) * (-1.0 if side == "too high" else 1.0)
+
+
+def _baseline(kind: str, sums: Mapping[str, float]) -> float:
+    rows, pairs = sums["rows"], sums["pairs"]
+    if kind == "roc_auc":
+        return 1.0 - sums["in_order"] / pairs if pairs else math.nan
+    if not rows:
         return math.nan
-    now = sum(day.label_sum - day.score_baseline_sum for day in days) / rows
-    return now - (sum(clusters.labels) - sum(clusters.baseline_scores)) / before
+    return (sums["labels"] - sums["scores"] if kind == "calibration_error" else sums[kind]) / rows
+
+
+def _baseline_sums(days: Sequence[Day]) -> dict[str, float]:
+    return {
+        "rows": sum(day.labelled for day in days),
+        "pairs": sum(day.pairs for day in days),
+        "in_order": sum(day.pairs_baseline_sum for day in days),
+        "labels": sum(day.label_sum for day in days),
+        "scores": sum(day.score_baseline_sum for day in days),
+        "log_loss": sum(day.loss_baseline_sum for day in days),
+        "brier": sum(day.brier_baseline_sum for day in days),
+    }
+
+
+def _reference_sums(reference: Reference) -> dict[str, float]:
+    clusters, ranks = reference.clusters, reference.clusters.ranks
+    losses = clusters.baseline_losses or {}
+    return {
+        "rows": sum(clusters.rows),
+        "pairs": sum(ranks.pairs) if ranks else 0,
+        "in_order": sum(ranks.baseline) if ranks else math.nan,
+        "labels": sum(clusters.labels),
+        "scores": sum(clusters.baseline_scores) if clusters.baseline_scores else math.nan,
+        "log_loss": sum(losses["log_loss"]) if "log_loss" in losses else math.nan,
+        "brier": sum(losses["brier"]) if "brier" in losses else math.nan,
+    }
 
 
 def shares_of_columns(days: Sequence[Day], reference: Reference, margin: float) -> tuple[list[Series], list[float]]:

@@ -36,11 +36,16 @@ def text_of(alarm: "Alarm", model: str) -> str:
     since = f"since {alarm.since.isoformat()}"
     on = f"on {alarm.rows:,} labelled rows of {_days(alarm.days)}"
     ended = f" It was over on {alarm.over.isoformat()}." if alarm.over else ""
+    if alarm.weather:
+        return (
+            f"{model}: {_worse(alarm)} {since}, {on}. The baseline of the release is worse too, by "
+            f"{alarm.baseline:.3f} on the same rows: a bad time for every model, not decay of this one.{ended}\n"
+            "Nobody needs to get up. If it stays, the world has changed for good: retrain."
+        )
     if alarm.severity == "note" and alarm.kind != "slices":
         return (
-            f"{model}: {_worse(alarm)} {since}, {on}, and the baseline of the release is worse too: a bad time for "
-            f"every model, not decay of this one.{ended}\n"
-            "Nobody needs to get up. If it stays, the world has changed for good: retrain."
+            f"{model}: {_worse(alarm)} {since}, {on}. Against the baseline on the same rows it is not shown to be "
+            f"worse yet.{ended}\nNobody needs to get up: if it is decay, the comparison with the baseline will page."
         )
     if alarm.kind in ("schema", "volume"):
         on = f"on {alarm.rows:,} requests of {_days(alarm.days)}"

@@ -55,7 +55,9 @@ class Alarm:
     to the last one of the alarm; ``rows`` is on how many labelled rows (requests, where no outcome is asked for).
 
     ``of`` is for whom, or of what: a slice, a column, a side; empty where it is everything. ``severity`` ``note`` is
-    for what is no reason to wake anybody: it is bad for every model. ``over`` is the first day on which it is over,
+    for what is no reason to wake anybody: it is bad for every model, or not shown to be worse than the baseline, which
+    is worse than on the reference by ``baseline`` (``None``: the comparison is with it already, or there is none).
+    ``over`` is the first day on which it is over,
     ``None`` while it lasts. ``text`` is two lines: what is known, and what to do first.
     """
 
@@ -73,7 +75,13 @@ class Alarm:
     change: float
     low: float
     high: float
+    baseline: float | None = None
     text: str = field(default="", compare=False)
+
+    @property
+    def weather(self) -> bool:
+        """Whether it is as bad for the baseline, at least by half."""
+        return self.baseline is not None and self.baseline >= self.change / 2
 
     @property
     def open(self) -> bool:
@@ -326,11 +334,11 @@ class _Findings:
             share = np.minimum(weight[known] / promise.weight, 1.0)
             error = math.hypot(promise.spread * math.sqrt(known.sum()) / float(share.sum()), promise.error)
             over = self.days[episode.since : end]
-            weather = note
-            if kind == "calibration_error" and not note:
-                gap = alarm_series.baseline_gap(over, reference)
-                sign = 1.0 if of.name == "too low" else -1.0
-                weather = not math.isnan(gap) and sign * gap >= (mean - promise.mean) / 2
+            baseline = None
+            if form == "absolute":
+                worse = alarm_series.baseline_worse(kind, of.name, over, reference)
+                baseline = None if math.isnan(worse) else worse
+            weather = note or (baseline is not None and baseline >= (mean - promise.mean) / 2)
             self._add(
                 episode,
                 family,
@@ -344,6 +352,7 @@ class _Findings:
                 change=mean - promise.mean,
                 low=mean - promise.mean - REACH * error,
                 high=mean - promise.mean + REACH * error,
+                baseline=baseline,
             )
         return True
 
