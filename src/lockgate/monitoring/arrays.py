@@ -1,7 +1,6 @@
 """Arrow columns as NumPy arrays, without pandas, whose import takes longer than most of what is asked here."""
 
 import math
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,7 +52,16 @@ def coded(column: Any) -> "tuple[Indices, list[str]]":
     if not parts:
         return np.empty(0, dtype=np.int64), []
     values = encoded.chunk(0).dictionary
-    if pa.types.is_timestamp(values.type):
-        with suppress(pa.ArrowInvalid):  # raised where one is not midnight
-            values = values.cast(pa.date32())
+    if is_midnight(values):
+        values = values.cast(pa.date32())
     return np.concatenate(parts), values.cast(pa.string()).to_pylist()
+
+
+def is_midnight(values: Any) -> bool:
+    """Say whether a column has timestamps and all of them are midnight: dates, as pandas keeps them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_timestamp(values.type):
+        return False
+    return pc.all(pc.equal(values.cast(pa.date32()).cast(values.type), values)).as_py() is not False

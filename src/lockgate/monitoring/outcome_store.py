@@ -123,7 +123,7 @@ class FolderOutcomes:
             groups = [
                 number
                 for number in range(parquet.num_row_groups)
-                if _overlaps(parquet.metadata.row_group(number), bounds)
+                if overlaps(parquet.metadata.row_group(number), bounds)
             ]
             if groups:
                 yield parquet.read_row_groups(groups, columns=columns)
@@ -155,7 +155,7 @@ def _addition(system: Any, path: str, model: str) -> Addition:
         raise OutcomesRefused(path, f"is not a {SCHEMA} file ({type(error).__name__})") from None
 
 
-def _overlaps(group: Any, bounds: Bounds) -> bool:
+def overlaps(group: Any, bounds: Bounds) -> bool:
     """Say whether a row group may hold a row within ``bounds``, by the least and greatest value of its columns."""
     for number in range(group.num_columns):
         column = group.column(number)

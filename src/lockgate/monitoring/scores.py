@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from lockgate.monitoring.locations import RecordMissing, RecordRefused
+from lockgate.monitoring.outcome_store import Bounds, overlaps
 from lockgate.serving.described import Described, request_column
 from lockgate.serving.inputs import filesystem
 from lockgate.serving.sinks import BUILDS, COLUMNS, DAY, METADATA, SCHEMA, TABLE, is_database
@@ -38,10 +40,15 @@ class ScoreRecord(Protocol):
         """Return the days (of UTC) that may have scores, in their order."""
 
     def read(
-        self, day: date, columns: Collection[str] | None = None, schema: "pa.Schema | None" = None
+        self,
+        day: date,
+        columns: Collection[str] | None = None,
+        schema: "pa.Schema | None" = None,
+        bounds: Bounds = MappingProxyType({}),
     ) -> Iterator[Scores]:
         """Yield the scores of a day. ``columns`` are the ones of the request that are wanted, beside the key's
-        (``None``: all); ``schema`` types the requests of builds that nothing describes."""
+        (``None``: all); ``schema`` types the requests of builds that nothing describes. What lies outside ``bounds``
+        may be left out."""
 
 
 def record_at(location: str) -> ScoreRecord:
@@ -100,14 +107,19 @@ class FolderRecord:
         return sorted(found)
 
     def read(
-        self, day: date, columns: Collection[str] | None = None, schema: "pa.Schema | None" = None
+        self,
+        day: date,
+        columns: Collection[str] | None = None,
+        schema: "pa.Schema | None" = None,
+        bounds: Bounds = MappingProxyType({}),
     ) -> Iterator[Scores]:
         """See :meth:`ScoreRecord.read`."""
         folders, flat = self._listed
         system, _ = self._place
         files = day_files(system, folders[day]) if day in folders else []
         with ThreadPoolExecutor(PARALLEL) as pool:
-            yield from pool.map(lambda path: _read_file(system, path, columns, schema), files)
+            read = pool.map(lambda path: _read_file(system, path, columns, schema, bounds), files)
+            yield from (scores for scores in read if scores is not None)
         begin, end = day.isoformat(), (day + timedelta(days=1)).isoformat()
         for one in flat:
             if one.first <= day <= one.last:
@@ -212,9 +224,10 @@ def _told(schema: "pa.Schema", path: str) -> dict[str, Any]:
 
 
 def _read_file(
-    system: "fs.FileSystem", path: str, columns: Collection[str] | None, schema: "pa.Schema | None"
-) -> Scores:
-    """Return the scores of one file of a day. Raises :class:`RecordRefused`."""
+    system: "fs.FileSystem", path: str, columns: Collection[str] | None, schema: "pa.Schema | None", bounds: Bounds
+) -> Scores | None:
+    """Return the scores of one file of a day, ``None`` where all of them lie outside ``bounds``. Raises
+    :class:`RecordRefused`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -225,6 +238,9 @@ def _read_file(
             if not told.get("columns"):
                 return _of_text(parquet.read(), None, columns, schema)
             described = Described.from_json(told)
+            groups = (parquet.metadata.row_group(number) for number in range(parquet.num_row_groups))
+            if bounds and not any(overlaps(group, bounds) for group in groups):
+                return None
             typed = described.typed([]).schema.names
             table = parquet.read(columns=[*BASE, *_wanted(described, typed, columns)])
     except (pa.ArrowException, OSError, KeyError) as error:
@@ -348,7 +364,11 @@ class SqlRecord:
             return {build: Described.from_json(json.loads(told)) for build, told in rows}
 
     def read(
-        self, day: date, columns: Collection[str] | None = None, schema: "pa.Schema | None" = None
+        self,
+        day: date,
+        columns: Collection[str] | None = None,
+        schema: "pa.Schema | None" = None,
+        bounds: Bounds = MappingProxyType({}),  # noqa: ARG002 - the table has an index of time alone
     ) -> Iterator[Scores]:
         """See :meth:`ScoreRecord.read`."""
         import pyarrow as pa
@@ -362,10 +382,10 @@ class SqlRecord:
         quote = self._engine.dialect.identifier_preparer.quote
         asked = ", ".join(map(quote, names))
         query = f"SELECT {asked} FROM {TABLE} WHERE time >= :begin AND time < :end ORDER BY time, id, {quote('row')}"  # noqa: S608
-        bounds = {"begin": day.isoformat(), "end": (day + timedelta(days=1)).isoformat()}
+        asked_for = {"begin": day.isoformat(), "end": (day + timedelta(days=1)).isoformat()}
         types = {"row": pa.int32(), "probability": pa.float64(), "latency_ms": pa.float64()}
         with self._engine.connect() as connection:
-            answer = connection.execution_options(stream_results=True, yield_per=ROWS).execute(text(query), bounds)
+            answer = connection.execution_options(stream_results=True, yield_per=ROWS).execute(text(query), asked_for)
             for part in answer.partitions(ROWS):
                 values = zip(*part, strict=True)
                 arrays = [pa.array(v, types.get(n, pa.string())) for n, v in zip(names, values, strict=True)]

@@ -1,0 +1,243 @@
+"""Outcomes of recorded scores: late, in pieces, repeated, corrected, in every form; and what is refused."""
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import create_engine, text
+from tests.lockgate.releases import ACTOR, STAGING, Keys
+from tests.lockgate.serving_builds import toy_build
+
+from lockgate.releasing.promotion import promote
+from lockgate.releasing.registry import Registry
+from lockgate.serving.contract import read_contract
+from lockgate.serving.described import described
+from lockgate.serving.sinks import sink_of
+
+if TYPE_CHECKING:
+    from tests.seaweed import Seaweed
+
+pytest_plugins = ("tests.seaweed", "tests.lockgate.release_fixtures", "tests.lockgate.serving_postgres")
+Run = Callable[..., tuple[int, str, str]]
+POLICY = """\
+model: flight-delay
+metrics: {roc_auc: {file: m.json, key: a, better: higher, statistic: roc_auc}}
+predictions: {file: p.parquet, key: [date, count], label: late, score: p}
+serving: {code: src/m, entry: "m:load", request: "m:schema", samples: r.parquet, key: [{date: when}, count]}
+outcomes: {after: 2d}
+"""
+BUILD = "b" * 64
+
+
+@pytest.fixture
+def home(keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a store that has a release in staging, where ``record`` is to be the record of its scores."""
+    from lockgate.store import open_store
+
+    registry = Registry(open_store(str(tmp_path / "store"), create=True), "flight-delay", keys.verifier)
+    folder = toy_build(tmp_path / "toy", 7)
+    (folder / "lockgate.yaml").write_text(POLICY)
+    registry.publish(folder, "v7.0.0", {}, signer=keys.signer, actor=ACTOR)
+    promote(registry, "v7.0.0", STAGING, keys.signer, ACTOR)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOCKGATE_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("LOCKGATE_PUBLIC_KEY", str(keys.verifier.public_key))
+    monkeypatch.setenv("LOCKGATE_RECORD", str(tmp_path / "record"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+ANCIENT, PAST = date(2020, 3, 1), date(2020, 3, 2)
+
+
+def fill(where: str, home: Path, days: tuple[date, ...] = (ANCIENT, PAST), each: int = 10) -> None:
+    """Record ``each`` scores a day of the requests (day, 0 … each - 1)."""
+    told = described(home / "toy", read_contract(home / "toy").request)
+    rows: list[Any] = []
+    for day in days:
+        for number in range(each):
+            request = f'{{"x":1.5,"when":"{day}T08:00:00","count":{number}}}'
+            names = (f"{day}-{number}", 0, f"{day}T06:00:{number:02d}.000000+00:00", "flight-delay@v7.0.0", BUILD)
+            rows.append((*names, 0.25, request, 1.0))
+    sink_of(where).deliver("1", rows, {BUILD: told})
+
+
+def outcomes(rows: list[tuple[Any, ...]], **types: pa.DataType) -> pa.Table:
+    """Return rows of (date, count, late) as a table."""
+    columns = {"date": pa.date32(), "count": pa.int64(), "late": pa.int8()} | types
+    values = list(zip(*rows, strict=True)) or [()] * 3
+    return pa.table([pa.array(v, t) for v, t in zip(values, columns.values(), strict=True)], names=list(columns))
+
+
+def some(day: date, numbers: range, late: int = 1) -> list[tuple[Any, ...]]:
+    return [(day, number, late) for number in numbers]
+
+
+def told(lockgate: Run, *words: object, code: int = 0) -> dict[str, Any]:
+    found, out, err = lockgate("outcomes", *map(str, words), "--json")
+    assert found == code, err
+    return json.loads(out) if out else {}
+
+
+def kept(home: Path) -> list[str]:
+    return sorted(one.name for one in (home / "record/outcomes/flight-delay").glob("*"))
+
+
+def test_outcomes_come_in_pieces_are_repeated_and_corrected_and_the_history_stays(home: Path, lockgate: Run) -> None:
+    fill(str(home / "record"), home)
+    first = outcomes([*some(ANCIENT, range(7)), *some(PAST, range(3)), (PAST, 77, 1), (PAST, 1, 1), (PAST, 4, None)])
+    pq.write_table(first, "first.parquet")
+    dry = told(lockgate, "add", "staging", "first.parquet", "--dry-run")
+    assert (dry["new"], dry["addition"], (home / "record/outcomes").exists()) == (11, None, False)
+    done = told(lockgate, "add", "staging", "first.parquet")
+    assert {name: done[name] for name in ("rows", "unlabelled", "repeated", "new", "corrected", "unscored")} == {
+        "rows": 13,
+        "unlabelled": 1,
+        "repeated": 1,
+        "new": 11,
+        "corrected": 0,
+        "unscored": 1,
+    }
+    assert [(one["scores"], one["known"], one["mature"]) for one in done["days"]] == [(10, 7, True), (10, 3, True)]
+    pq.write_table(outcomes([(PAST, 0, 0), (PAST, 1, 1), (PAST, 9, 1)]), "second.parquet")
+    done = told(lockgate, "add", "staging", "second.parquet")
+    assert (done["new"], done["corrected"], done["known"], done["unscored"]) == (1, 1, 1, 0)
+    history = kept(home)
+    again = told(lockgate, "add", "staging", "first.parquet")  # a delivery that is repeated corrects nothing back
+    assert again["before"] is not None
+    assert kept(home) == history
+    assert len(history) == 2
+    code, out, _ = lockgate("outcomes", "status", "staging")
+    assert code == 0
+    assert "2020-03-02      10             4   40 %" in out
+    assert "55 % of the 20 scores of 2020-03-01 to 2020-03-02 have an outcome" in out
+    assert told(lockgate, "join", "staging", "joined") == {
+        "schema": "lockgate.outcomes-join/1",
+        "model": "flight-delay",
+        "folder": "joined",
+        "rows": 20,
+        "known": 11,
+    }
+    rows = pq.read_table("joined/day=2020-03-02/joined.parquet", partitioning=None).to_pylist()
+    assert [row["label"] for row in rows] == [0, 1, 1, *[None] * 6, 1]
+
+
+def test_scores_of_today_are_not_due(home: Path, lockgate: Run) -> None:
+    today = datetime.now(UTC).date()
+    fill(str(home / "record"), home, (ANCIENT, today))
+    found = told(lockgate, "status", "staging", "--from", "2020-01-01", "--to", today)
+    assert [(one["day"], one["mature"]) for one in found["days"]] == [(str(ANCIENT), True), (str(today), False)]
+    assert [one["day"] for one in told(lockgate, "status", "staging", "--to", ANCIENT)["days"]] == [str(ANCIENT)]
+
+
+def test_every_form_of_the_same_outcomes_is_the_same(home: Path, lockgate: Run) -> None:
+    fill(str(home / "record"), home, each=40)
+    rows = [*some(ANCIENT, range(0, 40, 2)), *some(PAST, range(1, 40, 3), 0)]
+    table = outcomes(rows)
+    pq.write_table(table, "typed.parquet")
+    when = pa.array([datetime.fromisoformat(f"{row[0]}T23:59:00") for row in rows], pa.timestamp("ns"))
+    flags = pa.array([bool(row[2]) for row in rows])
+    pq.write_table(pa.table({"when": when, "count": table["count"].cast(pa.float64()), "late": flags}), "when.parquet")
+    pa.csv.write_csv(table, "rows.csv")
+    (home / "pieces").mkdir()
+    for number, start in enumerate(range(0, len(rows), 9)):
+        part = table.slice(start, 9)
+        lines = [f"{day},{count},{'TRUE' if late.as_py() else 'false'}" for day, count, late in zip(*part, strict=True)]
+        (home / f"pieces/{number}.csv").write_text("date,count,late\n" + "\n".join(lines) + "\n")
+    ids = [f"{row[0]}-{row[1]}" for row in rows]
+    pq.write_table(pa.table({"id": ids, "row": [0] * len(ids), "late": table["late"]}), "ids.parquet")
+    engine = create_engine(f"sqlite:///{home}/ops.sqlite")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE arrivals (date DATE, count INTEGER, late BOOLEAN)"))
+        for row in rows:
+            connection.execute(text(f"INSERT INTO arrivals VALUES ('{row[0]}', {row[1]}, {row[2]})"))
+    engine.dispose()
+    inputs: list[tuple[str, ...]] = [(name,) for name in ("typed.parquet", "when.parquet", "rows.csv", "pieces")]
+    inputs.append((f"sqlite:///{home}/ops.sqlite", "--query", "SELECT * FROM arrivals"))
+    digests = set()
+    for words in inputs:
+        shutil.rmtree(home / "record/outcomes", ignore_errors=True)
+        done = told(lockgate, "add", "staging", *words)
+        assert (done["new"], done["unscored"]) == (len(rows), 0), words
+        [file] = (home / "record/outcomes/flight-delay").iterdir()
+        digests.add(file.name.split("-")[1])
+        known = [one["known"] for one in done["days"]]
+        assert known == [20, 13]
+    assert len(digests) == 1
+    done = told(lockgate, "add", "staging", "ids.parquet")
+    assert [one["known"] for one in done["days"]] == [20, 13]
+
+
+@pytest.mark.slow
+def test_record_and_outcomes_may_be_in_a_bucket_or_in_postgresql(
+    home: Path, lockgate: Run, seaweed: "Seaweed", postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in seaweed.environment().items():
+        monkeypatch.setenv(name, value)
+    rows = outcomes([*some(ANCIENT, range(10)), *some(PAST, range(4), 0)])
+    for where in ("s3://models/record", postgres):
+        monkeypatch.setenv("LOCKGATE_RECORD", where)
+        fill(where, home)
+        pq.write_table(rows, "rows.parquet")
+        done = told(lockgate, "add", "staging", "rows.parquet")
+        assert [(one["known"], one["scores"]) for one in done["days"]] == [(10, 10), (4, 10)]
+        pq.write_table(outcomes([(PAST, 0, 1), (PAST, 8, 1)]), "rows.parquet")
+        done = told(lockgate, "add", "staging", "rows.parquet")
+        assert (done["new"], done["corrected"], done["unscored"]) == (1, 1, 0)
+    query = "SELECT date, count, label AS late FROM lockgate_outcomes WHERE label = 0"
+    done = told(lockgate, "add", "staging", postgres, "--query", query, "--record", "s3://models/record", "--dry-run")
+    assert (done["new"], done["corrected"], done["known"]) == (0, 1, 3)
+
+
+def table_with(**columns: Any) -> pa.Table:
+    return pa.table({"date": [ANCIENT], "count": [1], "late": [1]} | columns)
+
+
+REFUSED: list[tuple[Any, str]] = [
+    (table_with(late=[2]), "no label"),
+    (table_with(late=["yes"]), "no label"),
+    (table_with(late=[0.5]), "no label"),
+    (table_with(late=pa.array([datetime(2020, 1, 1, tzinfo=UTC)])), "no label"),
+    (table_with().drop_columns(["late"]), "no column late"),
+    (table_with().drop_columns(["count"]), "lacks count"),
+    (table_with(count=["one"]), "count"),
+    (table_with(count=[None]), "missing"),
+    (table_with(date=[datetime(2020, 3, 1, tzinfo=UTC)]), "time zone"),
+    (table_with(date=["1 March"]), "not a date"),
+    (table_with(date=[datetime.fromisoformat("2020-03-01T05:00:00")]), "times of day"),
+    (table_with(when=[datetime(2020, 3, 1, tzinfo=UTC)]).drop_columns(["date"]), "time zone"),
+    (table_with(model=["other"]), "outcomes of other"),
+    (table_with(release=["other@v1.0.0"]), "outcomes of other"),
+    (outcomes([(ANCIENT, 1, 0), (ANCIENT, 1, 1)]), "something else"),
+    (outcomes(some(date(1999, 1, 1), range(3))), "none of the 3 requests"),
+    (b"no Parquet", "Parquet"),
+]
+
+
+def test_what_are_no_outcomes_of_this_model_are_refused_by_name(home: Path, lockgate: Run) -> None:
+    fill(str(home / "record"), home)
+    for number, (table, said) in enumerate(REFUSED):
+        file = home / f"{number}.parquet"
+        if isinstance(table, bytes):
+            file.write_bytes(table)
+        else:
+            pq.write_table(table, file)
+        code, _, err = lockgate("outcomes", "add", "staging", str(file))
+        assert (code, said in err) == (1, True), (number, err)
+        assert "Traceback" not in err
+    assert not (home / "record/outcomes").exists()
+    code, _, err = lockgate("outcomes", "add", "staging", "absent.parquet")
+    assert code == 1
+    told(lockgate, "add", "staging", home / "14.parquet", "--last-counts")  # the last of the two is right
+    told(lockgate, "add", "staging", home / "15.parquet", "--early")
+    found = told(lockgate, "status", "staging")
+    assert [one["known"] for one in found["days"]] == [1, 0]
+    code, _, err = lockgate("outcomes", "status", "staging", "--record", "nowhere")
+    assert (code, "no record" in err) == (3, True)
