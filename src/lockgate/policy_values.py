@@ -336,6 +336,18 @@ def function(place: str, value: Any) -> str:
     return value
 
 
+_FILE_FUNCTION = rf"(?!/)(?!(.*/)?\.\.(/|:))[^\\:\s][^\\:]*\.py:{_NAME}"
+
+
+@takes({"type": "string", "pattern": f"^{_FILE_FUNCTION}$"})
+def function_of_file(place: str, value: Any) -> str:
+    """Read the name of a function in a Python file of the repository."""
+    if not isinstance(value, str) or not re.fullmatch(_FILE_FUNCTION, value):
+        raise PolicyError(place, "must name a function of a file in the repository, as metrics.py:function", value)
+    file, _, name = value.partition(":")
+    return f"{PurePosixPath(file)}:{name}"
+
+
 @takes({"type": "string", "pattern": f"^{_ARTIFACT}$"})
 def artifact_name(place: str, value: Any) -> str:
     """Return the name of an artifact, which GTO's tags have to be able to write: ``model`` or ``folder:model``."""

@@ -5,9 +5,12 @@ files which somebody else made (:func:`confined`).
 """
 
 import os
+import selectors
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,9 @@ from lockgate.result import Isolation
 from lockgate.temporary import temporary_folder
 
 LAUNCH = "import sys; sys.path.append(sys.argv[1]); import sandbox; sandbox.main(sys.argv[2:])"
+
+LONGEST_LINE = 1 << 20
+"""Bytes of one line that a command may print which is listened to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,71 @@ def confined(
             with os.fdopen(heard) as stream:
                 how = HowRun.heard(stream)
     return Done(done.returncode, done.stdout, done.stderr, how)
+
+
+def listened_to(
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    hear: Callable[[bytes], float],
+    *,
+    repository: Path,
+    read: Path,
+    seconds: float,
+) -> int:
+    """Run a command that runs somebody's code, as :func:`confined` does but away from the repository; return its exit
+    code.
+
+    It can read the folder ``read``, which it starts in, and what is not hidden of the system; neither the repository
+    nor the homes of people. ``hear`` gets each line that it prints as it comes, and returns within how many seconds the
+    next one has to; ``seconds`` is what the first one may take. Raises ``TimeoutError`` where one takes longer.
+    """
+    hide = {os.path.realpath(path) for path in (*homes(), str(repository))}
+    seen = {os.path.realpath(path) for path in [*python_folders(), str(read)]}
+    places = [f"read={path}" for path in sorted(seen) if not contains(path, hide)]
+    places += [*(f"hide={path}" for path in sorted(hide)), "network=no", "sockets=no"]
+    with temporary_folder("confined") as scratch:
+        (scratch / "tmp" / "home").mkdir(parents=True)
+        heard, report = os.pipe()
+        with (
+            os.fdopen(heard),
+            os.fdopen(report, "wb"),
+            subprocess.Popen(
+                launch(places, scratch, report, command),
+                cwd=read,
+                env=dict(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(report,),
+                start_new_session=True,
+            ) as process,
+        ):
+            try:
+                _listen(process, hear, seconds)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # and, in its namespace, all that it started
+    return process.returncode
+
+
+def _listen(process: "subprocess.Popen[bytes]", hear: Callable[[bytes], float], seconds: float) -> None:
+    """Hear every line until the process has ended. Raises ``TimeoutError``."""
+    assert process.stdout is not None  # noqa: S101 - asked for
+    deadline, pending = time.monotonic() + seconds, b""
+    with selectors.DefaultSelector() as ready:
+        ready.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            if not ready.select(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError
+            chunk = os.read(process.stdout.fileno(), 1 << 16)
+            if not chunk:
+                break
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                deadline = time.monotonic() + hear(line)
+            if len(pending) > LONGEST_LINE:
+                raise TimeoutError
+    process.wait(max(0.1, deadline - time.monotonic()))
 
 
 def homes() -> list[str]:

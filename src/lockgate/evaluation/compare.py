@@ -148,7 +148,7 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
         if len(sides) < 2:
             return replace(nothing, comparison=refused)
         # Both have rows that do not match: figures of the two files are of different rows, and are not compared.
-        bare = (one if policy.metric(one.name).statistic is None else replace(one, change=None) for one in metrics)
+        bare = (one if not policy.metric(one.name).is_computed else replace(one, change=None) for one in metrics)
         return replace(nothing, comparison=refused, metrics=tuple(bare))
     counts = Comparison(
         len(shared.base.label),
@@ -165,7 +165,7 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
         warning = f"{counts.incomplete[0].upper()}{counts.incomplete[1:]}, so the two are not compared. "
         warning += "If this is intended, allow the share with `predictions.missing` in the policy."
         unjudged = tuple(
-            one if policy.metric(one.name).statistic is None else replace(one, change=None, note=counts.incomplete)
+            one if not policy.metric(one.name).is_computed else replace(one, change=None, note=counts.incomplete)
             for one in nothing.metrics
         )
         return Judged(counts, unjudged, (), (warning,), ())

@@ -13,7 +13,7 @@ from lockgate import git, policy
 from lockgate.dvc.objects import DvcError, WorkspaceFiles, content_digest, local_file, read_file
 from lockgate.dvc.pipeline import LockedStage, PipelineError, Stage, State
 from lockgate.errors import LockgateError
-from lockgate.evaluation import compare, gates, looks, statistics, training
+from lockgate.evaluation import compare, gates, generic, looks, statistics, training
 from lockgate.evaluation.compare import Judged, Side
 from lockgate.evaluation.metric_files import Unreadable, document
 from lockgate.evaluation.references import references
@@ -42,7 +42,8 @@ class PolicyOfBoth:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The judgement: by which policy, what was compared, one outcome a gate, and why files could not be had."""
+    """The judgement: by which policy, what was compared, one outcome a gate, and why files could not be had.
+    ``unmeasured`` are the metrics of which this machine cannot say whether they changed, and why."""
 
     policies: PolicyOfBoth
     judged: Judged
@@ -50,6 +51,7 @@ class Findings:
     gates: tuple[GateOutcome, ...]
     missed: tuple[DvcError, ...] = ()
     training: Training | None = None
+    unmeasured: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> tuple[MetricChange, ...]:
@@ -100,9 +102,12 @@ def _found(
     assert sides[1] is not None  # noqa: S101  head is given
     judged = compare.compare(judging, sides[0], sides[1], intervals=intervals)
     if sides[0] and judged.comparison.rows_shared is not None:
-        rows_of = looks.name_of(judging.predictions, "base", sides[0].predictions)
+        rows_of = looks.name_of(judging.predictions, sides[0])
         named = replace(judged.comparison, confidence=statistics.confidence(), test_set=rows_of)
         judged = replace(judged, comparison=named)
+    unmeasured: tuple[str, ...] = ()
+    if intervals and base and sides[0]:
+        judged, unmeasured = generic.judge(judging, base.snapshot, head.snapshot, (sides[0], sides[1]), judged)
     checks = _checks(root, base, head, judging.validation, missed) if judging.validation else None
     model_bytes, no_model = model_size(root, head, judging.model, missed)
     compared = Compared(base, head, (sides[0], sides[1]), judged.metrics)
@@ -119,12 +124,12 @@ def _found(
         disagree=judged.disagree,
         execution=execution,
         unchanged=frozenset(name for name, entry in head.lock.stages.items() if _entry(base, name) == entry),
-        earlier={} if not intervals else _earlier(root, base, sides[1], judging, missed),
+        earlier={} if not intervals else _earlier(root, (base, head), sides[1], judging, missed),
         unsliced="base has no predictions to compare with" if sides[0] and sides[0].absent else "",
     )
     judged = replace(judged, metrics=looks.called_together(judging, judged.metrics))
     policies = PolicyOfBoth(judging, None, (), (), "")
-    return Findings(policies, judged, checks, gates.evaluate(judging, inputs), tuple(missed), luck)
+    return Findings(policies, judged, checks, gates.evaluate(judging, inputs), tuple(missed), luck, unmeasured)
 
 
 def _entry(state: State | None, name: str) -> LockedStage | None:
@@ -132,9 +137,10 @@ def _entry(state: State | None, name: str) -> LockedStage | None:
 
 
 def _earlier(
-    root: Path, base: State | None, head: Side, judging: Policy, missed: list[DvcError]
+    root: Path, states: tuple[State | None, State], head: Side, judging: Policy, missed: list[DvcError]
 ) -> dict[Gate, Earlier]:
     """Hold head against the earlier revisions that gates name."""
+    base, after = states
     found: dict[Gate, Earlier] = {}
     for gate, reference in references(base, judging).items():
         if reference.missing or reference.none:
@@ -154,6 +160,8 @@ def _earlier(
                 found[gate] = Earlier(missing=f"the predictions of {label} cannot be had: {offered.no_predictions}")
                 break
             judged = compare.compare(asked, offered, head)
+            if base:
+                judged, _ = generic.judge(asked, base.snapshot, after.snapshot, (offered, head), judged)
             comparable = judged.comparison.rows_shared is not None and not judged.comparison.incomplete
             if comparable or tried == len(reference.states) - 1:
                 found[gate] = Earlier(

@@ -79,6 +79,8 @@ def metric_meaning(metric: Metric) -> list[str]:
         meaning.append(f"bins {metric.bins}")
     if metric.weights is not None:
         meaning.append(f"weights {metric.weights}")
+    if metric.function is not None:
+        meaning.append(f"function {metric.function}")
     if metric.average != "micro":
         meaning.append(f"average {metric.average}")
     if metric.of_class is not None:

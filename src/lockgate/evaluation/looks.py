@@ -19,8 +19,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lockgate.evaluation import statistics
+from lockgate.evaluation.compare import Side
 from lockgate.evaluation.predictions import File, Refused
 from lockgate.evaluation.procedure import holm
+from lockgate.evaluation.scored import label_beside
 from lockgate.policy import Policy, Predictions
 from lockgate.result import Looks, MetricChange, Result, Verdict
 
@@ -54,11 +56,12 @@ def called_together(policy: Policy, metrics: tuple[MetricChange, ...]) -> tuple[
 # --- which test set it is
 
 
-def test_set(what: Predictions, file: File) -> str:
+def identity(what: Predictions, file: File, labels: File | None = None) -> str:
     """Return the name of the test set that a predictions file is of: a digest of the keys and labels of its rows.
 
-    Neither the order of the rows, nor the format of the file, nor any other column (the scores) is in it. Raises
-    :class:`Refused` where there is no such column.
+    ``labels`` is the file that has the labels, where the policy names one. Neither the order of the rows, nor the
+    format of the file, nor any other column (the scores) is in it. Raises :class:`Refused` where there is no such
+    column.
     """
     import pyarrow as pa
     from pyarrow import compute
@@ -66,7 +69,8 @@ def test_set(what: Predictions, file: File) -> str:
     table = file.columns(what.key, text=True)
     told = [_as_text(table.column(name)) for name in what.key]
     if what.label and what.labels is None:
-        told.append(_label_as_text(file.column(what.label)))
+        label = label_beside(what, file, labels)
+    told += [] if label is None else [_label_as_text(label)]
     rows = told[0]
     if len(told) > 1:  # a length before each text: no two rows are written alike
         sized = [compute.binary_join_element_wise(_lengths(one), one, ":") for one in told]
@@ -79,9 +83,6 @@ def test_set(what: Predictions, file: File) -> str:
         if buffer is not None:
             digest.update(memoryview(buffer))
     return digest.hexdigest()[:TEST_SET]
-
-
-test_set.__test__ = False  # type: ignore[attr-defined]  # for pytest, which would take it for a test
 
 
 def _lengths(texts: "pa.ChunkedArray") -> "pa.ChunkedArray":
@@ -112,12 +113,13 @@ def _label_as_text(column: Any) -> "pa.ChunkedArray":
         return _as_text(plain)
 
 
-def name_of(what: Predictions | None, side: str, source: Any) -> str:
-    """Return the name of a side's test set; empty where it has none that can be told."""
-    if what is None or source is None:
+def name_of(what: Predictions | None, side: Side) -> str:
+    """Return the name of base's test set; empty where it has none that can be told."""
+    if what is None or side.predictions is None:
         return ""
+    labels = None if what.labels is None or side.labels is None else File("base", what.labels, side.labels)
     try:
-        return test_set(what, File(side, what.file, source))
+        return identity(what, File("base", what.file, side.predictions), labels)
     except Refused:
         return ""
 

@@ -105,7 +105,7 @@ def join(what: Predictions, base: File, head: File, scored: tuple[Scored, Scored
         tuple(notes),
         base,
         rows_base,
-        _cluster(what, base, rows_base) if what.cluster else None,
+        cluster_of(what, base, rows_base) if what.cluster else None,
         {name: _shared_weights(name, scored, (rows_base, rows_head)) for name in scored[0].weights},
         columns[0],
         columns[1],
@@ -127,7 +127,7 @@ def _shared_weights(name: str, scored: tuple[Scored, Scored], rows: "tuple[Indic
     return found[0] if found[0].any() else f"no shared row counts by '{name}': every weight is 0"
 
 
-def _cluster(what: Predictions, base: File, rows: "Indices") -> "Indices":
+def cluster_of(what: Predictions, base: File, rows: "Indices") -> "Indices":
     """Return the number of each row's cluster. Raises :class:`Refused` where a column is missing or partly empty."""
     import numpy as np
 

@@ -86,6 +86,20 @@ def build(
     other seeds. Raises :class:`LockgateError` where head's
     pipeline or both policies cannot be read; a broken base is told in the notes.
     """
+    return measured(root, base, head, intervals=intervals, lock=lock, execution=execution, repeats=repeats)[0]
+
+
+def measured(
+    root: Path,
+    base: Snapshot | None,
+    head: Snapshot,
+    *,
+    intervals: bool = True,
+    lock: LockStatus | None = None,
+    execution: Execution | None = None,
+    repeats: Repeats | None = None,
+) -> tuple[Result, tuple[str, ...]]:
+    """Return what :func:`build` does, and in words which metrics this machine cannot measure."""
     after = read_state(head)
     before, warnings = base_state(base)
     findings = find(root, before, after, intervals=intervals, execution=execution, repeats=repeats)
@@ -102,7 +116,7 @@ def build(
     judged = findings.judged
     notes, of_base = _notes(findings, every_warning), _of_base(findings)
     columns = _importance(root, findings, before, after)
-    return readable(
+    result = readable(
         Result(
             model=findings.policy.model,
             base=revision(base) if base else None,
@@ -128,6 +142,7 @@ def build(
             data=_data(root, findings, before, after, columns),
         )
     )
+    return result, findings.unmeasured
 
 
 def failed(root: Path, base: Snapshot | None, after: State, execution: Execution) -> Result:

@@ -118,6 +118,12 @@ class _Labels:
         return label.take(_arrow(of_labels)), columns
 
 
+def label_beside(what: Predictions, file: File, labels: File | None) -> Any:
+    """Return the column of labels in the order of a predictions file, wherever they are; ``None`` for a kind of model
+    that has none. Raises :class:`Refused`."""
+    return _Labels(what, file, labels).beside(what.key[0])[0] if what.label else None
+
+
 def _arrow(numbers: "Indices") -> Any:
     import pyarrow as pa
 

@@ -172,7 +172,7 @@ def incomparable(metric: "Metric", change: MetricChange, comparison: Comparison)
     """Say why base and head cannot be compared in this metric, empty if they can: what is not shown does not hold."""
     if comparison.incomplete:
         return comparison.incomplete
-    if metric.statistic is None or (comparison.rows_shared is None and not comparison.refused):
+    if not metric.is_computed or (comparison.rows_shared is None and not comparison.refused):
         return "" if change.change is not None else change.note or "base has no value"
     return comparison.refused or ("" if change.low is not None else change.note or "there is no interval")
 

@@ -46,7 +46,7 @@ def check_gates(policy: "Policy", place: str, gates: tuple[Gate, ...]) -> None:
         metric, sliced = getattr(gate, "metric", None), gate.sliced_metric() is not None
         if metric is not None:
             shown = sliced or isinstance(gate, NoRegression | Improves)  # only an interval shows it
-            check_metric(policy, f"{here}.metric", metric, statistic=shown)
+            check_metric(policy, f"{here}.metric", metric, statistic=shown, function=not sliced)
         if isinstance(gate, DataChecksPass) and policy.validation is None:
             raise PolicyError(here, "data checks need `validation:`, the file that holds them")
         if sliced and not columns:

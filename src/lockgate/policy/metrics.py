@@ -68,6 +68,7 @@ class Metric:
     (calibration error), with the column of ``weights`` that says how much each row counts, and whether rows or classes
     count alike (``average``). ``of_class`` is the class that a figure of one class is about, ``quantile`` the one that
     is predicted (quantile loss), ``column`` the one that it is computed of: the mean of it, or its quantile loss.
+    ``function`` is one of the repository that computes it instead of a statistic, ``metrics.py:metrics``.
 
     ``assumed``: the policy has no ``statistic:``, and the metric's name is that of one. Such a policy is older than the
     rule that nothing is guessed from a name: it is read as ever, and told to say what it means.
@@ -85,7 +86,13 @@ class Metric:
     of_class: str | None = None
     quantile: float | None = None
     column: str | None = None
+    function: str | None = None
     assumed: bool = field(default=False, compare=False)
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether it can be computed anew from the predictions, so that its changes have intervals."""
+        return self.statistic is not None or self.function is not None
 
 
 KEYS = {
@@ -115,6 +122,12 @@ KEYS = {
         "mean: the column whose mean it is, such as the loss of each row; quantile_loss: the column of the quantile, "
         "if it is not that of the prediction",
     ),
+    "function": Key(
+        values.function_of_file,
+        False,
+        "instead of a statistic: the function of the repository that computes it, `metrics.py:metrics`, for intervals "
+        "and gates on all rows",
+    ),
 }
 
 _OF_A_CLASS = ("precision", "recall", "f1", "roc_auc")
@@ -131,9 +144,11 @@ _BELONGS: dict[str, tuple[str, ...]] = {
 
 def _metric(place: str, name: str, value: Any) -> Metric:
     read = values.section(place, value, KEYS)
-    assumed = "statistic" not in read and name in ASSUMED
+    assumed = "statistic" not in read and "function" not in read and name in ASSUMED
     read.setdefault("statistic", name if assumed else None)
     statistic = read["statistic"]
+    if statistic and "function" in read:
+        raise PolicyError(f"{place}.function", f"stands beside the statistic {statistic}: leave one of them out")
     if statistic and STATISTICS[statistic] not in (None, read["better"]):
         raise PolicyError(f"{place}.better", f"{statistic} is better {STATISTICS[statistic]}", read["better"])
     for key, wanted in _BELONGS.items():
@@ -158,6 +173,9 @@ def check(policy: "Policy") -> None:
         raise PolicyError("metrics", "must name at least one metric")
     if len({(metric.file, metric.key) for metric in policy.metrics}) < len(policy.metrics):
         raise PolicyError("metrics", "two metrics have the same key of the same file")
+    for metric in policy.metrics:
+        if metric.function is not None and policy.predictions is None:
+            raise PolicyError(f"metrics.{metric.name}.function", "needs `predictions:`, the rows that it is given")
     if policy.predictions is not None:
         for metric in policy.metrics:
             _check_kind(metric, policy.predictions)
@@ -193,10 +211,15 @@ def _check_kind(metric: Metric, predictions: "Predictions") -> None:
         raise PolicyError(f"{place}.statistic", f"{statistic} needs `predictions.interval:`, the columns of its ends")
 
 
-def check_metric(policy: "Policy", place: str, name: str, *, statistic: bool) -> None:
-    """Raise :class:`PolicyError` where ``place`` names a metric that the policy has not, or that has no statistic."""
+def check_metric(policy: "Policy", place: str, name: str, *, statistic: bool, function: bool = False) -> None:
+    """Raise :class:`PolicyError` where ``place`` names a metric that the policy has not, or that has no statistic where
+    it needs one; with ``function``, a function of the repository will do."""
     names = [metric.name for metric in policy.metrics]
     if name not in names:
         raise PolicyError(place, "no such metric under `metrics:`", name, nearest(name, names))
+    if statistic and function and policy.metric(name).function is not None:
+        return
+    if statistic and policy.metric(name).function is not None:
+        raise PolicyError(place, "is computed by a function of the repository, which slices are not asked of", name)
     if statistic and policy.metric(name).statistic is None:
         raise PolicyError(place, "has no `statistic:` by which it could be computed anew", name)

@@ -104,8 +104,8 @@ def compute(
     run's word on itself, and the one thing that is taken over.
 
     With ``root``, what did not travel is read from that project's cache and remotes, as the run itself does; without,
-    there is no result where something is missing. Raises :class:`Unfit` where a file is not what a lock says of it,
-    and :class:`LockgateError` where head cannot be read.
+    there is no result where something is missing, or where a metric's function cannot be run here. Raises
+    :class:`Unfit` where a file is not what a lock says of it, and :class:`LockgateError` where head cannot be read.
     """
     over = execution is not None and execution.failed_stage is not None
     if (over or claimed) and (left.lock is not None or left.outputs):
@@ -135,7 +135,11 @@ def compute(
     with _place(left.objects, before, after) as place:
         status = LockStatus("claimed") if claimed else _lock(head, after)
         where = root if missing and root else place
-        result = report.build(where, base, overlay, lock=status, execution=execution, repeats=left.repeats)
+        result, unmeasured = report.measured(
+            where, base, overlay, lock=status, execution=execution, repeats=left.repeats
+        )
+    if unmeasured and root is None:
+        return Computed(None, (*missing, *unmeasured))
     return Computed(_with_lock_judged(result), (*missing, *_by_the_clock(read_policies(before, after).policy, result)))
 
 

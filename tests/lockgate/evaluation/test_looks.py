@@ -11,6 +11,7 @@ import pytest
 from tests.lockgate import modelled, samples
 
 from lockgate.evaluation import looks, procedure, statistics
+from lockgate.evaluation.compare import Side
 from lockgate.evaluation.predictions import File, Refused
 from lockgate.policy import PolicyError, TestSet, read_policy
 from lockgate.rendering.render import render
@@ -24,7 +25,7 @@ assert WHAT is not None
 def named(table: pa.Table, file: str = "p.parquet") -> str:
     sink = pa.BufferOutputStream()
     (pq.write_table if file.endswith("parquet") else pa.csv.write_csv)(table, sink)
-    return looks.test_set(WHAT, File("base", file, sink.getvalue().to_pybytes()))
+    return looks.identity(WHAT, File("base", file, sink.getvalue().to_pybytes()))
 
 
 def rows(**columns: object) -> pa.Table:
@@ -67,7 +68,7 @@ def test_another_row_key_or_label_is_another_test_set(other: pa.Table) -> None:
 def test_a_file_without_the_columns_is_no_test_set() -> None:
     with pytest.raises(Refused):
         named(rows().drop_columns(["late"]))
-    assert looks.name_of(WHAT, "base", b"no Parquet") == ""
+    assert looks.name_of(WHAT, Side({}, b"no Parquet")) == ""
 
 
 def test_a_policy_that_plans_looks_spends_its_confidence_in_equal_parts() -> None:
