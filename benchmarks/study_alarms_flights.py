@@ -71,7 +71,7 @@ def weeks(days: list[Day], reference: Reference, found: Judgement) -> list[dict[
     for begin in range(0, len(days) - 6, 7):
         week = days[begin : begin + 7]
         (one,) = live("roc_auc", "relative", week, ratio)
-        change = float(np.average(one.values, weights=one.weights)) - promise.mean  # noqa: PD011 - of a Series of ours
+        change = float(np.average(one.values, weights=one.weights)) - promise.mean
         error = float(np.hypot(promise.spread / np.sqrt(7), promise.error))
         pairs = sum(day.pairs for day in week)
         rows = sum(day.labelled for day in week)
