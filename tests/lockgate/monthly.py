@@ -11,6 +11,11 @@ from tests.lockgate.factory import Project
 from tests.lockgate.modelled import run
 from tests.lockgate.servable import CODE
 
+from lockgate.evaluation.predictions import File
+from lockgate.monitoring.reference import to_bytes
+from lockgate.monitoring.reference_rows import make_reference
+from lockgate.policy import read_policy
+
 POLICY = """\
 model: delay
 metrics:
@@ -112,4 +117,8 @@ def make(project: Project) -> None:
 
 def build(project: Project, folder: Path) -> Path:
     """Write the build that a release of the project's model holds."""
-    return serving_builds.plain_build(folder, CODE, SCHEMA, (project.root / "models/model.json").read_text(), 0.5)
+    made = serving_builds.plain_build(folder, CODE, SCHEMA, (project.root / "models/model.json").read_text(), 0.5)
+    file = File("release", "predictions.parquet", project.root / "reports/predictions.parquet")
+    reference = make_reference(read_policy(POLICY), "delay", "v1.0.0", file, None)
+    (made / "reference.json").write_bytes(to_bytes(reference))
+    return made

@@ -18,6 +18,8 @@ from lockgate.dvc.pipeline import MISSING, param, read_params
 from lockgate.errors import LockgateError
 from lockgate.evaluation.predictions import File, Refused
 from lockgate.evaluation.rescored import judge_files
+from lockgate.evaluation.row_keys import matching_rows
+from lockgate.monitoring.reference import read_reference
 from lockgate.policy import Policy
 from lockgate.result import Comparison, MetricChange, OperatingPoint, SliceChange
 from lockgate.retraining.parameters import Moved
@@ -44,6 +46,7 @@ class Duel:
     """What came of it: ``champion`` is the release that serves (``NAME@vX.Y.Z``), base of every change; the challenger
     is head. ``weeks`` is how much time the rows span, where their cluster is a date. ``made_with`` are the parameters
     that move on as the champion's commit has them, beside the challenger's, where this clone has that commit.
+    ``against_baseline`` are the changes from the fixed baseline that the champion's release keeps to the challenger.
     """
 
     champion: str
@@ -54,6 +57,7 @@ class Duel:
     operating_point: OperatingPoint | None = None
     weeks: float | None = None
     made_with: tuple[Moved, ...] = ()
+    against_baseline: tuple[MetricChange, ...] = ()
 
     def change(self, metric: str) -> MetricChange:
         """Return the change of one metric. Raises ``KeyError``."""
@@ -133,7 +137,11 @@ def duel(policy: Policy, champion: Champion, requests: Path, challenger: Path, k
     if what.kind != "binary":
         raise NoDuel(f"a release is scored again where its model is binary; the policy says `kind: {what.kind}`")
     try:
-        judged = judge_files(policy, _as_predictions(policy, champion, requests, challenger), challenger)
+        rescored = _rescored(policy, champion, requests, challenger)
+        judged = judge_files(policy, rescored.champion, challenger)
+        against: tuple[MetricChange, ...] = ()
+        if rescored.baseline is not None:
+            against = judge_files(policy, rescored.baseline, challenger).metrics
     except Refused as reason:
         raise NoDuel(str(reason)) from None
     found = champion.found
@@ -146,48 +154,69 @@ def duel(policy: Policy, champion: Champion, requests: Path, challenger: Path, k
         judged.operating_point,
         _weeks(policy, challenger),
         known,
+        against,
     )
 
 
-def _as_predictions(policy: Policy, champion: Champion, requests: Path, challenger: Path) -> bytes:
-    """Return the challenger's predictions with the champion's scores in their place, for the rows that it scored."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from pyarrow import csv
+@dataclass(frozen=True)
+class _Rescored:
+    """The challenger's test rows, with what others say of them in place of its own scores: two predictions files.
+    ``baseline`` is the fixed forecast that the champion's release keeps, ``None`` where it keeps none."""
+
+    champion: bytes
+    baseline: bytes | None
+
+
+def _rescored(policy: Policy, champion: Champion, requests: Path, challenger: Path) -> _Rescored:
+    """Ask the champion for the score of each row that is in both files. Raises :class:`NoDuel`, and
+    :class:`~lockgate.evaluation.predictions.Refused` where keys are missing or not unique."""
+    import numpy as np
 
     what = policy.predictions
     assert what is not None  # noqa: S101 - said before
-    keys, scores = [], []
     job = Job(champion.found.release, champion.found.digest, what.key, ROWS)
     schema = champion.loadable.contract.request
+    reference = read_reference(champion.loadable.folder)
+    scores, forecasts = [], []
     for source in inputs_of(str(requests), None, what.key):
         for piece in source.pieces(columns_of(champion.loadable, job), schema, ROWS):
-            keys.append(piece.keys(what.key))
-            scores.append(pa.array(champion.score(requests_of(piece, schema)), pa.float64()))
-    if not keys:
+            batch = requests_of(piece, schema)
+            scores.append(champion.score(batch))
+            if reference is not None:
+                forecasts.append(reference.baseline.forecast(pa_table(batch)))
+    if not scores:
         raise NoDuel(f"{requests.name} has no rows")
-    scored = pa.concat_tables(keys).append_column("__score", pa.chunked_array(scores))
-    other = list(dict.fromkeys([*what.key, what.label, *what.slices, *what.cluster, *_weights(policy)]))
-    rows = File("head", what.file, challenger).columns(tuple(other))
-    for number, name in enumerate(what.key):
-        try:
-            scored = scored.set_column(number, name, scored.column(name).cast(rows.schema.field(name).type))
-        except pa.ArrowException:
-            raise NoDuel(
-                f"the key '{name}' is {scored.schema.field(name).type} in {requests.name} and "
-                f"{rows.schema.field(name).type} in {what.file}"
-            ) from None
-    if scored.group_by(list(what.key)).aggregate([]).num_rows != scored.num_rows:
-        raise NoDuel(f"{requests.name} has several rows of one key ({', '.join(what.key)})")
-    joined = rows.join(scored, keys=list(what.key), join_type="inner")
-    if joined.num_rows == 0:
+    theirs = File("head", what.file, challenger)
+    ours, asked = matching_rows(what, theirs, File("requests", requests.name, requests))
+    if len(ours) == 0:
         raise NoDuel(f"no row of {requests.name} has the key of a row of {what.file}")
-    joined = joined.rename_columns([what.score if name == "__score" else name for name in joined.column_names])
+    other = tuple(dict.fromkeys([*what.key, what.label, *what.slices, *what.cluster, *_weights(policy)]))
+    rows = theirs.columns(other, text=theirs.is_csv).take(ours)
+
+    def written(parts: "list[np.ndarray[Any, np.dtype[np.float64]]]") -> bytes:
+        return _as_file(rows.append_column(what.score, [np.concatenate(parts)[asked]]), csv=theirs.is_csv)
+
+    return _Rescored(written(scores), written(forecasts) if forecasts else None)
+
+
+def pa_table(batch: "pa.RecordBatch") -> "pa.Table":
+    """Return a batch as a table."""
+    import pyarrow as pa
+
+    return pa.Table.from_batches([batch])
+
+
+def _as_file(table: "pa.Table", *, csv: bool) -> bytes:
+    """Return the bytes of a predictions file: CSV where the policy's is, for both are read alike."""
     buffer = BytesIO()
-    if File("head", what.file, challenger).is_csv:  # both are read as the policy's file is
-        csv.write_csv(joined, buffer)
+    if csv:
+        from pyarrow import csv as writer
+
+        writer.write_csv(table, buffer)
     else:
-        pq.write_table(joined, buffer)
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, buffer)
     return buffer.getvalue()
 
 

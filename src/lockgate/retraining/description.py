@@ -67,11 +67,17 @@ def _moved(moves: Sequence[Moved]) -> str:
 
 def _compared(duel: Duel, environment: str) -> str:
     """Return the table of champion and challenger."""
+    fixed_at = {one.name: one for one in duel.against_baseline}
+
+    def of_baseline(name: str) -> str:
+        return f"{_value(fixed_at[name].base, fixed_at[name])} | " if name in fixed_at else "– | " if fixed_at else ""
+
     rows = [
-        f"| {code(one.name)} | {_value(one.base, one)} | {_value(one.head, one)} | {_change(one)} "
-        f"| {_WORDS[one.judgement]} |"
+        f"| {code(one.name)} | {of_baseline(one.name)}{_value(one.base, one)} | {_value(one.head, one)} "
+        f"| {_change(one)} | {_WORDS[one.judgement]} |"
         for one in duel.metrics
     ]
+    column, line = ("baseline | ", "---:|") if fixed_at else ("", "")
     shared = duel.comparison.rows_shared or 0
     said = count(shared, "row")
     if duel.comparison.clusters is not None:
@@ -81,8 +87,15 @@ def _compared(duel: Duel, environment: str) -> str:
         "## Against what serves",
         f"{code(duel.champion)} {text(place)}. Its released build answered the same {text(said)} that the new model is "
         f"judged on{_older(duel)}. Changes are new minus serving, with their 95 % interval.",
-        "| metric | serving | new | change | |\n|---|---:|---:|---:|---|\n" + "\n".join(rows),
+        f"| metric | {column}serving | new | change | |\n|---|{line}---:|---:|---:|---|\n" + "\n".join(rows),
     ]
+    if fixed_at:
+        lines.append(
+            "The baseline is the fixed forecast that the release keeps: where serving and baseline are both worse than "
+            "they were, these rows are hard for every model."
+        )
+    if short := rows_missing(duel):
+        lines.append(text(short))
     if duel.slices:
         worst = [
             f"| {code(one.column)} | {code(one.value)} | {one.rows:,} | {code(one.metric)} "
@@ -91,6 +104,28 @@ def _compared(duel: Duel, environment: str) -> str:
         ]
         lines.append("| slice | | rows | metric | change | |\n|---|---|---:|---|---:|---|\n" + "\n".join(worst))
     return "\n\n".join(lines)
+
+
+def rows_missing(duel: Duel, margin: float | None = None) -> str:
+    """Say how many more rows it takes to show a change as large as is seen now, or ``margin``, where the first
+    metric is not judged to have changed; empty where it is, or where nothing is known of its interval."""
+    one = duel.metrics[0]
+    rows = duel.comparison.rows_shared or 0
+    if one.judgement != "noise" or one.low is None or one.high is None or not one.change or not rows:
+        return ""
+    wanted = margin or abs(one.change)
+    half = (one.high - one.low) / 2
+    needed = round(rows * (half / wanted) ** 2)
+    if needed <= rows:
+        return ""
+    places = decimals(half, wanted)
+    said = (
+        f"{count(rows, 'row')} show a change of {one.name} from ±{fixed(half, places)} on; to show one of "
+        f"{fixed(wanted, places)} takes about {needed:,}, {needed - rows:,} more"
+    )
+    if duel.weeks:
+        said += f", which come in about {count(max(1, round((needed - rows) / (rows / duel.weeks))), 'week')}"
+    return f"{said}."
 
 
 def _older(duel: Duel) -> str:

@@ -108,6 +108,9 @@ def test_a_better_model_is_proposed_once_with_all_that_it_takes_and_its_check_is
     assert (loss["name"], loss["judgement"]) == ("log_loss", "better")
     assert loss["high"] < 0
     assert auc["change"] == 0  # the slope changes no ranking
+    rows = [line for line in pull["body"].splitlines() if line.startswith("| `log_loss` |")]
+    baseline, serving, new = (float(cell) for cell in rows[0].split("|")[2:5])
+    assert new < baseline < serving  # what serves is worse than a forecast that knows nothing of the request
     assert done["duel"]["champion"] == "delay@v1.0.0"
     for said in ("2013-10", "2013-12", "better in `log_loss`", "`delay@v1.0.0`", "What waiting costs"):
         assert said in pull["body"]
@@ -148,6 +151,8 @@ def test_where_nothing_is_gained_the_open_pull_request_is_closed_with_a_word(wor
     assert world.open_pulls() == []
     assert "is not shown to differ from delay@v1.0.0" in world.forge.comments[number][-1]["body"]
     assert opened["commit"]
+    dry = world.retrain("--set", "data.through=2013-09", "--dry-run")
+    assert (dry["outcome"], world.open_pulls()) == ("not better", [])
     same = world.retrain("--set", "data.through=2013-10")
     assert (same["outcome"], same["closed"], same["duel"]) == ("nothing new", [], None)
 
