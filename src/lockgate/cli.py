@@ -165,6 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 the answer is no, 2 wrong usage, 3 it could not be asked."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in arguments
+    before = _readers()
     try:
         parser = build_parser(*_wanted(arguments))
         parsed, unknown = parser.parse_known_args(arguments)
@@ -190,8 +191,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
         return CLOSED  # whoever reads our output has read enough of it, as `head` does
     finally:
+        if "lockgate.git" in sys.modules:  # a caller in this process is left no process of git's
+            sys.modules["lockgate.git"].end_readers(before)
         if argv is None:  # the process ends, and Python would look through all that DVC imported first: half a second
             gc.freeze()
+
+
+def _readers() -> "frozenset[Any]":
+    return sys.modules["lockgate.git"].readers() if "lockgate.git" in sys.modules else frozenset()
 
 
 # --- how the parser is put together

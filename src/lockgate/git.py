@@ -11,6 +11,7 @@ import re
 import secrets
 import subprocess
 import tempfile
+import weakref
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -335,6 +336,19 @@ SMALL, MANY = 1 << 16, 256
 
 
 _INHERITED: list["Blobs"] = []
+_STARTED: "weakref.WeakSet[Blobs]" = weakref.WeakSet()
+
+
+def readers() -> frozenset["Blobs"]:
+    """Return the readers that have a process of git's running."""
+    return frozenset(_STARTED)
+
+
+def end_readers(but: frozenset["Blobs"] = frozenset()) -> None:
+    """End the processes by which files of commits were read, but those in ``but``. A reader that is asked again starts
+    its process again."""
+    for reader in readers() - but:
+        reader.close()
 
 
 class Blobs:
@@ -405,6 +419,7 @@ class Blobs:
             if process is not None:
                 process.communicate()
         self._raw = self._converting = None
+        _STARTED.discard(self)
         if self._place is not None:
             self._place.cleanup()
             self._place = None
@@ -443,8 +458,10 @@ class Blobs:
         settings = {**os.environ, "GIT_INDEX_FILE": str(folder / ".git-no-index"), "GIT_TERMINAL_PROMPT": "0"}
         return command, folder, settings if self.lfs else {**settings, "GIT_LFS_SKIP_SMUDGE": "1"}
 
-    @staticmethod
-    def _start(command: "list[str]", folder: Path, settings: "dict[str, str] | None") -> "subprocess.Popen[bytes]":
+    def _start(
+        self, command: "list[str]", folder: Path, settings: "dict[str, str] | None"
+    ) -> "subprocess.Popen[bytes]":
+        _STARTED.add(self)
         return subprocess.Popen(command, cwd=folder, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 

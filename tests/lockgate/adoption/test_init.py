@@ -1,14 +1,17 @@
 """``lockgate init`` in a stranger's repository: what is proposed, that it holds, that it can be taken back."""
 
+import gc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.e2e import forge as forges
 from tests.lockgate.factory import Project
 
 from lockgate.gates import NoRegression
+from lockgate import git
 from lockgate.policy import read_policy
 
 Lockgate = Callable[..., tuple[int, str, str]]
@@ -343,3 +346,30 @@ def test_a_metric_of_unknown_direction_is_named_on_the_command_line(stranger: Pr
     assert lockgate("init", "--no-push", "--better", "churniness=lower", *PINNED)[0] == 0
     policy = read_policy(stranger.git("show", "lockgate-init:lockgate.yaml"))
     assert policy.metric("churniness").better == "lower"
+
+
+def test_a_command_leaves_no_process_of_git_behind_and_those_of_its_caller_alone(
+    stranger: Project, lockgate: Lockgate, tmp_path: Path
+) -> None:
+    def readers() -> set[int]:
+        return {one.pid for one in psutil.Process().children() if "cat-file" in one.cmdline()}
+
+    lockgate("init", "--no-push", *PINNED)
+    stranger.git("merge", "-q", "lockgate-init")
+    stranger.write("params.yaml", stranger.read("params.yaml").replace("0.021", "0.022"))
+    stranger.commit("Change")
+    git.end_readers()
+    mine = git.snapshot(stranger.root, "HEAD")
+    assert mine.read("dvc.yaml")
+    own = readers()
+    gc.disable()
+    try:
+        code, _, said = lockgate("ci", "pull-request", "--base", "HEAD~1", "--into", str(tmp_path / "left"))
+        left = readers()
+    finally:
+        gc.enable()
+
+    assert code in (0, 1), said
+    assert left == own
+    assert own
+    assert mine.read("params.yaml")
