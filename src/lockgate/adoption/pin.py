@@ -1,4 +1,8 @@
-"""Which workflows a repository is given: those of the commit that this lockgate was built from."""
+"""Which workflows a repository is given: those of the commit that this lockgate was built from.
+
+Where Lockgate's own repository is, one line says: ``Source`` under ``[project.urls]`` of pyproject.toml, which the
+package carries as its metadata. A fork changes that line; ``lockgate init --pin OWNER/NAME`` names another for once.
+"""
 
 import re
 from dataclasses import dataclass
@@ -8,9 +12,6 @@ from pathlib import Path
 
 from lockgate import __version__, git
 from lockgate.errors import NotAskedError, UsageError
-
-SOURCE = "https://github.com/lockgate/lockgate"
-"""Where the workflows are, unless the package's own metadata says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,17 @@ class NoPin(NotAskedError):  # noqa: N818 - named for what the user reads
 
 
 def own_pin(named: str | None = None) -> Pin:
-    """Return the pin of this lockgate; ``named`` is a commit, or ``OWNER/NAME@COMMIT``, that is to be pinned instead.
+    """Return the pin of this lockgate; ``named`` is a commit, ``OWNER/NAME``, or ``OWNER/NAME@COMMIT``, that is to be
+    pinned instead.
 
-    Raises :class:`UsageError` for what is no full commit, :class:`NoPin` where nothing says which one it is.
+    Raises :class:`UsageError` for what is none of them, :class:`NoPin` where nothing says which commit this is.
     """
-    repository, _, commit = (named or "").rpartition("@")
-    if named and not (re.fullmatch("[0-9a-f]{40}", commit) and re.fullmatch(r"([\w.-]+/[\w.-]+)?", repository)):
-        raise UsageError(f"--pin {named} is not a full commit", "Write its 40 digits, or OWNER/NAME@COMMIT.")
-    return Pin(repository or _repository(), commit or _commit(), f"v{__version__}")
+    given = re.fullmatch(r"(?P<repository>[\w.-]+/[\w.-]+)?@?(?P<commit>(?<![\w.-])[0-9a-f]{40})?", named or "")
+    if given is None or (named and named.startswith("@")) or (named and named.endswith("@")):
+        raise UsageError(
+            f"--pin {named} is no full commit and no repository", "Write 40 digits, OWNER/NAME, or OWNER/NAME@COMMIT."
+        )
+    return Pin(given["repository"] or _repository(), given["commit"] or _commit(), f"v{__version__}")
 
 
 def _repository() -> str:
@@ -51,7 +55,12 @@ def _repository() -> str:
     except PackageNotFoundError:
         told = []
     addresses = [str(line).partition(", ")[2] for line in told if str(line).startswith("Source, ")]
-    return (addresses or [SOURCE])[0].removeprefix("https://github.com/").removesuffix("/")
+    if not addresses:
+        raise NotAskedError(
+            "this lockgate is not installed as a package, so it does not know where its own repository is",
+            "Install it (`pip install .`), or name it: `lockgate init --pin OWNER/NAME@COMMIT`.",
+        )
+    return addresses[0].removeprefix("https://github.com/").removesuffix("/")
 
 
 def _commit() -> str:

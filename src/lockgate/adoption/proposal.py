@@ -352,7 +352,12 @@ def _left_open(found: Found) -> Iterator[str]:
         yield ("Nothing says which packages the stages need: commit a requirements.txt, and run lockgate init again.")
     if found.forge.kind != "github":
         where = {"gitlab": "GitLab", "": "no forge that git knows of"}.get(found.forge.kind, found.forge.repository)
-        yield f"The repository is on {where}: there are workflows for GitHub alone, so none is proposed."
+        yield (
+            f"The repository is on {where}: there are workflows for GitHub alone, so none is proposed. What works on "
+            "any forge: `lockgate ci pull-request --base origin/BRANCH --into handover` as a job of its pipeline, "
+            "which needs no rights, and `lockgate render handover/result.json --format md`. What does not: the "
+            "comment, the status, writing dvc.lock back, admission after a merge."
+        )
 
 
 def _text(found: Found, path: str) -> str:

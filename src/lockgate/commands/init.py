@@ -42,7 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--releases", action="store_true", help="propose the workflows of releases and promotions, too")
     parser.add_argument("--no-lock", action="store_true", help="make no lock of the packages, where there is none")
     parser.add_argument("--no-history", action="store_true", help="do not judge the last merged pull requests")
-    parser.add_argument("--pin", metavar="COMMIT", help="the commit of Lockgate that workflows call (default: its own)")
+    parser.add_argument(
+        "--pin",
+        metavar="[OWNER/NAME@]COMMIT",
+        help="the commit of Lockgate that workflows call, or the repository that it is in, or both (default: its own)",
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -93,7 +97,7 @@ def as_text(plan: Plan, made: Made, *, push: bool) -> str:
     if made.address:
         lines.append(f"the pull request: {made.address}")
     elif push:
-        lines.append(f"pushed: open a pull request from {plan.branch} into {plan.at.branch}")
+        lines.append(f"pushed: open a pull (or merge) request from {plan.branch} into {plan.at.branch}")
     else:
         lines.append(f"next: git push -u origin {plan.branch}, and open a pull request into {plan.at.branch}")
     return "\n".join(lines) + "\n"

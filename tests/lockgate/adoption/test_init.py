@@ -10,8 +10,8 @@ import pytest
 from tests.e2e import forge as forges
 from tests.lockgate.factory import Project
 
-from lockgate.gates import NoRegression
 from lockgate import git
+from lockgate.gates import NoRegression
 from lockgate.policy import read_policy
 
 Lockgate = Callable[..., tuple[int, str, str]]
@@ -325,6 +325,18 @@ def test_a_token_opens_the_pull_request_and_a_second_run_opens_no_other(
         (pull,) = forge.pulls.values()
         assert (pull["branch"], pull["into"]) == ("lockgate-init", "main")
         assert "## Each line, and why" in pull["body"]
+
+
+def test_on_another_forge_what_works_there_and_what_does_not_is_said(stranger: Project, lockgate: Lockgate) -> None:
+    stranger.git("remote", "set-url", "origin", "https://gitlab.com/group/sub/model.git")
+
+    code, out, _ = lockgate("init", "--no-push", "--no-lock", "--no-history")
+
+    assert code == 0
+    assert ".github" not in out
+    assert "The repository is on GitLab: there are workflows for GitHub alone, so none is proposed" in out
+    assert "`lockgate ci pull-request --base origin/BRANCH --into handover`" in out
+    assert "on GitLab" in stranger.git("log", "-1", "--format=%B", "lockgate-init")
 
 
 def test_the_branch_is_pushed_and_a_second_run_pushes_nothing_new(

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lockgate.adoption.pin import Pin
+from lockgate import __version__
+from lockgate.adoption.pin import Pin, own_pin
 from lockgate.adoption.proposal import REPEATS, TAG_WORKFLOWS, WORKFLOWS, rendered
 from lockgate.adoption.workflows import template_of, templates
+from lockgate.errors import UsageError
 
 ROOT = Path(__file__).parents[3]
 PIN = Pin("lab/lockgate", "a" * 40, "v1.2.3")
@@ -25,6 +27,37 @@ def test_the_workflow_of_a_tag_is_our_own_but_for_the_address_of_its_actions(
     if request.config.getoption("--refresh-golden"):
         path.write_text(wanted)
     assert path.read_text() == wanted
+
+
+def test_where_lockgates_own_repository_is_one_line_says() -> None:
+    address = re.compile(rb"(?<![\w/])lockgate/lockgate(?![\w-])")
+    shipped = [path for folder in ("src/lockgate", ".github") for path in (ROOT / folder).rglob("*") if path.is_file()]
+
+    assert [path for path in shipped if path.suffix != ".pyc" and address.search(path.read_bytes())] == []
+    assert own_pin("a" * 40) == Pin("lockgate/lockgate", "a" * 40, f"v{__version__}")
+
+
+@pytest.mark.parametrize(
+    ("named", "repository", "commit"),
+    [
+        ("lab/fork", "lab/fork", None), ("b" * 40, "lockgate/lockgate", "b" * 40),
+        ("lab/fork@" + "b" * 40, "lab/fork", "b" * 40),
+    ],
+)  # fmt: skip
+def test_a_pin_names_a_commit_or_a_repository_or_both(named: str, repository: str, commit: str | None) -> None:
+    pin = own_pin(named)
+
+    assert pin.repository == repository
+    assert re.fullmatch("[0-9a-f]{40}", pin.commit)
+    assert commit in (None, pin.commit)
+
+
+@pytest.mark.parametrize(
+    "named", ["b" * 39, "main", "lab/fork@main", "lab/fork@", "@" + "b" * 40, "a/b/c", "lab/fork" + "b" * 40 + "@"]
+)
+def test_a_pin_that_is_neither_is_refused(named: str) -> None:
+    with pytest.raises(UsageError, match="is no full commit and no repository"):
+        own_pin(named)
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
