@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from lockgate.monitoring.joined import RECORDED, request_column
+from lockgate.monitoring.reference import cells_of
 from lockgate.monitoring.series import BINS, SLICE_BINS, Day, SliceName, Sums, codes_of, score_bins, summarise, total
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from lockgate.monitoring.reference import ColumnReference, Reference
+    from lockgate.policy import RequestPart
 
     Floats = NDArray[np.float64]
     Counts = NDArray[np.int64]
@@ -38,13 +40,20 @@ class ColumnCounts:
     reference: "ColumnReference"
     counts: "Counts"
     scores: "Floats"
+    squares: float = 0.0  # of the scores, all bins together
+
+    @property
+    def variance(self) -> float:
+        """The variance of the scores of its rows."""
+        rows = int(self.counts.sum())
+        return self.squares / rows - (float(self.scores.sum()) / rows) ** 2 if rows else 0.0
 
 
 @dataclass(slots=True, eq=False)
 class Served:
     """What one release scored in one window.
 
-    ``clusters`` are the columns whose values make a cluster; without any it is the day of the score, or each row by
+    ``clusters`` are what of a request makes a cluster; without any it is the day of the score, or each row by
     itself where ``alone`` is true. ``slices`` are the columns to slice by; those that the record lacks are left out.
     """
 
@@ -52,7 +61,7 @@ class Served:
     build: str
     reference: "Reference | None" = None
     slices: tuple[str, ...] = ()
-    clusters: tuple[str, ...] = ()
+    clusters: "tuple[RequestPart, ...]" = ()
     alone: bool = False
     days: list[Day] = field(default_factory=list)
     sums: dict[SliceName | None, dict[int, Sums]] = field(default_factory=dict)
@@ -150,12 +159,7 @@ class Served:
         names: list[Any]
         codes: Any
         if self.clusters:
-            codes, names = np.zeros(table.num_rows, dtype=np.int64), [()]
-            for column in self.clusters:
-                mine, values = codes_of(table[column])
-                pairs, codes = np.unique(codes * (len(values) + 1) + mine + 1, return_inverse=True)
-                split = [divmod(int(pair), len(values) + 1) for pair in pairs]
-                names = [(*names[before], ["", *values][place]) for before, place in split]
+            names, codes = cells_of(self.clusters, table)
         elif self.alone:
             codes = (np.arange(table.num_rows) + self.seen) % MOST_GROUPS
             self.seen += table.num_rows
@@ -216,7 +220,7 @@ class Served:
         there = set(table.column_names)
         self.absent |= {one.name for one in self.reference.columns if request_column(one.name) not in there}
         self.extra |= there - {request_column(one.name) for one in self.reference.columns} - set(RECORDED)
-        score = self.reference.score
+        score, squares = self.reference.score, float(scores @ scores)
         for one in (*self.reference.columns, score):
             key, name = ("", "probability") if one is score else (one.name, request_column(one.name))
             if name not in there:
@@ -230,6 +234,7 @@ class Served:
                 kept = self.columns[key] = ColumnCounts(one, nothing, np.zeros(width))
             np.add.at(kept.counts, np.array(groups), counts)
             kept.scores = kept.scores + np.bincount(places, scores, width)
+            kept.squares += squares
             if key:
                 missing[key] = int(counts[:, 0].sum())
                 if one.type == "string" and one.values is not None and one.categories is None:
