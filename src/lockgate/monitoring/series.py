@@ -116,6 +116,33 @@ def total(parts: Iterable[Sums]) -> Sums:
     return Sums(**{name: sum(getattr(part, name) for part in several) for name in _FIELDS})
 
 
+def joined_days(days: "Sequence[Day]") -> list[Day]:
+    """Return the days in their order; what came of one day in several pieces is one day."""
+    found: dict[date, list[Day]] = {}
+    for one in days:
+        found.setdefault(one.day, []).append(one)
+    return [parts[0] if len(parts) == 1 else _one_day(parts) for _, parts in sorted(found.items())]
+
+
+def _one_day(parts: "Sequence[Day]") -> Day:
+    def counted(name: str) -> dict[str, int]:
+        keys = sorted({key for part in parts for key in getattr(part, name)})
+        return {key: sum(getattr(part, name).get(key, 0) for part in parts) for key in keys}
+
+    whole = total(parts)
+    names = sorted({name for part in parts for name in part.slices})
+    return Day(
+        **{name: getattr(whole, name) for name in _FIELDS},
+        day=parts[0].day,
+        release=parts[0].release,
+        build=parts[0].build,
+        slices={name: total(part.slices[name] for part in parts if name in part.slices) for name in names},
+        missing=counted("missing"),
+        unknown=counted("unknown"),
+        absent=tuple(sorted({name for part in parts for name in part.absent})),
+    )
+
+
 def auc(positives: "Counts", negatives: "Counts") -> float:
     """Return how often a true row scores above a false one, rows of one bin counting half; NaN without both."""
     import numpy as np
