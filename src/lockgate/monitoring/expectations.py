@@ -40,7 +40,7 @@ _NAMES: dict[str, tuple[str, Callable[[Any], dict[str, Any]], Callable[[Any], st
         lambda form: f"has the form {form}",
     ),
 }
-_OWN = {
+_OWN: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {
     "expect_column_values_to_not_be_null": ("present", lambda _: True),
     "expect_column_values_to_be_between": ("between", lambda said: [said.get("min_value"), said.get("max_value")]),
     "expect_column_values_to_be_in_set": ("in", lambda said: list(said["value_set"])),
@@ -130,7 +130,7 @@ def _asked(rules: Sequence[Rule], values: Any, batches: Any) -> dict[Rule, Expec
     suite = gx.ExpectationSuite(name="requests")
     for number, rule in enumerate(rules):
         kind, arguments, _ = _NAMES[rule.rule]
-        suite.add_expectation(  # type: ignore[no-untyped-call]
+        suite.add_expectation(
             getattr(gx.expectations, kind)(column="value", meta={"position": number}, **arguments(rule.argument))
         )
     form = {"result_format": "COMPLETE", "unexpected_index_column_names": []}
@@ -162,7 +162,7 @@ def _of_columns(columns: Mapping[str, Any]) -> list[Rule]:
 def _of_gx(suite: Mapping[str, Any]) -> list[Rule]:
     found = []
     for said in suite["expectations"]:
-        known = _OWN.get(said.get("type") or said.get("expectation_type"))
+        known = _OWN.get(str(said.get("type") or said.get("expectation_type")))
         if known is not None:
             name, argument = known
             kwargs = said["kwargs"]

@@ -65,6 +65,8 @@ class Live:
     low: float | None = None
     high: float | None = None
     promised: float | None = None
+    promised_low: float | None = None
+    promised_high: float | None = None
     change: float | None = None
     change_low: float | None = None
     change_high: float | None = None
@@ -269,19 +271,19 @@ def _live(served: "Served", metric: str, name: SliceName | None) -> Live:
     parts = served.parts(name)
     whole = served.whole if name is None else total(parts)
     column, value = name or (None, None)
-    said = {"metric": metric, "rows": whole.labelled, "column": column, "value": value}
     promise = _promise(served.reference, metric, name)
-    promised = None if promise is None else promise.figure
+    said: dict[str, Any] = {"metric": metric, "rows": whole.labelled, "column": column, "value": value}
+    said |= _promised(promise)
     rarer = min(whole.label_sum, whole.labelled - whole.label_sum)
     try:
         found = spread(metric, whole, parts)
     except Undefined as undefined:
-        return Live(**said, figure=None, promised=_told(promised), why=str(undefined))  # type: ignore[arg-type]
+        return Live(**said, figure=None, why=str(undefined))
     if whole.labelled < FEWEST_ROWS or (metric in ("roc_auc", "average_precision") and rarer < FEWEST_OF_A_CLASS):
         found = replace(found, error=None, why=f"{whole.labelled:,} labelled rows, {rarer:,} of the rarer class")
     else:
         found = widened(found, sum(1 for part in parts if part.labelled), promise, served)
-    basic = Live(**said, figure=_told(found.figure), promised=_told(promised), method=found.method, why=found.why)  # type: ignore[arg-type]
+    basic = Live(**said, figure=_told(found.figure), method=found.method, why=found.why)
     if found.error is None:
         return basic
     reach = t_quantile((1 + CONFIDENCE) / 2, found.freedom) * found.error
@@ -301,6 +303,16 @@ def _live(served: "Served", metric: str, name: SliceName | None) -> Live:
         found=judged,
         p=_told(two_sided_p(abs(change) / error, freedom)) if error > 0 else None,
     )
+
+
+def _promised(promise: Spread | None) -> dict[str, float | None]:
+    if promise is None:
+        return {}
+    if promise.error is None:
+        return {"promised": _told(promise.figure)}
+    reach = t_quantile((1 + CONFIDENCE) / 2, promise.freedom) * promise.error
+    ends = {"promised_low": _told(promise.figure - reach), "promised_high": _told(promise.figure + reach)}
+    return {"promised": _told(promise.figure), **ends}
 
 
 def widened(found: Spread, clusters: int, promise: Spread | None, served: "Served") -> Spread:

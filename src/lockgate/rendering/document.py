@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lockgate.result import Curve, Judgement, Outcome
+from lockgate.result import SCHEMA, Curve, Judgement, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,33 @@ class Chart:
     curve: Curve
 
 
-Block = Paragraph | Bullets | Table | Log | Chart
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One window of a timeline: its figure with its interval, what the scores alone made one expect, whether the figure
+    is ``judged`` to differ from what was promised, and whether an alarm was on."""
+
+    label: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    estimate: float | None = None
+    judged: bool = False
+    alarm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A figure over time, oldest window first; ``promised`` is what the release promised, with its interval."""
+
+    title: str
+    unit: str
+    moments: tuple[Moment, ...]
+    promised: tuple[float | None, float, float | None] | None = None
+    live: str = "live"
+    from_zero: bool = False
+
+
+Block = Paragraph | Bullets | Table | Log | Chart | Timeline
 SectionName = Literal[
     "log",
     "metrics",
@@ -185,6 +211,16 @@ SectionName = Literal[
     "curves",
     "hashes",
     "run",
+    "alarms",
+    "time",
+    "windows",
+    "live",
+    "calibration",
+    "estimates",
+    "drift",
+    "traffic",
+    "expected",
+    "skew",
 ]
 
 
@@ -204,13 +240,15 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The verdict (``title`` without its reason), what was compared with what, and the sections in reading order."""
+    """The verdict (``title`` without its reason), what was compared with what, and the sections in reading order.
+    ``schema`` is the format of what it was made of."""
 
     title: str
     outcome: Outcome
     verdict: Line
     lead: Line
     sections: tuple[Section, ...]
+    schema: str = SCHEMA
 
 
 def listed(names: tuple[str, ...], most: int = 8) -> Line:

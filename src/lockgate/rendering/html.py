@@ -27,13 +27,15 @@ from lockgate.rendering.document import (
     Strip,
     Strong,
     Table,
+    Timeline,
     Whisker,
     cut,
 )
 from lockgate.rendering.escape import CODE_LIMIT, Html, escaped, log, shorten, within, words
 from lockgate.rendering.html_chart import figure
+from lockgate.rendering.html_timeline import timeline
 from lockgate.rendering.markup import tag
-from lockgate.result import SCHEMA, Outcome
+from lockgate.result import Outcome
 
 USUAL_ROWS = 10_000  # of a table or list: more than that a browser does not sort with ease
 
@@ -72,7 +74,7 @@ def render_html(document: Document) -> str:
             tag("main", *map(_section, sections), id="result"),
             class_="sheet",
         ),
-        tag("footer", escaped(f"Lockgate, {SCHEMA}")),
+        tag("footer", escaped(f"Lockgate, {document.schema}")),
         tag("script", Html(js)),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
@@ -97,8 +99,12 @@ def _section(section: Section) -> Html:
 
 def _blocks(blocks: tuple[Block, ...]) -> list[Html]:
     """Draw the blocks; charts that follow each other share a grid."""
-    charts = [figure(block.curve, number) for number, block in enumerate(blocks) if isinstance(block, Chart)]
-    others = [_block(block) for block in blocks if not isinstance(block, Chart)]
+    charts = [
+        figure(block.curve, number) if isinstance(block, Chart) else timeline(block, number)
+        for number, block in enumerate(blocks)
+        if isinstance(block, Chart | Timeline)
+    ]
+    others = [_block(block) for block in blocks if not isinstance(block, Chart | Timeline)]
     return ([tag("div", *charts, class_="charts")] if charts else []) + others
 
 

@@ -25,6 +25,7 @@ from lockgate.rendering.document import (
     Strip,
     Strong,
     Table,
+    Timeline,
     cut,
 )
 from lockgate.rendering.escape import Markdown, block, code, text
@@ -118,6 +119,8 @@ def _block(part: Block) -> Markdown:
             return Markdown(block(part.text, part.lines))
         case Chart():
             return _chart(part)
+        case Timeline():
+            return Markdown("")  # the page draws it
         case _:
             assert_never(part)
 

@@ -22,6 +22,7 @@ from lockgate.rendering.document import (
     Strip,
     Strong,
     Table,
+    Timeline,
     cut,
 )
 from lockgate.rendering.escape import CODE_LIMIT, TEXT_LIMIT, log, shorten, visible
@@ -64,6 +65,8 @@ def _block(block: Block, *, color: bool) -> str:
         case Chart():
             points = f"{len(block.curve.base)} points of base, {len(block.curve.head)} of head"
             return _wrap(f"{_line((block.curve.title,), color=False)}: {points}; `--format html` draws it", "  ")
+        case Timeline():
+            return _wrap(f"{block.title}: `--format html` draws it", "  ")
         case _:
             assert_never(block)
 
