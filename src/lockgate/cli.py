@@ -76,6 +76,7 @@ GROUPS: dict[str, Commands] = {
         "serve": ("lockgate.commands.serve", "answer requests over HTTP with the release of an environment"),
         "score": ("lockgate.commands.score", "score a file, a folder or a table with a release"),
         "outcomes": ("lockgate.commands.outcomes", "add what really happened to scored requests, and count it"),
+        "monitor": ("lockgate.commands.monitor", "does what serves still do what its release promised?"),
     },
 }
 CI: Commands = {

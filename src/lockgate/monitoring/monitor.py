@@ -6,7 +6,7 @@ that it scored itself; a window in which a release was replaced has a part for e
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -123,7 +123,7 @@ class _Reader:
         self.promoted: dict[str, datetime] = {}
         for entry in log:
             if entry.action in ("promote", "rollback"):
-                self.promoted.setdefault(entry.version, _utc(entry.time))
+                self.promoted.setdefault(entry.version, utc(entry.time))
 
     def windows(self, tables: "Iterable[pa.Table]") -> Iterator[_Open]:
         """Yield each window when its last row was read; one that is not over yet is left out and told."""
@@ -414,8 +414,7 @@ def _short(time: str) -> str:
     return time[:16].replace("T", " ")
 
 
-def _utc(time: str) -> datetime:
-    from datetime import UTC
-
+def utc(time: str) -> datetime:
+    """Return the time that ISO 8601 text says, in UTC without a zone. Raises ``ValueError``."""
     found = datetime.fromisoformat(time)
     return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo is not None else found

@@ -26,7 +26,13 @@ from typing import Any
 
 from lockgate.errors import NotAskedError
 
-FOLDERS = ("heartbeats", "environments", "releases", "withdrawals")  # of a model, for which a key may sign alone
+FOLDERS = (
+    "heartbeats",
+    "environments",
+    "releases",
+    "withdrawals",
+    "monitors",
+)  # of a model, for which a key may sign alone
 LAST = 10**8  # entry n of a log is named LAST - n
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----\n.*?-----END \1-----", re.DOTALL)
 _ENTRY = re.compile(r"([^/]+)/environments/([^/]+)/([0-9]{8})\.json")

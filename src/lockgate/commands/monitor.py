@@ -1,0 +1,287 @@
+"""``lockgate monitor ENVIRONMENT``: does what serves still do what its release promised?"""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockgate.envelope import envelope
+from lockgate.errors import DONE, NO, NotAskedError, UsageError
+from lockgate.files import progress, write_whole
+from lockgate.releasing.environments import Entry, Environment, NeverPromoted, environments
+from lockgate.releasing.options import actor_of, add_reader_options, parse_environment, registry_of, signer_of
+from lockgate.releasing.registry import Actor, NoSuchRelease, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
+
+    from lockgate.monitoring.monitor import Asked, Report
+    from lockgate.monitoring.reference import Reference
+    from lockgate.policy import Policy
+
+EXAMPLES = """\
+examples:
+  lockgate monitor production --record scores/                 week by week since the release was promoted
+  lockgate monitor production --window day --since 2026-11-01
+  lockgate monitor production --html monitor.html              one page with pictures over time
+  lockgate monitor production --keep --summary summary.md      what a job on a schedule does
+  lockgate monitor production --json | jq -r '.findings[-1].verdict'
+  lockgate monitor production --until 2026-11-01T06:00         what was known then
+
+Exit codes: 0 calm (or too early to say), 1 an alarm is on, 3 it could not be asked. docs/on-call.md says what each
+finding means and what to do first.
+"""
+LONGEST = timedelta(days=400)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.epilog = EXAMPLES
+    parser.add_argument("environment", metavar="ENVIRONMENT", help="production, or NAME#production")
+    parser.add_argument(
+        "--record",
+        metavar="WHERE",
+        default=os.environ.get("LOCKGATE_RECORD"),
+        help="the record of scores: a folder, s3://BUCKET/PREFIX, or a database's URL (default: $LOCKGATE_RECORD)",
+    )
+    parser.add_argument("--outcomes", metavar="WHERE", help="where the outcomes are (default: beside the record)")
+    parser.add_argument(
+        "--window",
+        choices=("day", "week", "rows"),
+        default="week",
+        help="what is judged at once: days, weeks from Monday, or --rows scores (default: %(default)s)",
+    )
+    parser.add_argument("--rows", type=int, metavar="N", help="the size of windows of rows")
+    parser.add_argument(
+        "--since",
+        type=_day,
+        metavar="DATE",
+        help="the first day (default: that of the first promotion of the release that runs now, at most 400 days ago)",
+    )
+    parser.add_argument(
+        "--until", type=_moment, metavar="TIME", help="judge what was over at this time, UTC (default: now)"
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with pictures over time")
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="append what is told to FILE, as Markdown")
+    parser.add_argument(
+        "--keep", action="store_true", help="sign the finding of each mature window and keep it in the store"
+    )
+    parser.add_argument(
+        "--expectations",
+        type=Path,
+        metavar="SUITE",
+        help="ask the rules of this suite of recorded requests, too (needs Great Expectations)",
+    )
+    parser.add_argument(
+        "--training",
+        type=Path,
+        metavar="TABLE",
+        help="compare recorded requests with the rows of this Parquet file that have the same key",
+    )
+    add_reader_options(parser)
+    parser.add_argument(
+        "--private-key", type=Path, metavar="PEM", help="with --keep: sign with this (default: $LOCKGATE_PRIVATE_KEY)"
+    )
+    parser.add_argument("--keyless", action="store_true", help="with --keep: sign as the workflow that runs")
+    parser.add_argument("--actor", help="with --keep: who does this (default: $GITHUB_ACTOR, else the login name)")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Judge the windows; tell, draw and keep what was found."""
+    from lockgate.monitoring.joined import joined
+    from lockgate.monitoring.monitor import monitor
+
+    if (arguments.window == "rows") != (arguments.rows is not None) or (arguments.rows or 1) < 1:
+        raise UsageError("--window rows and --rows N belong together", "Write --window rows --rows 50000, say.")
+    if not arguments.record:
+        raise UsageError("there is no record to look at", "Name it: --record WHERE, or $LOCKGATE_RECORD.")
+    model, environment = parse_environment(arguments.environment)
+    registry = registry_of(arguments, model)
+    signer = signer_of(arguments) if arguments.keep else None
+    log = Environment(registry, environment).history()
+    if not log:
+        raise NeverPromoted(registry.name, environment, environments(registry))
+    asked = _asked(arguments, registry.name, environment, log)
+    last = asked.now.date() + timedelta(days=366)  # what a wrong clock put into the future is looked for as well
+    tables = joined(arguments.record, arguments.outcomes, asked.since, last, model=registry.name)
+    report = monitor(_told(tables), asked, _references(registry), log)
+    if not report.findings and not report.notes:
+        raise NotAskedError(
+            f"the record has no score of {registry.name} since {asked.since}",
+            "Is it the record of `lockgate serve --record`? An earlier first day: --since DATE.",
+        )
+    if signer is not None:
+        _keep(registry, report, signer, Actor.now(actor_of(arguments)))
+    _show(report, arguments)
+    return NO if report.pages else DONE
+
+
+def _asked(arguments: argparse.Namespace, model: str, environment: str, log: "list[Entry]") -> "Asked":
+    from lockgate.monitoring.expectations import asker, read_rules
+    from lockgate.monitoring.monitor import Asked
+    from lockgate.monitoring.skew import comparer
+    from lockgate.policy import RequestPart
+
+    now = arguments.until or datetime.now(UTC).replace(tzinfo=None)
+    policy = _policy(model)
+    predictions = policy.predictions if policy is not None else None
+    serving = policy.serving if policy is not None else None
+    expect = asker(read_rules(arguments.expectations)) if arguments.expectations is not None else None
+    skew = comparer(arguments.training, serving.key if serving else ()) if arguments.training is not None else None
+    return Asked(
+        model=model,
+        environment=environment,
+        kind=arguments.window,
+        since=arguments.since or _since(log, now),
+        now=now,
+        rows=arguments.rows or 0,
+        after=policy.outcomes.after if policy is not None else timedelta(),
+        slices=predictions.slices if predictions is not None else (),
+        clusters=tuple(RequestPart(column) for column in predictions.cluster) if predictions is not None else (),
+        alone=predictions is not None and not predictions.cluster,
+        alarms=policy.alarms if policy is not None else None,
+        importances=_importances(policy),
+        expect=expect,
+        skew=skew,
+    )
+
+
+def _policy(model: str) -> "Policy | None":
+    """Return the policy that lies here, if it is that of the model."""
+    from lockgate.policy import FILE, read_policy
+
+    try:
+        policy = read_policy(Path(FILE).read_bytes())
+    except FileNotFoundError:
+        progress(f"there is no {FILE} here: no slices, no clusters but days, no alarms")
+        return None
+    if policy.model != model:
+        progress(f"the {FILE} here is of {policy.model}, not of {model}: it is not used")
+        return None
+    return policy
+
+
+def _importances(policy: "Policy | None") -> dict[str, float]:
+    """Return what the policy's file of importances says of columns, as far as it is here; none without one."""
+    if policy is None or policy.importance is None:
+        return {}
+    told = policy.importance
+    try:
+        rows = json.loads(Path(told.file).read_bytes())
+        return {str(row[told.column]): float(row[told.value]) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _since(log: "list[Entry]", now: datetime) -> date:
+    """Return the day on which the release that runs was promoted first."""
+    from lockgate.monitoring.monitor import utc
+
+    promoted = [entry for entry in log if entry.action in ("promote", "rollback")]
+    known = [utc(entry.time) for entry in promoted if entry.version == promoted[-1].version] if promoted else []
+    return max(min(known, default=now), now - LONGEST).date()
+
+
+def _references(registry: Registry) -> "Callable[[str, str], Reference | None]":
+    """Return what finds the promise of a release in the store."""
+    from lockgate.monitoring.reference import FILE, read_reference
+
+    def find(release: str, build: str) -> "Reference | None":
+        try:
+            found = registry.release(release.rpartition("@")[2])
+        except NoSuchRelease:
+            return None
+        if found.release.manifest != build:
+            progress(f"{release} in the record is build {build[:12]}, in the store {found.release.manifest[:12]}")
+            return None
+        file = next((one for one in found.manifest.files if one.path == FILE), None)
+        return read_reference(b"".join(registry.stream(found.manifest, file))) if file is not None else None
+
+    return find
+
+
+def _told(tables: "Iterator[pa.Table]") -> "Iterator[pa.Table]":
+    for number, table in enumerate(tables, 1):
+        if number % 50 == 0:
+            progress(f"{number} days read")
+        yield table
+
+
+def _keep(registry: Registry, report: "Report", signer: Any, actor: Actor) -> None:
+    from lockgate.monitoring.kept import keep
+
+    for finding in report.findings:
+        if finding.mature:
+            made, new = keep(registry, finding, signer, actor)
+            if new:
+                progress(f"kept what was found of {finding.window} (number {made.number})")
+
+
+def _show(report: "Report", arguments: argparse.Namespace) -> None:
+    from lockgate.monitoring.document import brief, document
+
+    whole = document(report)
+    if arguments.html is not None:
+        from lockgate.rendering.html import render_html
+
+        write_whole(arguments.html, render_html(whole))
+        progress(f"wrote {arguments.html}")
+    if arguments.summary is not None:
+        from lockgate.rendering.markdown import render_markdown
+
+        try:
+            with arguments.summary.open("a", encoding="utf-8") as file:
+                file.write(render_markdown(brief(report)) + "\n")
+        except OSError as error:
+            raise NotAskedError(f"cannot write {arguments.summary}: {error.strerror}") from None
+    if arguments.json:
+        sys.stdout.write(envelope("monitor", as_json(report)))
+    else:
+        from lockgate.rendering.text import render_text
+
+        sys.stdout.write(render_text(whole, color=sys.stdout.isatty()))
+
+
+def as_json(report: "Report") -> dict[str, Any]:
+    """Return what ``--json`` prints; docs/monitor.schema.json describes it."""
+    alarms = [
+        {"release": release, "open": alarm.open, **{key: _plain(value) for key, value in asdict(alarm).items()}}
+        for release, judgement in report.judged
+        for alarm in judgement.alarms
+    ]
+    return {
+        "model": report.model,
+        "environment": report.environment,
+        "window": report.kind,
+        "now": report.now,
+        "verdict": "alarm" if report.pages else "calm",
+        "findings": [finding.told() for finding in report.findings],
+        "alarms": alarms,
+        "notes": list(report.notes),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no date such as 2026-11-16") from None
+
+
+def _moment(text: str) -> datetime:
+    from lockgate.monitoring.monitor import utc
+
+    try:
+        return utc(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time such as 2026-11-16T06:00") from None
