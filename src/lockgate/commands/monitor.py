@@ -224,7 +224,7 @@ def _keep(registry: Registry, report: "Report", signer: Any, actor: Actor) -> No
 
 
 def _show(report: "Report", arguments: argparse.Namespace) -> None:
-    from lockgate.monitoring.document import brief, document
+    from lockgate.monitoring.document import brief, document, plain
 
     whole = document(report)
     if arguments.html is not None:
@@ -245,7 +245,7 @@ def _show(report: "Report", arguments: argparse.Namespace) -> None:
     else:
         from lockgate.rendering.text import render_text
 
-        sys.stdout.write(render_text(whole, color=sys.stdout.isatty()))
+        sys.stdout.write(render_text(plain(report), color=sys.stdout.isatty()))
 
 
 def as_json(report: "Report") -> dict[str, Any]:

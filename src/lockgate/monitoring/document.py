@@ -1,6 +1,7 @@
 """What a person reads of a report: the alarms first, then time, then the newest window in full."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lockgate import formatting
 from lockgate.formatting import count, fixed, title
@@ -33,12 +34,12 @@ from lockgate.result import Curve, Outcome
 
 SCHEMA = "lockgate.monitor/1"
 BRIEF_ROWS = 10  # of a table in a job's summary
-SIGNS: dict[Verdict, Outcome] = {"calm": "passed", "alarm": "failed", "not judged": "attention"}
+SIGNS: dict[Verdict, Outcome] = {"calm": "passed", "look": "attention", "alarm": "failed", "not judged": "attention"}
 MEANINGS: dict[Meaning, str] = {
-    "unchanged": "unchanged: within what days differ anyway",
-    "harmless": "changed, without damage",
-    "can cost": "changed; outcomes will say what it costs",
-    "beside a loss": "changed, and the model does worse: look here first",
+    "unchanged": "unchanged",
+    "harmless": "changed, no damage",
+    "can cost": "changed, may cost",
+    "beside a loss": "changed, beside a loss",
 }
 
 
@@ -52,8 +53,14 @@ def document(report: Report) -> Document:
     sections.append(_notes(report))
     pages = report.pages
     judged = [one for one in report.findings if one.verdict != "not judged"]
-    verdict: Verdict = "alarm" if pages else "calm" if judged else "not judged"
-    words = {"alarm": count(len(pages), "alarm"), "calm": "calm", "not judged": "nothing could be judged yet"}[verdict]
+    verdict: Verdict = "alarm" if pages else "not judged"
+    if judged and not pages:
+        verdict = "look" if judged[-1].verdict == "look" else "calm"
+    words = {
+        "alarm": count(len(pages), "alarm"),
+        "look": "no alarm, and the newest window is worse than promised",
+        "not judged": "nothing could be judged yet",
+    }.get(verdict, verdict)
     name = f"{report.model} in {report.environment}"
     return Document(
         title=f"{name}: {words}",
@@ -65,11 +72,18 @@ def document(report: Report) -> Document:
     )
 
 
+def plain(report: Report) -> Document:
+    """Return what a terminal shows: no picture."""
+    whole = document(report)
+    kept = tuple(section for section in whole.sections if section.name not in ("time", "calibration"))
+    return replace(whole, sections=kept)
+
+
 def brief(report: Report) -> Document:
     """Return what a job's summary shows: no picture, and the first rows of each table."""
     whole = document(report)
-    kept = [cut(section, BRIEF_ROWS) for section in whole.sections if section.name != "time"]
-    return Document(whole.title, whole.outcome, whole.verdict, whole.lead, tuple(kept), SCHEMA)
+    kept = [cut(section, BRIEF_ROWS) for section in plain(report).sections]
+    return replace(whole, sections=tuple(kept))
 
 
 def metric_title(metric: str) -> str:
@@ -175,12 +189,12 @@ def _windows(report: Report) -> Section | None:
     if not report.findings:
         return None
     columns = (
-        Column("window"),
+        Column({"day": "day", "week": "week of", "rows": "rows from"}[report.kind]),
         Column("release"),
         Column("scores", figures=True),
-        Column("with an outcome", figures=True),
+        Column("outcomes", figures=True),
         Column("ROC AUC", figures=True),
-        Column("log loss over the baseline", figures=True),
+        Column("over baseline", figures=True),
         Column("calibration error", figures=True),
         Column("verdict"),
     )
@@ -190,7 +204,7 @@ def _windows(report: Report) -> Section | None:
             share = part.labelled / part.rows if part.rows else 0.0
             rows.append(
                 (
-                    Cell((finding.window,), finding.start),
+                    Cell((finding.start[:16].replace("T", " "),), finding.start),
                     Cell((Code(part.release.rpartition("@")[2]),), part.release),
                     Cell((f"{part.rows:,}",), part.rows),
                     Cell((f"{share:.0%}",), share),
@@ -198,14 +212,17 @@ def _windows(report: Report) -> Section | None:
                     Cell(_verdict(finding), finding.verdict),
                 )
             )
-    calm = sum(1 for one in report.findings if one.verdict == "calm")
-    aside = f"{calm} of {len(report.findings)} calm"
+    several = {word: sum(1 for one in report.findings if one.verdict == word) for word in SIGNS}
+    aside = ", ".join(f"{number} {word}" for word, number in several.items() if number)
     return Section("windows", "Windows", aside, (Table("Every window, the newest first", columns, tuple(rows)),))
 
 
 def _verdict(finding: Finding) -> Line:
     if finding.verdict == "not judged" and not finding.mature:
         return (Mark("attention"), " too early")
+    if finding.verdict == "look":
+        worse = ", ".join(dict.fromkeys(metric_title(one.metric) for part in finding.parts for one in part.worse))
+        return (Mark("attention"), f" worse in {worse}")
     return (Mark(SIGNS[finding.verdict]), f" {finding.verdict}")
 
 
@@ -241,7 +258,8 @@ def _quality(finding: Finding, part: Part) -> Section:
         aside = f"{release}, {part.labelled:,} rows"
     blocks: list[Block] = [_quality_table("Live metrics beside the promise", part.metrics, _named)]
     absolute, relative = _of(part, "log_loss"), _of(part, EXCESS)
-    if absolute and relative and absolute.found == "worse" and relative.found != "worse":
+    others = [one for one in part.worse if one.metric in ("roc_auc", "average_precision")]
+    if absolute and relative and absolute.found == "worse" and relative.found != "worse" and not others:
         blocks.append(
             Paragraph(
                 (
@@ -256,6 +274,12 @@ def _quality(finding: Finding, part: Part) -> Section:
         told = (
             "This window has too few clusters of rows to say how they differ: its intervals rest on how those of the "
             "release's test rows did."
+        )
+        blocks.append(Paragraph((told,)))
+    if any(one.metric == "calibration_error" and one.change is not None for one in part.metrics):
+        told = (
+            "The change of the calibration error is beside what so many rows would show of a model that is calibrated as "
+            "promised: few rows show an error even of a perfect one."
         )
         blocks.append(Paragraph((told,)))
     reasons = {one.why for one in part.metrics if one.why and one.found == "unknown"}
@@ -324,10 +348,10 @@ def _estimates(part: Part, report: Report) -> Section | None:
         return None
     columns = (
         Column("metric"),
-        Column("estimated from the scores", figures=True),
-        Column("off on this window", figures=True),
-        Column("off on earlier windows, on average", figures=True),
-        Column("at most", figures=True),
+        Column("estimate", figures=True),
+        Column("off by", figures=True),
+        Column("off before, on average", figures=True),
+        Column("off before, at most", figures=True),
     )
     rows = []
     for one in part.estimates:
@@ -365,7 +389,7 @@ def _drift(part: Part) -> Section | None:
     aside = f"{len(changed)} of {count(len(part.drift), 'column')} changed, {len(costly)} may matter"
     columns = (
         Column("column"),
-        Column("rows that moved, 95 % interval", figures=True),
+        Column("rows moved, 95 % interval", figures=True),
         Column("importance", figures=True),
         Column("damage at most", figures=True),
         Column("missing", figures=True),
@@ -375,7 +399,9 @@ def _drift(part: Part) -> Section | None:
     )
     table = Table("Change of requests and scores, by what it can cost", columns, tuple(map(_drift_row, part.drift)))
     said = (
-        "A column weighs as much as it decides the scores; damage is that times the share of rows that moved. "
+        "Rows moved is the share that would have to move for the column to look as it did on the release's test rows, "
+        "beyond what days differ anyway. A column weighs as much as it decides the scores; damage is that times the "
+        "share of rows that moved. "
         "Nobody is woken by a change: an alarm is given on what it does to the outcomes."
     )
     return Section("drift", "Change of requests and scores", aside, (table, Paragraph((said,))), folded=not costly)

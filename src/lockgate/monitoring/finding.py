@@ -6,7 +6,7 @@ from typing import Any, Literal
 from lockgate.monitoring.drift import Drift
 from lockgate.monitoring.quality import CalibrationBin, Estimated, Live
 
-Verdict = Literal["calm", "alarm", "not judged"]
+Verdict = Literal["calm", "look", "alarm", "not judged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,11 @@ class Raised:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What was found of one window. ``mature`` says whether its outcomes had the time that the policy gives them;
-    quality is judged only then. ``verdict`` is ``not judged`` where there is no mature outcome to judge by."""
+    quality is judged only then.
+
+    ``verdict``: ``alarm``, an alarm that pages was on; ``look``, a metric is worse than promised beyond the luck of
+    these rows, and no alarm is on (yet); ``calm``, neither; ``not judged``, there is no mature outcome to judge by.
+    """
 
     model: str
     environment: str

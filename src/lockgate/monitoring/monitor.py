@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lockgate.formatting import count
 from lockgate.monitoring.drift import drift
-from lockgate.monitoring.finding import Expected, Finding, Part, Raised, Skew, Traffic
+from lockgate.monitoring.finding import Expected, Finding, Part, Raised, Skew, Traffic, Verdict
 from lockgate.monitoring.quality import calibration, estimated, live_quality
 from lockgate.monitoring.series import Day, joined_days
 from lockgate.monitoring.served import Served, latency
@@ -188,7 +188,7 @@ class _Reader:
             start=window.start,
             end=window.end,
             mature=mature,
-            verdict="calm" if mature and labelled else "not judged",
+            verdict=_verdict(parts) if mature and labelled else "not judged",
             parts=parts,
             notes=tuple(notes),
         )
@@ -274,6 +274,10 @@ class _Reader:
                 current.expected[key] = _added(current.expected.get(key, []), self.asked.expect(mine))
             if self.asked.skew is not None:
                 current.skew[key] = _added_skew(current.skew.get(key, []), self.asked.skew(mine))
+
+
+def _verdict(parts: Sequence[Part]) -> Verdict:
+    return "look" if any(part.worse for part in parts) else "calm"
 
 
 def _part(served: Served, asked: Asked, mature: bool, expected: list[Expected], skew: list[Skew]) -> Part:

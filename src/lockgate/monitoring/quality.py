@@ -55,8 +55,8 @@ class Live:
     """A metric of one window, and what the release promised of it.
 
     ``low`` to ``high`` is the 95 % interval; ``change`` is live less promised, with its interval. ``found`` says what
-    the change means: ``worse`` and ``better`` lie outside the luck of the rows (of slices: after correction for looking
-    at all of them), ``noise`` does not, ``unknown`` has no interval or no promise; ``why`` says the reason.
+    the change means: ``worse`` and ``better`` lie outside the luck of the rows (corrected for looking at all metrics,
+    or at all slices), ``noise`` does not, ``unknown`` has no interval or no promise; ``why`` says the reason.
     """
 
     metric: str
@@ -115,19 +115,26 @@ def live_quality(served: "Served") -> tuple[list[Live], list[Live]]:
     reference = served.reference
     if not served.labelled:
         return [], []
-    names = list(BETTER) if reference is not None else [name for name in BETTER if name != EXCESS]
-    own = [one.statistic for one in reference.metrics if one.column is None] if reference is not None else []
-    ordered = [name for name in (*own, *names) if name in names]
-    whole = [_live(served, name, None) for name in dict.fromkeys(ordered)]
+    names = [name for name in BETTER if name != EXCESS]
+    if reference is not None:
+        own = [one.statistic for one in reference.metrics if one.column is None and one.statistic in BETTER]
+        names = [*dict.fromkeys(own), EXCESS] if own else [*names, EXCESS]
+    whole = _corrected([_live(served, name, None) for name in names])
     metric = _slice_metric(reference)
-    sliced = [_live(served, metric, name) for name in sorted(one for one in served.sums if one is not None)]
-    known = [number for number, one in enumerate(sliced) if one.p is not None]
-    for number, p in zip(known, benjamini_hochberg([cast("float", sliced[n].p) for n in known]), strict=True):
-        if p > 1 - CONFIDENCE and sliced[number].found in ("better", "worse"):
-            sliced[number] = replace(sliced[number], found="noise")
+    sliced = _corrected([_live(served, metric, name) for name in sorted(one for one in served.sums if one is not None)])
     order = {"worse": 0, "better": 1, "noise": 2, "unknown": 3}
     sliced.sort(key=lambda one: (order[one.found], one.p if one.p is not None else 2.0, one.column, one.value))
     return whole, sliced
+
+
+def _corrected(lives: list[Live]) -> list[Live]:
+    """Return the same with the words corrected for looking at all of them (Benjamini and Hochberg)."""
+    found = list(lives)
+    known = [number for number, one in enumerate(found) if one.p is not None]
+    for number, p in zip(known, benjamini_hochberg([cast("float", found[n].p) for n in known]), strict=True):
+        if p > 1 - CONFIDENCE and found[number].found in ("better", "worse"):
+            found[number] = replace(found[number], found="noise")
+    return found
 
 
 def calibration(served: "Served") -> list[CalibrationBin]:
@@ -290,7 +297,7 @@ def _live(served: "Served", metric: str, name: SliceName | None) -> Live:
     basic = replace(basic, low=_told(found.figure - reach), high=_told(found.figure + reach))
     if promise is None or promise.error is None:
         return replace(basic, why="" if promise else "the release promised nothing of it")
-    change = found.figure - promise.figure
+    change = found.figure - (_expected(served, parts) if metric == "calibration_error" else promise.figure)
     error = math.hypot(found.error, promise.error)
     freedom = min(found.freedom, promise.freedom)
     reach = t_quantile((1 + CONFIDENCE) / 2, freedom) * error
@@ -303,6 +310,33 @@ def _live(served: "Served", metric: str, name: SliceName | None) -> Live:
         found=judged,
         p=_told(two_sided_p(abs(change) / error, freedom)) if error > 0 else None,
     )
+
+
+def _expected(served: "Served", parts: Sequence[Sums]) -> float:
+    """Return the calibration error to expect of these rows were the model as well calibrated as in the reference.
+
+    Few rows show an error even of a perfect model: the gaps of the bins are those of the reference, with the noise of
+    these rows, and their absolute values are added up.
+    """
+    import numpy as np
+
+    whole = total(parts)
+    rows = np.array([part.labelled for part in parts if part.labelled], dtype=np.float64)
+    sums = np.array([part.bin_scores - part.bin_labels for part in parts if part.labelled])
+    number, width = len(rows), len(whole.bin_rows)
+    share = np.divide(whole.bin_labels, whole.bin_rows, out=np.zeros(width), where=whole.bin_rows > 0)
+    error = np.sqrt(whole.bin_rows * share * (1 - share)) / rows.sum()
+    if number > 1:
+        apart = (sums - np.outer(rows, sums.sum(axis=0) / rows.sum())) / rows.sum()
+        error = np.maximum(error, np.sqrt((apart**2).sum(axis=0) * number / (number - 1)))
+    gaps = np.zeros(width)
+    if served.reference is not None:
+        for one in served.reference.calibration:
+            place = min(int((one.low + one.high) / 2 * width), width - 1)
+            gaps[place] += one.mean_score - one.share if one.rows else 0.0
+    gaps *= whole.bin_rows / rows.sum()
+    noise = np.random.default_rng(0).standard_normal((1200, width)) * error
+    return float(np.abs(gaps + noise).sum(axis=1).mean())
 
 
 def _promised(promise: Spread | None) -> dict[str, float | None]:
