@@ -278,8 +278,8 @@ def _quality(finding: Finding, part: Part) -> Section:
         blocks.append(Paragraph((told,)))
     if any(one.metric == "calibration_error" and one.change is not None for one in part.metrics):
         told = (
-            "The change of the calibration error is beside what so many rows would show of a model that is calibrated as "
-            "promised: few rows show an error even of a perfect one."
+            "The change of the calibration error is beside what so many rows would show of a model that is calibrated "
+            "as promised: few rows show an error even of a perfect one."
         )
         blocks.append(Paragraph((told,)))
     reasons = {one.why for one in part.metrics if one.why and one.found == "unknown"}
