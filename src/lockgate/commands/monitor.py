@@ -50,7 +50,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("LOCKGATE_RECORD"),
         help="the record of scores: a folder, s3://BUCKET/PREFIX, or a database's URL (default: $LOCKGATE_RECORD)",
     )
-    parser.add_argument("--outcomes", metavar="WHERE", help="where the outcomes are (default: beside the record)")
+    parser.add_argument(
+        "--outcomes",
+        metavar="WHERE",
+        default=os.environ.get("LOCKGATE_OUTCOMES"),
+        help="where the outcomes are (default: $LOCKGATE_OUTCOMES, else beside the record)",
+    )
     parser.add_argument(
         "--window",
         choices=("day", "week", "rows"),
