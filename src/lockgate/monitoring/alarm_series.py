@@ -61,7 +61,7 @@ def promised(kind: str, form: Form, reference: Reference) -> list[Series]:
         return []
     ranks = clusters.ranks
     if kind == "slices":
-        found = clusters.slice_ranks or {}
+        found = clusters.slice_ranks
         return [
             _series(": ".join(one), _of_ranks(found[one], "relative", ratio_of(reference))) for one in sorted(found)
         ]
@@ -73,8 +73,8 @@ def promised(kind: str, form: Form, reference: Reference) -> list[Series]:
             for label, score, rows in zip(clusters.labels, clusters.scores, clusters.rows, strict=True)
         ]
         return [_series("too low", gaps), _series("too high", [(-gap, weight) for gap, weight in gaps])]
-    losses = (clusters.losses or {}).get(kind)
-    against = (clusters.baseline_losses or {}).get(kind) if form == "relative" else (0.0,) * len(clusters.rows)
+    losses = clusters.losses.get(kind)
+    against = clusters.baseline_losses.get(kind) if form == "relative" else (0.0,) * len(clusters.rows)
     if losses is None or against is None:
         return []
     return [_series("", [_over(a - b, rows) for a, b, rows in zip(losses, against, clusters.rows, strict=True)])]
@@ -132,7 +132,7 @@ def ratio_of(reference: Reference) -> float:
 
 def slice_names(reference: Reference) -> tuple[SliceName, ...]:
     """Return the slices of which a reference knows the days, in the order of :func:`promised`."""
-    return tuple(sorted(reference.clusters.slice_ranks or {}))
+    return tuple(sorted(reference.clusters.slice_ranks))
 
 
 def baseline_worse(kind: str, side: str, days: Sequence[Day], reference: Reference) -> float:
@@ -165,7 +165,7 @@ def _baseline_sums(days: Sequence[Day]) -> dict[str, float]:
 
 def _reference_sums(reference: Reference) -> dict[str, float]:
     clusters, ranks = reference.clusters, reference.clusters.ranks
-    losses = clusters.baseline_losses or {}
+    losses = clusters.baseline_losses
     return {
         "rows": sum(clusters.rows),
         "pairs": sum(ranks.pairs) if ranks else 0,

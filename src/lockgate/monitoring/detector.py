@@ -241,15 +241,25 @@ def share_gains(shares: Sequence[float], bound: float) -> list[list[float]]:
 def upper_rate(alarms: int, years: float) -> float:
     """Return the upper 95 % limit of a yearly rate of which ``alarms`` were seen in ``years`` (exact, Poisson; Garwood
     1936): three a year where nothing was seen in one."""
+    return _mean_at(alarms, 0.05) / years
 
-    def seen_so_few(mean: float) -> float:
+
+def lower_rate(alarms: int, years: float) -> float:
+    """Return the lower 95 % limit of the same, 0 where nothing was seen."""
+    return _mean_at(alarms - 1, 0.95) / years if alarms else 0.0
+
+
+def _mean_at(alarms: int, probability: float) -> float:
+    """Return the mean of a Poisson distribution that gives so few or fewer with this probability."""
+
+    def so_few(mean: float) -> float:
         return sum(math.exp(-mean + k * math.log(mean) - math.lgamma(k + 1)) for k in range(alarms + 1))
 
     low, high = 1e-9, 10.0 + 4.0 * alarms
     while high - low > 1e-12 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if seen_so_few(middle) > 0.05 else (low, middle)
-    return high / years
+        low, high = (middle, high) if so_few(middle) > probability else (low, middle)
+    return high
 
 
 def _variances(deviation: "Floats") -> tuple[float, float]:

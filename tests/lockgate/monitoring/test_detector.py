@@ -18,6 +18,7 @@ from lockgate.monitoring.detector import (
     days_until_seen,
     excesses,
     gains,
+    lower_rate,
     onset,
     promise_of,
     share_gains,
@@ -149,6 +150,7 @@ def test_the_days_until_a_drop_is_seen_shrink_with_the_drop_and_a_tolerated_one_
 @pytest.mark.parametrize(("seen", "years"), [(0, 98 / YEAR), (0, 1.0), (3, 2.0), (40, 10.0)])
 def test_the_upper_limit_of_a_rate_is_garwoods(seen, years):
     assert upper_rate(seen, years) == pytest.approx(chi2.ppf(0.95, 2 * (seen + 1)) / 2 / years, rel=1e-9)
+    assert lower_rate(seen, years) == pytest.approx(chi2.ppf(0.05, 2 * seen) / 2 / years if seen else 0.0, rel=1e-6)
 
 
 def test_fourteen_quiet_weeks_bound_the_rate_only_below_about_eleven_a_year():
