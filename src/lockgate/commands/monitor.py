@@ -33,6 +33,7 @@ examples:
   lockgate monitor production --keep --summary summary.md      what a job on a schedule does
   lockgate monitor production --json | jq -r '.findings[-1].verdict'
   lockgate monitor production --until 2026-11-01T06:00         what was known then
+  lockgate monitor production --replay                         which alarms this history would have given
 
 Exit codes: 0 calm (or too early to say), 1 an alarm is on, 3 it could not be asked. docs/on-call.md says what each
 finding means and what to do first.
@@ -84,6 +85,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="ask the rules of this suite of recorded requests, too (needs Great Expectations)",
     )
     parser.add_argument(
+        "--replay",
+        action="store_true",
+        help="before alarms are switched on: tell which ones this history would have given, how many false ones a year "
+        "it allows to exclude, and how soon a drop would be seen; without a record, by the release's test rows",
+    )
+    parser.add_argument(
         "--training",
         type=Path,
         metavar="TABLE",
@@ -104,7 +111,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     if (arguments.window == "rows") != (arguments.rows is not None) or (arguments.rows or 1) < 1:
         raise UsageError("--window rows and --rows N belong together", "Write --window rows --rows 50000, say.")
-    if not arguments.record:
+    if not arguments.record and not arguments.replay:
         raise UsageError("there is no record to look at", "Name it: --record WHERE, or $LOCKGATE_RECORD.")
     model, environment = parse_environment(arguments.environment)
     registry = registry_of(arguments, model)
@@ -113,6 +120,8 @@ def main(arguments: argparse.Namespace) -> int:
     if not log:
         raise NeverPromoted(registry.name, environment, environments(registry))
     asked = _asked(arguments, registry.name, environment, log)
+    if arguments.replay:
+        return _replay(arguments, registry, asked, log)
     last = asked.now.date() + timedelta(days=366)  # what a wrong clock put into the future is looked for as well
     tables = joined(arguments.record, arguments.outcomes, asked.since, last, model=registry.name)
     report = monitor(_told(tables), asked, _references(registry), log)
@@ -125,6 +134,41 @@ def main(arguments: argparse.Namespace) -> int:
         _keep(registry, report, signer, Actor.now(actor_of(arguments)))
     _show(report, arguments)
     return NO if report.pages else DONE
+
+
+def _replay(arguments: argparse.Namespace, registry: Registry, asked: "Asked", log: "list[Entry]") -> int:
+    from lockgate.monitoring.joined import joined
+    from lockgate.monitoring.monitor import replayed
+    from lockgate.monitoring.replay import as_json as replay_json
+    from lockgate.monitoring.replay import replay_of_reference, text_of
+    from lockgate.policy import AlarmSettings
+
+    settings = asked.alarms
+    if settings is None:
+        settings = AlarmSettings()
+        progress("the policy has no `alarms:`; replayed is `alarms: {budget: 2 per year}`")
+    references = _references(registry)
+    if arguments.record:
+        last = asked.now.date() + timedelta(days=1)
+        tables = joined(arguments.record, arguments.outcomes, asked.since, last, model=registry.name)
+        found = replayed(_told(tables), asked, references, log, settings)
+        if not found:
+            raise NotAskedError(f"the record has no mature day of {registry.name} since {asked.since}")
+    else:
+        version = log[-1].version
+        promised = references(f"{registry.name}@{version}", registry.release(version).release.manifest)
+        if promised is None:
+            raise NotAskedError(
+                f"{registry.name}@{version} carries no reference.json, and no record was named",
+                "Name the record: --record WHERE; or make a release with this Lockgate.",
+            )
+        found = [(f"{registry.name}@{version}", replay_of_reference(settings, promised))]
+    if arguments.json:
+        told = [{"release": release, **replay_json(one)} for release, one in found]
+        sys.stdout.write(envelope("monitor-replay", {"replays": told}))
+    else:
+        sys.stdout.write("\n".join(f"{release}\n{text_of(one)}" for release, one in found))
+    return NO if any(one.refuted for _, one in found) else DONE
 
 
 def _asked(arguments: argparse.Namespace, model: str, environment: str, log: "list[Entry]") -> "Asked":

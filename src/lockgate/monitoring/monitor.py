@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from lockgate.monitoring.alarms import Judgement
     from lockgate.monitoring.reference import Reference
+    from lockgate.monitoring.replay import Replay
     from lockgate.policy import RequestPart
     from lockgate.policy.alarms import AlarmSettings
     from lockgate.releasing.environments import Entry
@@ -106,6 +107,25 @@ def monitor(
         tuple(judged),
         tuple(dict.fromkeys(notes)),
     )
+
+
+def replayed(
+    tables: "Iterable[pa.Table]",
+    asked: Asked,
+    references: "Callable[[str, str], Reference | None]",
+    log: "Sequence[Entry]",
+    settings: "AlarmSettings",
+) -> "list[tuple[str, Replay]]":
+    """Return, for each release that the record has, which alarms ``settings`` would have given."""
+    from lockgate.monitoring.replay import replay
+
+    reader = _Reader(asked, references, log)
+    for _ in reader.windows(tables):
+        pass
+    return [
+        (release, replay(settings, reference, days, reader.past_traffic(), f"what {release} served"))
+        for release, reference, days in reader.mature()
+    ]
 
 
 class _Reader:
@@ -200,16 +220,25 @@ class _Reader:
         asked = self.asked
         if asked.alarms is None:
             return []
-        found = []
+        return [
+            (release, examine(asked.alarms, reference, days, self.past_traffic()))
+            for release, reference, days in self.mature()
+        ]
+
+    def mature(self) -> "Iterator[tuple[str, Reference | None, list[Day]]]":
+        """Yield each release that has days whose outcomes had their time, with its promise and these days."""
+        asked = self.asked
         for (release, build), days in self.days.items():
             mature = [
                 day for day in joined_days(days)
                 if datetime.combine(day.day, datetime.min.time()) + timedelta(days=1) + asked.after <= asked.now
             ]  # fmt: skip
             if mature:
-                traffic = {day: rows for day, rows in self.traffic.items() if day < asked.now.date()}
-                found.append((release, examine(asked.alarms, self.known[release, build], mature, traffic)))
-        return found
+                yield release, self.known[release, build], mature
+
+    def past_traffic(self) -> dict[date, int]:
+        """Return the scores of each day that is over, of all releases."""
+        return {day: rows for day, rows in self.traffic.items() if day < self.asked.now.date()}
 
     def notes(self) -> list[str]:
         """Return what concerns the record as a whole."""

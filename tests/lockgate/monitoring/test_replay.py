@@ -1,9 +1,13 @@
 """A history is replayed before alarms are switched on."""
 
+from datetime import datetime
+
 import pytest
+from tests.lockgate.monitoring.monitored import FIRST, RELEASE, asked, by_day, entry, promise, rows
 from tests.lockgate.monitoring.test_alarms import BEGIN, REFERENCE_DAYS, a_day, a_reference
 
 from lockgate.monitoring.alarm_series import clusters_of
+from lockgate.monitoring.monitor import replayed
 from lockgate.monitoring.replay import as_json, days_of_clusters, replay, replay_of_reference, text_of
 from lockgate.policy import AlarmSettings
 
@@ -62,3 +66,15 @@ def test_days_of_a_reference_have_the_sums_that_it_was_made_of(reference):
 def test_no_history_is_said(reference):
     assert "no history" in text_of(replay(SETTINGS, None, []))
     assert "no history" in text_of(replay_of_reference(AlarmSettings(2.0, ("volume",)), reference))
+
+
+def test_the_record_of_a_release_is_replayed_and_so_are_the_test_rows_of_its_own_reference(tmp_path):
+    made = promise(tmp_path, days=60, each=200)
+    tables = by_day(rows(FIRST, 35, 200, 2))
+    now = datetime.fromisoformat("2026-04-20")
+    [(release, found)] = replayed(tables, asked(now), lambda *_: made, [entry()], SETTINGS)
+    assert (release, found.days, found.pages) == (RELEASE, 35, 0)
+    assert found.labelled == 35 * 200
+    before = replay_of_reference(SETTINGS, made)
+    assert (before.days, before.pages) == (30, 0)
+    assert before.delays == found.delays
