@@ -47,6 +47,7 @@ OPAQUE = re.compile(r".*\.(pkl|pickle|joblib|pt|pth|ckpt|model)")
 PREDICTED = re.compile(r".*(predict|pred|score|proba|probs|output|eval).*\.(csv|parquet)", re.IGNORECASE)
 MEASURED = re.compile(r".*(metric|score|eval|result|report).*\.(json|ya?ml|toml)", re.IGNORECASE)
 REQUIREMENTS = re.compile(r"(.*/)?(requirements([-_.]?\w+)?\.(txt|lock)|[\w.-]*\.lock)")
+FOR_PEOPLE = re.compile(r"notebooks?|nbs?|tests?|docs?|examples?|references", re.IGNORECASE)
 LARGEST = 200_000_000
 """Bytes of a predictions file that is still looked into."""
 
@@ -124,6 +125,8 @@ class Found:
     missed: LockgateError | None = None
     prediction_columns: Mapping[str, str] = field(default_factory=dict)
     """What was taken from the predictions file and why, by the key of the policy."""
+    unread: tuple[str, ...] = ()
+    """Folders for people and for tests, by their names, that no stage reads or writes."""
     unkept: Mapping[str, bytes] = field(default_factory=dict)
     """Files of metrics that the lock leaves to git and that no commit has, as the working tree has them: those of the
     run that the lock records."""
@@ -152,6 +155,7 @@ def look(root: Path, snapshot: Snapshot) -> Found:
         remote=_default_remote(root, notes),
         notes=tuple(notes),
         missed=missed[0] if missed else None,
+        unread=tuple(_unread(state)),
         unkept=unkept,
     )
 
@@ -407,6 +411,21 @@ def _plot_items(items: list[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for one in listed:
             if isinstance(one, dict):
                 yield from ((str(path), said) for path, said in one.items() if isinstance(said, dict))
+
+
+def _unread(state: State) -> Iterator[str]:
+    """Yield the folders at the project's top whose names say that they are for people or tests, and that no stage has
+    to do with."""
+    stages = state.pipeline.stages
+    used = {"", *state.pipeline.data, *(dep for stage in stages for dep in stage.deps)}
+    used |= {out.path for stage in stages for out in stage.outs} | {
+        one.file for stage in stages for one in stage.params
+    }
+    commands = " ".join(str(stage.cmd) for stage in stages)
+    for name in sorted({path.partition("/")[0] for path in state.snapshot.list() if "/" in path}):
+        inside = any(path == name or path.startswith(f"{name}/") for path in used)
+        if FOR_PEOPLE.fullmatch(name) and not inside and "." not in used and f"{name}/" not in commands:
+            yield name
 
 
 def _seed(state: State) -> str | None:

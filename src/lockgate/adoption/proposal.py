@@ -190,6 +190,9 @@ def _policy(  # noqa: PLR0913 - what the file is made of
         say(f"train.seed: {found.seed}", "what lockgate report --seeds varies, to show how much is luck")
     parts += ["\ngates:\n", *_gate_lines(found, directions, margins, say)]
     parts += _dependencies_of(found, lock, say)
+    if found.unread:
+        parts.append(f"\nignored: {flow_list(found.unread)}\n")
+        say(f"ignored: {flow_list(found.unread)}", "no stage reads these folders: a change there is no warning")
     if releases:
         parts.append("\nenvironments:\n  staging: {}\n  production: {after: staging, rebuilt: full}\n")
         say("environments: staging, production", "a release goes to production after staging, rebuilt byte for byte")

@@ -82,6 +82,11 @@ _SECTIONS = {
     "unverified": Key(
         values.one_of("refuse", "allow"), False, "whether figures that only the run itself computed may pass"
     ),
+    "ignored": Key(
+        values.list_of(values.path),
+        False,
+        "folders and files that no stage reads, such as notebooks: no warning of them",
+    ),
     "serving": serving.SECTION,
     "outcomes": outcomes.SECTION,
     "reference": reference.SECTION,
@@ -101,7 +106,8 @@ class Policy:
 
     ``lock`` says what a pull request's check does with the lock that its author brings: compute it again, or (where
     that is too dear) show it as claimed. ``withdrawn`` says what those who use a withdrawn release are to do.
-    ``unverified`` says whether a pull request may pass on figures that only its own run could compute.
+    ``unverified`` says whether a pull request may pass on figures that only its own run could compute. ``ignored``
+    are folders and files that no stage reads: base's word, so that no pull request can hide what it changes.
 
     ``opaque`` (``model: {name: …, opaque: true}``) says that the model file is a pickle, or something else that runs
     code when it is loaded: it is released and signed as it is, and nothing of Lockgate ever loads it.
@@ -132,6 +138,7 @@ class Policy:
     retrain: Retraining | None = None
     alarms: AlarmSettings | None = None
     staleness: Staleness | None = None
+    ignored: tuple[str, ...] = ()
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""

@@ -93,7 +93,7 @@ def _warning(measuring: Measuring) -> str:
     if measuring.unknown:
         said.append(
             f"Changed, and neither an input of a stage nor a file that lockgate knows: {_names(measuring.unknown)}. "
-            "Whether a stage reads it is not known."
+            "Whether a stage reads it is not known; the policy may say that none does (`ignored: [FOLDER]`)."
         )
     if measuring.values:
         named = ", ".join(f"{escape.code(key)} in {escape.code(file)}" for file, key in measuring.values[:MOST])

@@ -10,6 +10,8 @@ Three things are said, each of files that git says are changed:
   dependency. That is the run's word, which changed code can falsify: it only ever adds a file.
 - *unknown*: neither an input or output of a stage, nor by rule, nor a document that people alone read. Whether
   anything reads it is not known, so it is named. So is a changed value of a params file that no stage names.
+  Base's policy may say of folders that no stage reads them (``ignored: [notebooks]``): what lies there is not named,
+  unless a run opened it, or it is there by rule.
 """
 
 import posixpath
@@ -27,6 +29,7 @@ from lockgate.dvc.ignore import Ignores
 from lockgate.dvc.pipeline import is_address, read_pipeline, with_parents
 from lockgate.errors import LockgateError
 from lockgate.git import Commit
+from lockgate.policy import FILE, read_policy
 
 FOLDERS = (".github", ".dvc", "requirements")
 """All that is below these, in the project or at the top of the repository, and what stands in their place."""
@@ -65,17 +68,20 @@ class Measuring:
 
     ``others`` are those for which neither rule nor pipeline accounts, ``opened`` those of them that the run saw opened.
     ``values`` are pairs of a params file and a key in it that differs, and that neither a stage nor a template names.
+    ``ignored`` are those of the others of which base's policy says that no stage reads them.
     """
 
     by_rule: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     opened: tuple[str, ...] = ()
     values: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @property
     def unknown(self) -> tuple[str, ...]:
         """Those of which it is not known whether anything reads them."""
-        return tuple(name for name in self.others if name not in self.opened and not is_document(name))
+        known = {*self.opened, *self.ignored}
+        return tuple(name for name in self.others if name not in known and not is_document(name))
 
     def with_opened(self, said: Iterable[str]) -> Self:
         """Add what a run says was opened, as far as git says that it changed."""
@@ -98,7 +104,19 @@ def measuring(root: Path, base: Commit, head: Commit) -> Measuring:
     # What only head calls an output is one if it is new: a file of base's cannot be hidden by that.
     others = [name for name in others if not after.writes(name) or before.has(name)]
     values = [(name, key) for name in changed if name not in others for key in _unnamed(before, after, name)]
-    return Measuring(by_rule, tuple(others), values=tuple(values))
+    declared = {posixpath.normpath(f"{prefix}{path}") for path in _ignored(base)}
+    ignored = tuple(name for name in others if not declared.isdisjoint(with_parents(name)))
+    return Measuring(by_rule, tuple(others), values=tuple(values), ignored=ignored)
+
+
+def _ignored(base: Commit) -> tuple[str, ...]:
+    """Return the folders and files of which base's policy says that no stage reads them; a policy that cannot be read
+    says nothing, and is answered where it is judged."""
+    text = base.read(FILE)
+    try:
+        return read_policy(text).ignored if text is not None else ()
+    except LockgateError:
+        return ()
 
 
 def _unnamed(before: "_Named", after: "_Named", path: str) -> Iterator[str]:

@@ -93,3 +93,13 @@ def test_a_project_in_a_folder_takes_the_packages_of_a_folder_above_it(stranger:
 )
 def test_a_requirement_that_the_index_has_withdrawn_is_taken_for_what_it_brought(asked: bytes, taken: bytes) -> None:
     assert WITHDRAWN.sub(b"scikit-learn", asked) == taken
+
+
+def test_folders_for_people_and_tests_that_no_stage_has_to_do_with_are_found(stranger: Project) -> None:
+    for name in ("notebooks/look.ipynb", "tests/test_a.py", "docs/a.md", "lib/code.py", "examples/one.csv"):
+        stranger.write(name, "1\n")
+    stranger.write("dvc.yaml", stranger.read("dvc.yaml").replace("- train.py", "- train.py\n    - tests/test_a.py"))
+    stranger.write("dvc.yaml", stranger.read("dvc.yaml").replace("python train.py", "python train.py examples/one.csv"))
+    commit = stranger.commit()
+
+    assert look(stranger.root, Commit(stranger.root, "main", commit)).unread == ("docs", "notebooks")

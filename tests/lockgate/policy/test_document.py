@@ -115,6 +115,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "dependencies": None,
         "rebuild": Rebuilding(),
         "unverified": "refuse",
+        "ignored": (),
         "opaque": False,
         "stages": Stages(),
         "operating_point": None,
@@ -402,6 +403,7 @@ def test_every_key_of_the_policy_reaches_it() -> None:
     text = TEXT + "".join(f"{key}: {value}\n" for key, value in chosen.items())
 
     assert {key: getattr(read_policy(text), key) for key in chosen} == chosen
+    assert read_policy(TEXT + "ignored: [notebooks, tests/]\n").ignored == ("notebooks", "tests")
 
 
 def test_the_seed_of_training_is_named_in_its_section_or_by_the_older_key() -> None:

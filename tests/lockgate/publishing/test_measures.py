@@ -113,6 +113,25 @@ def test_a_changed_file_that_is_neither_a_dependency_nor_known_is_a_warning(proj
     assert "`helpers.py`, `notes.txt`, `tools/run.sh`" in comment.text(Told("0" * 40, "", found), Written())
 
 
+def test_what_bases_policy_says_no_stage_reads_is_no_warning_unless_it_is_opened_or_measures(project: Project) -> None:
+    before = project.read("lockgate.yaml")
+    files = {"notebooks/a.ipynb": "{}", "notebooks/conftest.py": "#\n", "notebooks2/b.ipynb": "{}", "notes.txt": "x"}
+    own = changed(project, {**files, "lockgate.yaml": before + "ignored: [notebooks, notes.txt]\n"})
+    assert own.unknown == ("notebooks/a.ipynb", "notebooks2/b.ipynb", "notes.txt")  # no word of its own counts
+
+    project.git("reset", "-q", "--hard", "base")
+    project.write("lockgate.yaml", before + "ignored: [notebooks, notes.txt]\n")
+    said = Commit(project.root, "base", project.commit("they are for people"))
+    for path, text in files.items():
+        project.write(path, text)
+    found = measuring(project.root, said, Commit(project.root, "head", project.commit("change")))
+
+    assert found.by_rule == ("notebooks/conftest.py",)
+    assert found.unknown == ("notebooks2/b.ipynb",)
+    opened = found.with_opened(["notebooks/a.ipynb"])
+    assert opened.opened == ("notebooks/a.ipynb",)
+
+
 def test_a_file_that_is_in_a_dependency_but_ignored_by_dvc_is_a_warning(project: Project) -> None:
     declare(project, "look", deps=["lib"], outs=["out"], cmd="cat lib/* > out")
     project.write(".dvcignore", "lib/*.cfg\n")
