@@ -80,12 +80,12 @@ def _keys() -> Iterator[str]:
 def _walk(schema: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Mapping[str, Any], bool]]:
     for key, said in schema.get("properties", {}).items():
         path = f"{prefix}{key}"
-        yield path, said, key in schema.get("required", ())
+        yield path, said, key in schema.get("required", schema.get("else", {}).get("required", ()))
         yield from _inside(said, path)
 
 
 def _inside(said: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any], bool]]:
-    if path == "gates" or path.endswith(".gates"):
+    if path in ("gates", "models") or path.endswith(".gates"):
         return
     for one in (said, *said.get("anyOf", ())):
         yield from _walk(one, f"{path}.") if "properties" in one else ()

@@ -45,6 +45,10 @@ class PolicyError(LockgateError):
             f"Correct {FILE}; nothing was judged.",
         )
 
+    def moved(self, place: str, more: str = "") -> "PolicyError":
+        """Return the same error at another place, with ``more`` behind what is wrong."""
+        return PolicyError(place, f"{self.problem}{more}", self.value, self.hint)
+
     def at(self, position: tuple[int, int] | None) -> "PolicyError":
         """Return the same error with the line and column of its place."""
         return PolicyError(self.place, self.problem, self.value, self.hint, position=position)

@@ -6,17 +6,20 @@ bytes; what depends on the machine (seconds, bytes pulled, what a cache happened
 a renderer escapes all of them and trusts none.
 
 The JSON form is canonical (sorted keys, no NaN, a newline at the end) and carries :data:`SCHEMA`; its JSON Schema is
-``result.schema.json`` beside this file, made from these classes.
+``result.schema.json`` beside this file, made from these classes. Where the repository has several models, each has its
+result, and :class:`Results` is what holds them, in the form :data:`SEVERAL`.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, Final, Literal
 
 from lockgate.errors import LockgateError
 
 SCHEMA: Final = "lockgate.result/1"
+SEVERAL: Final = "lockgate.result/2"
+"""The form with several models: each of its ``models`` is a result in the first form."""
 
 Outcome = Literal["passed", "failed", "attention"]
 Judgement = Literal["better", "worse", "noise", "unjudged", "new", "removed"]
@@ -510,36 +513,118 @@ class Result:
         """Return the canonical JSON text. Raises ``ValueError`` on NaN or infinity: absent figures are ``None``."""
         return json.dumps(asdict(self), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
+    @property
+    def each(self) -> "tuple[Result, ...]":
+        """The results of the models: this one."""
+        return (self,)
+
+    def between(self, base: Revision | None, head: Revision) -> "Result":
+        """Return the same result with other words for the two revisions."""
+        return replace(self, base=base, head=head)
+
+    def uncounted(self) -> "Result":
+        """Return the same result without a count of looks."""
+        return replace(self, looks=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results of a repository with several models: a :class:`Result` for each model that the change touches.
+
+    ``untouched`` are the models of which nothing differs: they were not judged. ``removed`` are those that head no
+    longer has. ``verdict`` is the worst of all. ``stages`` and ``lock`` are those of the whole pipeline, also of stages
+    that are of no one model; ``execution`` is the run, of which each result holds what is its own. ``notes`` are about
+    no model.
+    """
+
+    base: Revision | None
+    head: Revision
+    verdict: Verdict
+    lock: LockStatus
+    models: tuple[Result, ...]
+    untouched: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    stages: tuple[StageChange, ...] = ()
+    notes: tuple[str, ...] = ()
+    execution: Execution | None = None
+    schema: Literal["lockgate.result/2"] = SEVERAL
+
+    def to_json(self) -> str:
+        """Return the canonical JSON text. Raises ``ValueError`` on NaN or infinity: absent figures are ``None``."""
+        return json.dumps(asdict(self), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @property
+    def each(self) -> tuple[Result, ...]:
+        """The results of the models."""
+        return self.models
+
+    def between(self, base: Revision | None, head: Revision) -> "Results":
+        """Return the same results with other words for the two revisions."""
+        return replace(self, base=base, head=head, models=tuple(one.between(base, head) for one in self.models))
+
+    def uncounted(self) -> "Results":
+        """Return the same results without counts of looks."""
+        return replace(self, models=tuple(one.uncounted() for one in self.models))
+
+
+AnyResult = Result | Results
+"""What a comparison comes to: of one model, or of several."""
+
 
 def read_result(text: str | bytes) -> Result:
-    """Check JSON text against the schema and return the result.
+    """Check JSON text against the schema and return the result of one model.
 
     Raises :class:`LockgateError` naming the first place that does not fit. Unknown keys do not fit.
     """
+    found: Result = _checked(text, Result, SCHEMA)
+    return found
+
+
+def read_results(text: str | bytes) -> AnyResult:
+    """Check JSON text against the schema that it names and return the result, of one model or of several.
+
+    Raises :class:`LockgateError` naming the first place that does not fit. Unknown keys do not fit.
+    """
+    if _named_schema(text) != SEVERAL:
+        return read_result(text)
+    found: Results = _checked(text, Results, SEVERAL)
+    return found
+
+
+def _named_schema(text: str | bytes) -> Any:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return content.get("schema") if isinstance(content, dict) else None
+
+
+def _checked(text: str | bytes, noun: type, schema: str) -> Any:
     from pydantic import ValidationError
 
     try:
-        result: Result = _adapter().validate_json(text)
+        return _adapter(noun).validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise LockgateError(
-            f"this is not a {SCHEMA} file: {where}: {first['msg']}",
+            f"this is not a {schema} file: {where}: {first['msg']}",
             "Make it with `lockgate report --format json --output result.json`.",
         ) from error
-    return result
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a result, as published in ``result.schema.json``."""
-    schema: dict[str, Any] = _adapter().json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA, **schema}
+def json_schema(noun: type = Result) -> dict[str, Any]:
+    """Return the JSON Schema of a result, as published in ``result.schema.json``; that of :class:`Results` is in
+    ``results.schema.json``."""
+    schema: dict[str, Any] = _adapter(noun).json_schema(mode="validation")
+    title = SCHEMA if noun is Result else SEVERAL
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
 
 
 @cache
-def _adapter() -> Any:
+def _adapter(noun: type) -> Any:
     from pydantic import ConfigDict, TypeAdapter
 
-    for noun in (v for v in globals().values() if isinstance(v, type) and hasattr(v, "__dataclass_fields__")):
-        noun.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)  # type: ignore[attr-defined]
-    return TypeAdapter(Result)
+    for one in (v for v in globals().values() if isinstance(v, type) and hasattr(v, "__dataclass_fields__")):
+        one.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)  # type: ignore[attr-defined]
+    return TypeAdapter(noun)

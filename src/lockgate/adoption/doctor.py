@@ -21,6 +21,7 @@ from lockgate.adoption.clone import configure, merges_lock, missing
 from lockgate.adoption.found import FoundForge, forge_of
 from lockgate.dvc.objects import DvcError
 from lockgate.dvc.pipeline import Recorded, State, read_state
+from lockgate.dvc.scopes import OneArtifact, scopes
 from lockgate.errors import LockgateError
 from lockgate.formatting import count, size
 from lockgate.git import Workspace
@@ -113,15 +114,23 @@ def _policy(asked: Asked) -> Iterator[Finding]:
         yield Finding("policy", "problem", f"there is no {policy.FILE}", why, "lockgate init")
         return
     try:
-        read = policy.read_policy(text)
+        models = policy.read_models(text)
     except LockgateError as error:
         yield Finding(
             "policy", "problem", str(error), "A pull request is judged by the policy of its base.", error.advice
         )
         return
-    yield Finding(
-        "policy", "ok", f"{policy.FILE}: {count(len(read.metrics), 'metric')}, {count(len(read.gates), 'gate')}"
-    )
+    for read in models.policies:
+        yield from _policy_of_model(asked, read, f"models.{read.model}." if models.several else "")
+    try:
+        scopes(None, asked.state)
+    except OneArtifact as error:
+        yield Finding("policy", "problem", str(error), "A release ships one artifact under one name.", error.advice)
+
+
+def _policy_of_model(asked: Asked, read: policy.Policy, place: str) -> Iterator[Finding]:
+    about = f"{policy.FILE}{': ' + read.model if place else ''}"
+    yield Finding("policy", "ok", f"{about}: {count(len(read.metrics), 'metric')}, {count(len(read.gates), 'gate')}")
     state = asked.state
     if state.pipeline.artifact(read.model) is None:
         yield Finding(
@@ -136,7 +145,11 @@ def _policy(asked: Asked) -> Iterator[Finding]:
         if metric.file not in produced and not Workspace(asked.root).exists(metric.file):
             why = "Its gates cannot be evaluated, so no pull request passes."
             yield Finding(
-                "policy", "problem", f"metrics.{metric.name}: there is no {metric.file}", why, f"Correct {policy.FILE}."
+                "policy",
+                "problem",
+                f"{place}metrics.{metric.name}: there is no {metric.file}",
+                why,
+                f"Correct {policy.FILE}.",
             )
 
 
@@ -264,7 +277,7 @@ def _store(asked: Asked) -> Iterator[Finding]:
     yield Finding("store", "ok", f"{asked.store} answers: {count(len(models), 'model')}")
     text = Workspace(asked.root).read(policy.FILE)
     if asked.probe and text is not None:
-        name = release_name(policy.read_policy(text).model)  # claims are read by their exact names: one more is none
+        name = release_name(policy.read_models(text).names[0])  # claims are read by their exact names: one more is none
         rights = store.probe(f"{name}/claims/lockgate-doctor-{asked.probe}")
         if rights.replace:
             why = "A release that can be replaced is not immutable, whatever is signed."

@@ -237,8 +237,8 @@ def _check_there_is_something(found: Found, directions: Mapping[str, Better]) ->
 def _repeats(snapshot: Commit) -> bool:
     """Say whether the policy that is there asks for training to be repeated."""
     text = snapshot.read(policy.FILE)
-    train = policy.read_policy(text).train if text is not None else None
-    return train is not None and train.repeats > 0
+    known = policy.read_models(text).policies if text is not None else ()
+    return any(one.train is not None and one.train.repeats > 0 for one in known)
 
 
 def _check_policy(snapshot: Commit) -> None:
@@ -246,7 +246,7 @@ def _check_policy(snapshot: Commit) -> None:
     if text is None:
         return
     try:
-        policy.read_policy(text)
+        policy.read_models(text)
     except LockgateError as error:
         from lockgate import __version__
 

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,14 +67,14 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if removed else 0
 
 
-def summed(found: Sequence[Look], planned: TestSet | None) -> tuple[Counted, ...]:
+def summed(found: Sequence[Look], planned: Mapping[str, TestSet | None]) -> tuple[Counted, ...]:
     """Return one line a model and test set, the one that was looked at last first."""
     of: dict[tuple[str, str], list[Look]] = {}
     for look in found:
         of.setdefault((look.model, look.test_set), []).append(look)
-    most = planned.looks if planned else None
+    most = {model: told.looks for model, told in planned.items() if told}
     lines = [
-        Counted(model, name, max(one.number for one in some), some[0].time, some[-1].time, most)
+        Counted(model, name, max(one.number for one in some), some[0].time, some[-1].time, most.get(model))
         for (model, name), some in of.items()
     ]
     return tuple(sorted(lines, key=lambda one: (one.last, one.model, one.test_set), reverse=True))
@@ -117,9 +117,9 @@ def each(found: Sequence[Look]) -> str:
     return table(head, rows, right={"look"}) + f"{count(len(rows), 'look')}\n"
 
 
-def _planned(root: Path) -> TestSet | None:
+def _planned(root: Path) -> dict[str, TestSet | None]:
     text = git.Workspace(root).read(policy.FILE)
     try:
-        return policy.read_policy(text).test_set if text is not None else None
+        return {one.model: one.test_set for one in policy.read_models(text).policies} if text is not None else {}
     except LockgateError:
-        return None
+        return {}

@@ -33,7 +33,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--change {arguments.change} is not above 0", "Write the size of the change, such as 0.002.")
     root = git.project_root()
     base, head = revisions(root, arguments.base, arguments.head)
-    found = power(build(root, base, head), arguments.change)
+    found = power(build(root, base, head, model=arguments.model), arguments.change)
     if not found:
         raise NotAskedError(
             "no metric has an interval here: base and head are the same, have no predictions or too few rows",

@@ -73,7 +73,7 @@ def main(arguments: argparse.Namespace) -> int:
             )
             say(tell(entry, appended, f"{asked.environment} would be retired", as_json_=arguments.json))
             return 0
-        rules, whole = rules_of(arguments.policy, asked.environment)
+        rules, whole = rules_of(arguments.policy, asked.environment, by.registry.name)
         check_tags(by.registry.release(asked.version), None, [], read_tags(Path.cwd()))
         if asked.commit is not None:
             _check_commit(by.registry.release(asked.version), asked)

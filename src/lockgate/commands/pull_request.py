@@ -24,7 +24,7 @@ from lockgate.publishing import artifact
 from lockgate.publishing.artifact import Artifact
 from lockgate.publishing.check import judge, nothing_to_repeat
 from lockgate.rendering.render import render
-from lockgate.result import read_result
+from lockgate.result import read_results
 
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 
@@ -76,7 +76,7 @@ def main(arguments: argparse.Namespace) -> int:
         said = f"{error}\n{error.advice}" if error.advice else str(error)
         artifact.write(arguments.into, Artifact(error=_without(secrets, said)))
         raise
-    result = read_result(json.dumps(_without(secrets, json.loads(left.result.to_json()))) if left.result else "")
+    result = read_results(json.dumps(_without(secrets, json.loads(left.result.to_json()))) if left.result else "")
     artifact.write(arguments.into, replace(left, result=result))
     sys.stdout.write(render(result, "text"))
     sys.stderr.write(f"{result.verdict.outcome}: {result.verdict.reason}\n")

@@ -47,6 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", metavar="URL", help="take packages that a release kept from there first (default: $LOCKGATE_STORE)"
     )
+    parser.add_argument(
+        "--model", metavar="NAME", help="only what is of this model, where lockgate.yaml has several (default: all)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
     parser.add_argument("--keep", action="store_true", help="keep the clone, and print where it is")
 
@@ -64,6 +67,7 @@ def main(arguments: argparse.Namespace) -> int:
             dependencies=arguments.dependencies,
             kept=_kept(arguments.store),
             keep=arguments.keep,
+            model=arguments.model,
             tell=progress,
         )
     sys.stdout.write(as_json(done) if arguments.json else as_text(done))

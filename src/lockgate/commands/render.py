@@ -11,7 +11,7 @@ from pathlib import Path
 from lockgate.errors import NotAskedError
 from lockgate.files import hand_over
 from lockgate.rendering.render import FORMATS, render
-from lockgate.result import read_result
+from lockgate.result import read_results
 
 EXAMPLES = """\
 examples:
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Show a recorded result; in colour on a terminal only."""
-    result = read_result(_read(arguments.result))
+    result = read_results(_read(arguments.result))
     color = arguments.output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     hand_over(render(result, arguments.format, timings=not arguments.no_timings, color=color), arguments.output)
     return 0

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from lockgate import git
 from lockgate.dvc.pipeline import read_state
+from lockgate.dvc.scopes import Scope, scoped
 from lockgate.errors import UsageError
 from lockgate.evaluation.findings import read_policies
-from lockgate.evaluation.report import add_revisions, build, revisions
+from lockgate.evaluation.report import add_revisions, base_state, revisions
+from lockgate.evaluation.several import Whole, build, judged
 from lockgate.files import hand_over, progress
 from lockgate.rendering.render import FORMATS, render
 from lockgate.waiting import doing
@@ -23,6 +25,7 @@ examples:
   lockgate report                                this working tree against the default branch
   lockgate report --base HEAD~1 --head HEAD      two revisions: commits, branches, tags or DVC experiments
   lockgate report --format html --output report.html
+  lockgate report --model delay                  one model, where lockgate.yaml has several
   lockgate report --seeds 5                      train both again under 5 other seeds: is it luck of the seed?
 """
 
@@ -52,12 +55,23 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.seeds:
         from lockgate.evaluation.seeds import repeat
 
-        policy = read_policies(read_state(base) if base else None, read_state(head)).policy
-        repeats = repeat(root, policy, base, head, arguments.seeds, tell=progress)
+        repeats = {}
+        for scope in _scopes(root, base, head, arguments.model):
+            policy = read_policies(scope.base, scope.head).policy
+            repeats[scope.head.model or ""] = repeat(
+                root, policy, base, head, arguments.seeds, tell=progress, model=scope.head.model
+            )
     doing("comparing base and head")
-    result = build(root, base, head, intervals=not arguments.no_intervals, repeats=repeats)
+    result = build(root, base, head, model=arguments.model, intervals=not arguments.no_intervals, repeats=repeats)
     doing("writing it")
     color = arguments.output is None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     text = render(result, arguments.format, color=color)
     hand_over(text, arguments.output)
     return 0
+
+
+def _scopes(root: Path, base: git.Snapshot | None, head: git.Snapshot, model: str | None) -> tuple[Scope, ...]:
+    before, after = base_state(base)[0], read_state(head)
+    if model is None:
+        return judged(Whole(root, before, after))
+    return (Scope(model, *scoped(before, after, model)),)

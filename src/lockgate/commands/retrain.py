@@ -90,7 +90,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Train, compare, propose; or one half of it."""
     root = git.project_root()
     if arguments.handed_over:
-        told = handover.read(root, arguments.handed_over, policy_at(root, start(root)))
+        policy, _ = policy_at(root, start(root), arguments.model)
+        told = handover.read(root, arguments.handed_over, policy)
     else:
         told = _trained(arguments, root)
     if arguments.into:
@@ -112,7 +113,9 @@ def _trained(arguments: argparse.Namespace, root: Path) -> Handover:
     moves = _moves(arguments.moves)
     at = start(root)
     try:
-        with trained(root, moves=moves, dependencies=arguments.stage_dependencies, tell=progress) as new:
+        with trained(
+            root, moves=moves, dependencies=arguments.stage_dependencies, model=arguments.model, tell=progress
+        ) as new:
             duel, missing = None, "it was not asked for (--no-champion)"
             if not new.same and not arguments.no_champion:
                 duel, missing = _duel(arguments, new)
@@ -123,7 +126,7 @@ def _trained(arguments: argparse.Namespace, root: Path) -> Handover:
             body = describe(model, new.moves, duel, missing, because=because, environment=environment_of(new.policy))
             return Handover(model, new.at, outcome, reason, title(model, new.moves), body, new.files, facts)
     except NotThereYet as reason:
-        return Handover(policy_at(root, at).model, at, "not there yet", str(reason))
+        return Handover(policy_at(root, at, arguments.model)[0].model, at, "not there yet", str(reason))
 
 
 def as_text(done: Proposed) -> str:

@@ -13,13 +13,14 @@ from pathlib import Path
 from lockgate.dvc.plan import as_json, as_text
 from lockgate.dvc.stages import DvcProcess, stoppable
 from lockgate.errors import NotAskedError
-from lockgate.evaluation.run import Interrupted, Planned, StageFailed, alone, has_policy, put_back, run
+from lockgate.evaluation.report import add_model
+from lockgate.evaluation.run import Interrupted, Planned, StageFailed, alone, has_policy, of_model, put_back, run
 from lockgate.files import write_whole
 from lockgate.formatting import count, size
 from lockgate.git import Workspace, project_root
 from lockgate.policy import FILE as POLICY
 from lockgate.rendering.escape import visible
-from lockgate.result import Execution, Result
+from lockgate.result import AnyResult, Execution
 
 EXAMPLES = """\
 examples:
@@ -41,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="bring every output here: pull what is missing, run the stages whose outputs the remote lacks",
     )
+    add_model(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would run and why, run nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of text")
     parser.add_argument("--output", metavar="FILE", type=Path, help="also write the result to FILE, as JSON")
@@ -53,8 +55,9 @@ def main(arguments: argparse.Namespace) -> int:
         with alone(root):
             put_back(root)
             planned = Planned.of(root, arguments.base)
+            plans = of_model(root, arguments.base, arguments.model, planned.plans)
         from_ = planned.base or Workspace(root)
-        sys.stdout.write(as_json(planned.plans, from_) if arguments.json else as_text(planned.plans))
+        sys.stdout.write(as_json(plans, from_) if arguments.json else as_text(plans))
         return 0
     if (arguments.json or arguments.output) and not has_policy(root, arguments.base):
         raise NotAskedError(
@@ -63,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
         )
     with stoppable(Interrupted(None, "")), DvcProcess(root) as dvc:
         try:
-            result, execution = run(root, arguments.base, dvc, complete=arguments.complete)
+            result, execution = run(root, arguments.base, dvc, complete=arguments.complete, model=arguments.model)
         except StageFailed as failure:
             if failure.result and (arguments.json or arguments.output):
                 _show(failure.result, arguments)
@@ -98,7 +101,7 @@ FAILING = 5
 """Gates that do not hold, of a run that changed nothing, which are named before the report has to be asked for."""
 
 
-def as_brief(result: Result, execution: Execution) -> str:
+def as_brief(result: AnyResult, execution: Execution) -> str:
     """Return what to say of a run that changed nothing: that, the verdict, and where the report is."""
     number = Counter(str(stage.status) for stage in execution.stages)
     did = ", ".join(f"{number[status]} {words}" for status, words in _DID.items() if number[status])
@@ -107,7 +110,7 @@ def as_brief(result: Result, execution: Execution) -> str:
         f"{count(len(execution.stages), 'stage')}: {did}{'; ' + base if base else ''}",
         f"{result.verdict.outcome}: {visible(result.verdict.reason)}",
     ]
-    failing = [gate for gate in result.gates if not gate.passed]
+    failing = [gate for one in result.each for gate in one.gates if not gate.passed]
     lines += [f"  FAILS  {visible(gate.rule)}: {visible(gate.measured or gate.reason)}" for gate in failing[:FAILING]]
     return "\n".join([*lines, "`lockgate report` shows the metrics, gates, data checks and slices."]) + "\n"
 
@@ -115,19 +118,19 @@ def as_brief(result: Result, execution: Execution) -> str:
 _DID = {"ran": "ran", "restored": "taken from the run cache", "untouched": "up to date"}
 
 
-def _changed_nothing(result: Result) -> bool:
+def _changed_nothing(result: AnyResult) -> bool:
     """Say whether a run was not needed, or came to what the base has, so that its report would show no change."""
     if result.execution is None or result.execution.failed_stage:
         return False
     return _is_same(result) or all(stage.status == "untouched" for stage in result.execution.stages)
 
 
-def _is_same(result: Result) -> bool:
+def _is_same(result: AnyResult) -> bool:
     stages = all(stage.status == "same" for stage in result.stages)
-    return result.base is not None and stages and not result.params and not result.files
+    return result.base is not None and stages and not any(one.params or one.files for one in result.each)
 
 
-def _show(result: Result, arguments: argparse.Namespace) -> None:
+def _show(result: AnyResult, arguments: argparse.Namespace) -> None:
     from lockgate.rendering.render import render
 
     if arguments.output:

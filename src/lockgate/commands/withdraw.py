@@ -53,7 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
             by.signer,
             by.actor,
             reason=reason,
-            use=_use(arguments.policy),
+            use=_use(arguments.policy, by.registry.name),
             tag=arguments.tag,
             dry_run=arguments.dry_run,
         )
@@ -82,10 +82,10 @@ def _asked(arguments: argparse.Namespace) -> tuple[str | None, str, str]:
     return ref.name, ref.version, arguments.reason
 
 
-def _use(file: Path) -> Use:
-    """Return what the policy says of withdrawn releases: to warn, unless it says otherwise."""
+def _use(file: Path, name: str) -> Use:
+    """Return what the model's policy says of withdrawn releases: to warn, unless it says otherwise."""
     try:
-        return policy.read_policy(file.read_bytes()).withdrawn
+        return policy.read_models(file.read_bytes()).belonging_to(name).withdrawn
     except FileNotFoundError:
         return "warn"
 

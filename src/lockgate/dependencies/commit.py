@@ -9,7 +9,7 @@ from lockgate.dependencies.install import Installed, Wheels, install
 from lockgate.dependencies.lock import Lock, LockRefused, read_lock
 from lockgate.git import Snapshot
 from lockgate.policy import FILE as POLICY
-from lockgate.policy import Dependencies, read_policy
+from lockgate.policy import Dependencies, read_models
 
 Choice = Literal["locked", "current"]
 CHOICES: tuple[Choice, ...] = ("locked", "current")
@@ -36,19 +36,19 @@ class Locked:
         return install(self.lock, self.told.python, build=self.build, cache=cache, wheels=wheels, tell=tell)
 
 
-def locked_by(snapshot: Snapshot) -> Locked | None:
-    """Return what the policy of ``snapshot`` says that its stages run with; ``None`` where it says nothing.
+def locked_by(snapshot: Snapshot, model: str | None = None) -> Locked | None:
+    """Return what the policy of ``snapshot`` says that its stages run with; ``None`` where it says nothing. ``model``
+    is whose release is made or used, where the repository has several.
 
     Raises :class:`~lockgate.dependencies.lock.LockRefused` where it names a file that is not there, and what reading
     the policy may raise.
     """
     text = snapshot.read(POLICY)
-    policy = read_policy(text) if text is not None else None
-    told = policy.dependencies if policy is not None else None
-    if policy is None or told is None:
+    models = read_models(text) if text is not None else None
+    if models is None or (told := models.dependencies) is None:
         return None
     return Locked(
-        policy.model,
+        models.names[0] if model is None else models.of(model).model,
         told,
         _read(snapshot, "lock", told.lock),
         _read(snapshot, "build", told.build) if told.build is not None else None,

@@ -32,7 +32,7 @@ from lockgate.errors import LockgateError, NotAskedError, UsageError
 from lockgate.files import progress, write_whole
 from lockgate.git import Commit, resolve
 from lockgate.policy import FILE as POLICY
-from lockgate.policy import Stages, read_policy
+from lockgate.policy import Stages, read_models
 from lockgate.result import Isolation
 from lockgate.temporary import temporary_folder
 
@@ -327,7 +327,7 @@ def _run(copy: Path, state: State, stages: tuple[Stage, ...]) -> Isolation | Non
             )
 
     text = state.snapshot.read(POLICY)
-    allowed = read_policy(text).stages if text is not None else Stages()
+    allowed = read_models(text).stages if text is not None else Stages()
     sandbox = Sandbox.by_policy(allowed, proving=True, required=True)
     done = run_stages(copy, [stage.name for stage in stages], sandbox=sandbox, on_progress=follow, on_output=progress)
     if not done.ok:

@@ -307,11 +307,13 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class State:
-    """A snapshot with its pipeline and lock read."""
+    """A snapshot with its pipeline and lock read. ``model`` is whose part of them this is, where the repository has
+    several models; ``None``: all of it."""
 
     snapshot: Snapshot
     pipeline: Pipeline
     lock: Lock
+    model: str | None = None
 
 
 def read_state(snapshot: Snapshot) -> State:

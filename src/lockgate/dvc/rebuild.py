@@ -19,11 +19,12 @@ from lockgate.dvc.checkout import fetch_sources, temporary_clone
 from lockgate.dvc.objects import CommitFiles, DvcError, WorkspaceFiles, read_file
 from lockgate.dvc.pipeline import Recorded, Stage, State, is_address, read_state
 from lockgate.dvc.plan import describe, needed_pipeline, plan
+from lockgate.dvc.scopes import scoped
 from lockgate.dvc.stages import Progress, Sandbox, StagesRun, run_stages
 from lockgate.dvc.tolerance import beyond
 from lockgate.errors import LockgateError, nearest
 from lockgate.policy import FILE as POLICY
-from lockgate.policy import Policy, Stages, check_rebuild
+from lockgate.policy import Policy, Stages, check_rebuild, read_models, read_policy
 from lockgate.result import Isolation, Reason
 
 Level = Literal["full", "train", "none"]
@@ -143,6 +144,7 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
     kept: Callable[[str, Locked, Path], Wheels | None] = lambda _name, _locked, _folder: None,
     isolated: bool = False,
     keep: bool = False,
+    model: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
     take: Callable[[Path], None] = lambda _: None,
 ) -> Rebuild:
@@ -152,7 +154,8 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
     ``none`` runs nothing. ``dependencies`` says what the stages run with: ``locked``, the packages of the commit's own
     lock, or ``current``, those that lockgate runs with; by default ``locked`` where the commit's policy names a lock.
     With ``isolated`` no stage runs that this machine cannot isolate, unless the commit's policy allows it.
-    ``kept`` is asked for files of a model's packages, before an index is.
+    ``kept`` is asked for files of a model's packages, before an index is. With ``model``, only what is of that model is
+    rebuilt, where the repository has several.
 
     Raises :class:`LockStale` where the lock does not belong to the code, whatever the level; :class:`RebuildError`
     where a stage fails or cannot be rebuilt; what git, DVC, the pipeline's files and the installation of dependencies
@@ -163,7 +166,7 @@ def rebuild(  # noqa: PLR0913 - one way in, for all that callers want of it
     commit = git.resolve(root, revision)
     with git.Commit(root, revision, commit) as snapshot:
         needed_pipeline(snapshot)
-        state = read_state(snapshot)
+        state = _state(snapshot, model)
         _check_lock(state, commit)
         _check_rebuilding(state)
         stages = _stages(state, level)
@@ -305,12 +308,10 @@ def _frozen(state: State, level: Level) -> tuple[str, ...]:
 
 def _model_stage(state: State) -> Stage:
     """Return the stage that writes the model: the policy's ``model``, else the only artifact of type ``model``."""
-    from lockgate.policy import read_policy
-
     text = state.snapshot.read(POLICY)
     models = {name: item for name, item in state.pipeline.artifacts.items() if item.get("type") == "model"}
     if text is not None:
-        name = read_policy(text).model
+        name = read_policy(text, state.model).model
         models = dict([state.pipeline.artifact(name) or (name, {})])
     if len(models) != 1:
         raise RebuildError(
@@ -339,7 +340,7 @@ def _prepare(
     tell: Callable[[str], None],
 ) -> tuple[Sandbox, RanWith]:
     """Return what the stages are to run in. Dependencies are installed if need be."""
-    locked = None if choice == "current" else locked_by(state.snapshot)
+    locked = None if choice == "current" else locked_by(state.snapshot, state.model)
     if locked is None:
         if choice == "locked":
             raise RebuildError(
@@ -355,8 +356,8 @@ def _prepare(
 
 def _stages_policy(state: State) -> Stages:
     """Return what the commit's policy says of stages."""
-    policy = _policy(state)
-    return Stages() if policy is None else policy.stages
+    text = state.snapshot.read(POLICY)
+    return Stages() if text is None else read_models(text).stages
 
 
 def _with_isolation(ran: RanWith, done: StagesRun) -> RanWith:
@@ -424,21 +425,28 @@ def _row(
     return replace(row, rebuilt=digest or "absent", rebuilt_size=size)  # a later stage may have removed it
 
 
-def _policy(state: State) -> Policy | None:
-    from lockgate.policy import read_policy
+def _state(snapshot: git.Commit, model: str | None) -> State:
+    """Return the commit's pipeline and lock, or what of them is of one model."""
+    state = read_state(snapshot)
+    return state if model is None else scoped(None, state, model)[1]
 
+
+def _policies(state: State) -> tuple[Policy, ...]:
+    """Return the policies of the models that are rebuilt."""
     text = state.snapshot.read(POLICY)
-    return None if text is None else read_policy(text)
+    if text is None:
+        return ()
+    found = read_models(text)
+    return found.policies if state.model is None else (found.of(state.model),)
 
 
 def _check_rebuilding(state: State) -> None:
     """Refuse a policy that leaves the model out of the comparison, or names what no stage writes."""
-    policy = _policy(state)
-    if policy is None or not policy.rebuild.paths:
-        return
-    artifact = state.pipeline.artifact(policy.model)
-    check_rebuild(policy, str(artifact[1]["path"]) if artifact else None)
-    for path in policy.rebuild.paths:
+    for policy in _policies(state):
+        if policy.rebuild.paths:
+            artifact = state.pipeline.artifact(policy.model)
+            check_rebuild(policy, str(artifact[1]["path"]) if artifact else None)
+    for path in (path for policy in _policies(state) for path in policy.rebuild.paths):
         if path not in state.pipeline.producers:
             raise RebuildError(
                 f"{POLICY} names '{path}' under `rebuild:`, which no stage writes",
@@ -448,15 +456,14 @@ def _check_rebuilding(state: State) -> None:
 
 def _taken(root: Path, copy: Path, state: State, rows: tuple[Compared, ...]) -> tuple[Compared, ...]:
     """Mark the outputs that came out with other bytes and that the policy takes for the same."""
-    policy = _policy(state)
-    if policy is None or not policy.rebuild.paths:
-        return rows
-    tolerated = {one.path: one for one in policy.rebuild.tolerate}
+    policies = _policies(state)
+    tolerated = {one.path: one for policy in policies for one in policy.rebuild.tolerate}
+    left_out = {path for policy in policies for path in policy.rebuild.leave_out}
 
     def judged(out: Compared) -> Compared:
         if out.rebuilt is None or _same(out):
             return out
-        if out.path in policy.rebuild.leave_out:
+        if out.path in left_out:
             return replace(out, taken="left out")
         if out.path not in tolerated:
             return out

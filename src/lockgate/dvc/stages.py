@@ -165,6 +165,7 @@ def run_stages(  # noqa: PLR0913 - the one way in, for all that callers want of 
     stages: Sequence[str] | None = None,
     *,
     sandbox: Sandbox = DEFAULT,
+    only: Sequence[str] | None = None,
     everywhere: bool = False,
     complete: bool = False,
     beside: Sequence[str] = (),
@@ -175,9 +176,9 @@ def run_stages(  # noqa: PLR0913 - the one way in, for all that callers want of 
     """Run stages of the project in the folder ``checkout``. Whoever has a stage run comes through here.
 
     Without ``stages`` DVC decides, as ``dvc repro --pull --allow-missing`` does (``everywhere``: with the ``dvc.yaml``
-    files of subfolders; ``complete``: every output is there at the end, pulled if the remote has it, made again if
-    not). The ``stages`` that are named run in this order and whatever is known of them, as with
-    ``dvc repro --single-item --force``: nothing is pulled or restored.
+    files of subfolders; ``only``: these stages and what they need; ``complete``: every output is there at the end,
+    pulled if the remote has it, made again if not). The ``stages`` that are named run in this order and whatever is
+    known of them, as with ``dvc repro --single-item --force``: nothing is pulled or restored.
 
     A stage's command sees an empty HOME and what the ``sandbox`` gives it. What DVC pulls and restores, it does outside
     of that, with the caller's environment.
@@ -198,6 +199,8 @@ def run_stages(  # noqa: PLR0913 - the one way in, for all that callers want of 
         on_progress(step)
 
     options: dict[str, Any] = {"all_pipelines": everywhere, "allow_missing": not complete, "pull": True}
+    if only is not None:
+        options |= {"targets": list(only), "all_pipelines": False}
     if stages is not None:
         options = {"targets": list(stages), "single_item": True, "force": True}
     with temporary_folder("stages") as scratch, ExitStack() as stack:

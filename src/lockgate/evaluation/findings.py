@@ -176,14 +176,14 @@ def _earlier(
 
 
 def read_policies(base: State | None, head: State) -> PolicyOfBoth:
-    """Return the policy that judges. Metrics, predictions and plots that only head's policy names are shown too, but
-    no definition or gate of base's is replaced by head's."""
+    """Return the policy that judges, of the model that the states are of. Metrics, predictions and plots that only
+    head's policy names are shown too, but no definition or gate of base's is replaced by head's."""
     texts = [state.snapshot.read(policy.FILE) if state else None for state in (base, head)]
     problems: list[str] = []
     read: list[Policy | None] = []
     for name, text in zip(("base", "head"), texts, strict=True):
         try:
-            read.append(None if text is None else policy.read_policy(text))
+            read.append(None if text is None else _policy_of(text, head.model))
             problems.append("")
         except LockgateError as error:
             read.append(None)
@@ -191,15 +191,21 @@ def read_policies(base: State | None, head: State) -> PolicyOfBoth:
     before, after = read
     if before is None and after is None:
         if base is None or texts[0] is None:
-            _no_policy(texts[1])
+            _no_policy(texts[1], head.model)
         raise LockgateError(problems[0] or problems[1], f"Correct {policy.FILE} in base and head.")
     change = _file_change(texts[0], texts[1])
+    if head.model is not None and before == after:
+        change = None  # what differs is another model's
     warnings = [f"{problems[0]}: head's own policy judges."] if problems[0] else []
     if before is None or after is None:
-        if base is not None and texts[0] is None:
-            warnings.append("Base has no policy: head's own judges it.")
-        if texts[1] is None:
-            warnings.append("Head removes the policy.")
+        if base is not None and before is None and not problems[0]:
+            lacks = "no policy" if texts[0] is None or head.model is None else f"no model '{head.model}'"
+            warnings.append(
+                f"Base has {lacks}: head's own {'judges it' if head.model is None else 'policy judges it'}."
+            )
+        if after is None and not problems[1]:
+            gone = "the policy" if head.model is None else f"the model '{head.model}' from the policy"
+            warnings.append(f"Head removes {gone}.")
         only = before or after
         assert only is not None  # noqa: S101  one of them was read
         return PolicyOfBoth(only, change, (), tuple(warnings), problems[1], of_base=before is not None)
@@ -208,6 +214,10 @@ def read_policies(base: State | None, head: State) -> PolicyOfBoth:
     widened = _widened(before, after)
     of_base = (widened.metrics, widened.predictions) == (before.metrics, before.predictions)
     return PolicyOfBoth(widened, change, notes, weaker, "", of_base)
+
+
+def _policy_of(text: bytes, model: str | None) -> Policy | None:
+    return policy.read_policy(text) if model is None else policy.read_models(text).find(model)
 
 
 def side(root: Path, state: State, judging: Policy, missed: list[DvcError] | None = None) -> Side:
@@ -316,10 +326,10 @@ def _or_reason(root: Path, state: State, path: str, missed: list[DvcError]) -> b
         return Unreadable(str(error))
 
 
-def _no_policy(text: bytes | None) -> None:
+def _no_policy(text: bytes | None, model: str | None) -> None:
     if text is None:
         raise policy.NoPolicy
-    policy.read_policy(text)  # head's own error, with its place
+    policy.read_policy(text, model)  # head's own error, with its place
 
 
 def _file_change(before: bytes | None, after: bytes | None) -> FileChange | None:

@@ -5,6 +5,7 @@ Derived from what git and DVC recorded of the two revisions, so that it is the s
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,6 +13,7 @@ from typing import Any, TypeVar, cast
 from lockgate import git
 from lockgate.dvc.objects import CommitFiles, DvcError, Files, WorkspaceFiles
 from lockgate.dvc.pipeline import Lock, Pipeline, PipelineError, State, read_state
+from lockgate.dvc.scopes import scoped
 from lockgate.evaluation import changes
 from lockgate.evaluation.data_diff import data_diff
 from lockgate.evaluation.findings import Findings, find, read, read_policies
@@ -42,6 +44,14 @@ def add_revisions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", metavar="REV", help="compare with this (default: merge base with the default branch)")
     parser.add_argument("--head", metavar="REV", default=WORKSPACE, help="what to judge (default: workspace)")
     parser.add_argument("--no-intervals", action="store_true", help="leave the row by row comparison out: quicker")
+    add_model(parser)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Declare which model is meant."""
+    parser.add_argument(
+        "--model", metavar="NAME", help="only this model, where lockgate.yaml has several (default: all that changed)"
+    )
 
 
 def revisions(root: Path, base: str | None, head: str) -> tuple[Snapshot | None, Snapshot]:
@@ -70,7 +80,7 @@ def revisions(root: Path, base: str | None, head: str) -> tuple[Snapshot | None,
         return None, current
 
 
-def build(
+def build(  # noqa: PLR0913 - what a result is made of
     root: Path,
     base: Snapshot | None,
     head: Snapshot,
@@ -79,29 +89,36 @@ def build(
     lock: LockStatus | None = None,
     execution: Execution | None = None,
     repeats: Repeats | None = None,
+    model: str | None = None,
 ) -> Result:
-    """Return the result of comparing ``base`` (``None``: a first commit) with ``head``.
+    """Return the result of comparing ``base`` (``None``: a first commit) with ``head``, of one ``model``.
 
     ``lock`` and ``execution`` are a run's, if one stands behind head; ``repeats`` are trainings of both sides under
-    other seeds. Raises :class:`LockgateError` where head's
-    pipeline or both policies cannot be read; a broken base is told in the notes.
+    other seeds. Raises :class:`LockgateError` where head's pipeline or both policies cannot be read, and
+    :class:`~lockgate.policy.SeveralModels` where there are several and none is named; a broken base is told in the
+    notes.
     """
-    return measured(root, base, head, intervals=intervals, lock=lock, execution=execution, repeats=repeats)[0]
+    before, warnings = base_state(base)
+    before, after = scoped(before, read_state(head), model)
+    return measured(
+        root, before, after, warnings, intervals=intervals, lock=lock, execution=execution, repeats=repeats
+    )[0]
 
 
-def measured(
+def measured(  # noqa: PLR0913 - what a result is made of
     root: Path,
-    base: Snapshot | None,
-    head: Snapshot,
+    before: State | None,
+    after: State,
+    warnings: Sequence[str],
     *,
     intervals: bool = True,
     lock: LockStatus | None = None,
     execution: Execution | None = None,
     repeats: Repeats | None = None,
 ) -> tuple[Result, tuple[str, ...]]:
-    """Return what :func:`build` does, and in words which metrics this machine cannot measure."""
-    after = read_state(head)
-    before, warnings = base_state(base)
+    """Return the result of comparing two states, of one model, and in words which metrics this machine cannot measure;
+    ``warnings`` are about reading them."""
+    base, head = before.snapshot if before else None, after.snapshot
     findings = find(root, before, after, intervals=intervals, execution=execution, repeats=repeats)
     files_before = files_of(root, base) if base else None
     files_after = files_of(root, head)
@@ -135,7 +152,7 @@ def measured(
             notes=tuple(note for note in notes if note not in of_base),
             notes_of_base=tuple(note for note in notes if note in of_base),
             training=findings.training,
-            execution=execution,
+            execution=execution and own_execution(execution, after),
             operating_point=judged.operating_point,
             model_file=_model_file(findings, before, after),
             importance=columns,
@@ -145,28 +162,48 @@ def measured(
     return result, findings.unmeasured
 
 
-def failed(root: Path, base: Snapshot | None, after: State, execution: Execution) -> Result:
+def failed(root: Path, before: State | None, after: State, execution: Execution) -> Result:
     """Return the result of a run in which a stage failed: what changed, and no figure of head, for there is none.
 
-    ``after`` is head with the lock as far as the run came, or base's.
+    ``after`` is head with the lock as far as the run came, or base's. Where the stage is not one of the model's, the
+    run stopped before the model could be judged.
     """
-    before, _ = base_state(base)
+    base = before.snapshot if before else None
     files_after = files_of(root, after.snapshot)
     files = changes.file_changes(before, files_of(root, base), after, files_after) if before and base else ()
+    other = after.model is not None and execution.failed_stage not in after.pipeline.by_name
+    unjudged = ", so the run ended before this model was judged" if other else ""
     return readable(
         Result(
             model=read_policies(before, after).policy.model,
             base=revision(base) if base else None,
             head=revision(after.snapshot),
-            verdict=Verdict("failed", f"stage {execution.failed_stage} failed"),
+            verdict=Verdict("failed", f"stage {execution.failed_stage} failed{unjudged}"),
             lock=LockStatus("local"),
             comparison=Comparison(None, None, None),
             stages=changes.stage_changes(before, after, files_after),
             params=changes.param_changes(before, after) if before else (),
             files=tuple(one for one in files if one.role != "output"),
             notes=("A stage failed, so there are no figures of this change.",),
-            execution=execution,
+            execution=own_execution(execution, after),
         )
+    )
+
+
+def own_execution(execution: Execution, state: State) -> Execution:
+    """Return what a run says of the stages of one model: all of it where the repository has one model."""
+    if state.model is None:
+        return execution
+    own = state.pipeline.by_name
+    failed = execution.failed_stage if execution.failed_stage in own else None
+    return replace(
+        execution,
+        stages=tuple(run for run in execution.stages if run.name in own),
+        failed_stage=failed,
+        log=execution.log if failed else "",
+        contacts=tuple(one for one in execution.contacts if one.partition(": ")[0] in own),
+        notes=(),
+        opened=(),
     )
 
 

@@ -11,23 +11,25 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from lockgate.dvc.bring import REPLACED, Brought, bring
 from lockgate.dvc.objects import DvcError, Files, WorkspaceFiles
-from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, read_lock, read_state
+from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Pipeline, State, read_lock, read_state
 from lockgate.dvc.plan import StagePlan, describe, needed_pipeline, plan
+from lockgate.dvc.scopes import scoped
 from lockgate.dvc.stages import DvcProcess, Progress, Sandbox, run_stages
 from lockgate.errors import LockgateError, NotAskedError
-from lockgate.evaluation import report, times
+from lockgate.evaluation import report, several, times
 from lockgate.evaluation.prefetch import bringing
 from lockgate.files import locked, progress, write_whole
 from lockgate.formatting import size
 from lockgate.git import Snapshot, Workspace, snapshot
 from lockgate.policy import FILE as POLICY
-from lockgate.policy import read_policy
-from lockgate.result import Execution, Isolation, LockStatus, Reason, Result, StageRun
+from lockgate.policy import read_models
+from lockgate.result import AnyResult, Execution, Isolation, LockStatus, Reason, StageRun
 
 LOG_LINES = 40
 
@@ -36,7 +38,7 @@ class StageFailed(LockgateError):  # noqa: N818 - named for what the user reads
     """A stage's command, or getting at what it needs, failed. ``execution`` is what was done until then, ``result``
     what can be said all the same."""
 
-    def __init__(self, execution: Execution, result: Result | None) -> None:
+    def __init__(self, execution: Execution, result: AnyResult | None) -> None:
         """Name the stage and show the end of what it said."""
         self.execution, self.result = execution, result
         quoted = "".join(f"\n  | {line}" for line in execution.log.splitlines())
@@ -64,8 +66,11 @@ def run(
     complete: bool = False,
     judge: bool = True,
     dependencies: Path | None = None,
-) -> tuple[Result | None, Execution]:
+    model: str | None = None,
+) -> tuple[AnyResult | None, Execution]:
     """Run what changed; return the result, ``None`` if nothing says what to judge by, and what was done.
+
+    With ``model``, only the stages of that model are run, and it alone is judged.
 
     Without ``judge`` there is no result: the caller makes its own. Stages run in the Python environment in the folder
     ``dependencies``, by default in lockgate's own.
@@ -86,16 +91,17 @@ def run(
             recorder = Recorder(planned.pipeline, planned.plans, pulled=brought.pulled)
             with bringing(root, planned.base) as beside:
                 sandbox = replace(_sandbox(planned.base or current), dependencies=dependencies)
-                _reproduce(root, dvc, recorder, sandbox, complete=complete, beside=beside.digests)
+                only = _stages_of(root, base, model)
+                _reproduce(root, dvc, recorder, sandbox, complete=complete, beside=beside.digests, only=only)
             recorder.pulled += beside.pulled
             after = read_lock(current, planned.pipeline)
             execution = times.beside(root, recorder.execution(after), _lock_of_base(root, planned), after)
-            status = lock_status(claimed, after, planned.pipeline) if planned.base else None
+            lock = partial(_lock_status, claimed, after) if planned.base else None
             if not recorder.failed:
-                return _result(root, base, execution, status) if judge else None, execution
+                return _result(root, base, execution, lock, model) if judge else None, execution
             result = None
             with suppress(LockgateError):
-                result = _result(root, base, execution, status) if judge else None
+                result = _result(root, base, execution, lock, model) if judge else None
             raise StageFailed(execution, result)
 
 
@@ -212,20 +218,44 @@ def _sandbox(judge: Snapshot) -> Sandbox:
     """Return what stages get from outside, by the policy that judges; by none, if it cannot be read."""
     with suppress(LockgateError):
         if text := judge.read(POLICY):
-            return Sandbox.by_policy(read_policy(text).stages, proving=False)
+            return Sandbox.by_policy(read_models(text).stages, proving=False)
     return Sandbox()
 
 
+def of_model(root: Path, base: str | None, model: str | None, plans: tuple[StagePlan, ...]) -> tuple[StagePlan, ...]:
+    """Return the plans of the stages of one model, all of them where none is named."""
+    only = _stages_of(root, base, model)
+    return plans if only is None else tuple(one for one in plans if one.name in only)
+
+
+def _stages_of(root: Path, base: str | None, model: str | None) -> tuple[str, ...] | None:
+    """Return the stages of a model, ``None`` (all of them) where none is named."""
+    if model is None:
+        return None
+    before, head = report.revisions(root, base, report.WORKSPACE)
+    _, after = scoped(report.base_state(before)[0], read_state(head), model)
+    return tuple(stage.name for stage in after.pipeline.stages)
+
+
 def _reproduce(
-    root: Path, dvc: DvcProcess, recorder: Recorder, sandbox: Sandbox, *, complete: bool, beside: Sequence[str]
+    root: Path,
+    dvc: DvcProcess,
+    recorder: Recorder,
+    sandbox: Sandbox,
+    *,
+    complete: bool,
+    beside: Sequence[str],
+    only: tuple[str, ...] | None,
 ) -> None:
-    if all(item.verdict == "same" for item in recorder.plans) and not complete:
+    asked = [item for item in recorder.plans if only is None or item.name in only]
+    if all(item.verdict == "same" for item in asked) and not complete:
         return
     everywhere = any(stage.file != "dvc.yaml" for stage in recorder.pipeline.stages)
     try:
         done = run_stages(
             root,
             sandbox=sandbox,
+            only=only,
             everywhere=everywhere,
             complete=complete,
             beside=beside,
@@ -254,13 +284,21 @@ def has_policy(root: Path, base: str | None) -> bool:
     return (root / POLICY).exists() or (base is not None and snapshot(root, base).read(POLICY) is not None)
 
 
-def _result(root: Path, base: str | None, execution: Execution, status: LockStatus | None) -> Result | None:
+def _lock_status(claimed: dict[str, dict[str, str]], lock: Lock, head: State) -> LockStatus:
+    """Compare what the author's lock claimed of the stages of ``head`` with what came out."""
+    own = {name: outs for name, outs in claimed.items() if name in head.pipeline.by_name}
+    return lock_status(own, lock, head.pipeline)
+
+
+def _result(
+    root: Path, base: str | None, execution: Execution, lock: several.LockOf | None, model: str | None
+) -> AnyResult | None:
     if not has_policy(root, base):
         return None
     before, head = report.revisions(root, base, report.WORKSPACE)
     if execution.failed_stage:
-        return report.failed(root, before, read_state(head), execution)
-    return report.build(root, before, head, lock=status, execution=execution)
+        return several.failed(root, report.base_state(before)[0], read_state(head), execution)
+    return several.build(root, before, head, model=model, lock=lock, execution=execution)
 
 
 def _ended(step: Progress) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 
 from lockgate.dvc.copy import set_parameter, shared_copy
 from lockgate.dvc.objects import Cache, file_digest
-from lockgate.dvc.pipeline import State, read_state
+from lockgate.dvc.pipeline import Lock, State, read_state
+from lockgate.dvc.scopes import scoped
 from lockgate.dvc.stages import Progress, Sandbox, run_stages
 from lockgate.evaluation import training
 from lockgate.evaluation.compare import Side, recorded_value
@@ -32,22 +33,25 @@ KEPT = "lockgate/repeats"
 """The folder beside DVC's objects in the cache, with what came of repeats."""
 
 
-def repeat(
+def repeat(  # noqa: PLR0913 - what a repeat is told
     root: Path,
     policy: Policy,
     base: Snapshot | None,
     head: Snapshot,
     number: int,
     tell: Callable[[str], None],
+    *,
     dependencies: tuple[Path | None, Path | None] = (None, None),
+    model: str | None = None,
 ) -> Repeats:
     """Return ``number`` repeats of base, if there is one, and of head; those that are known are not made again.
 
     ``tell`` gets a line as each training begins and as its stages end. ``dependencies`` are the folders of the Python
-    environments that base's and head's stages run with (``None``: that of lockgate). Raises :class:`SeedError` if the
+    environments that base's and head's stages run with (``None``: that of lockgate). ``model`` is whose training is
+    meant, where the repository has several. Raises :class:`SeedError` if the
     seed cannot be varied, if a stage fails, or if a repeat leaves no metric.
     """
-    before, after = read_state(base) if base else None, read_state(head)
+    before, after = scoped(read_state(base) if base else None, read_state(head), model)
     of_base, of_head = training.wanted(policy, before, after, number)
     return Repeats(
         _of_side(root, policy, "base", before, of_base, tell, dependencies[0]) if before else (),
@@ -78,7 +82,8 @@ def _of_side(
                 called = f"{name} with {place.key} = {seed}"
                 tell(f"{name}: {place.key} = {seed}")
                 set_parameter(copy / place.file, place.key, seed)
-                _run(copy, sandbox, called, tell)
+                only = tuple(stage.name for stage in state.pipeline.stages) if state.model is not None else None
+                _run(copy, sandbox, called, tell, only)
                 came = read_state(Workspace(copy))
                 _check(name, state, came, place)
                 found[seed] = _result(root, copy, policy, came, seed, called)
@@ -88,7 +93,9 @@ def _of_side(
 
 def _check(name: str, state: State, came: State, place: Place) -> None:
     """Refuse a repeat that is no repeat of what the lock says: it would be taken for one later."""
-    if content_key(came.lock, place, seed=False) != content_key(state.lock, place, seed=False):
+    own = {name: entry for name, entry in came.lock.stages.items() if name in state.pipeline.by_name}
+    lock = came.lock if state.model is None else Lock(own)
+    if content_key(lock, place, seed=False) != content_key(state.lock, place, seed=False):
         raise SeedError(
             f"dvc.lock of {name} is not that of its files, so its training cannot be repeated",
             "Run `lockgate run`, and commit dvc.lock with what it belongs to.",
@@ -147,14 +154,14 @@ class _Kept:
         write_whole(self.folder / f"{one.seed}.json", text)
 
 
-def _run(copy: Path, sandbox: Sandbox, called: str, tell: Callable[[str], None]) -> None:
+def _run(copy: Path, sandbox: Sandbox, called: str, tell: Callable[[str], None], only: tuple[str, ...] | None) -> None:
     printed: list[str] = []
 
     def follow(step: Progress) -> None:
         if step.event == "ended" and step.status == "ran":
             tell(f"  {step.stage}: {step.seconds:.1f} s")
 
-    done = run_stages(copy, sandbox=sandbox, on_progress=follow, on_output=printed.append)
+    done = run_stages(copy, sandbox=sandbox, only=only, on_progress=follow, on_output=printed.append)
     if not done.ok:
         stage = f"stage '{done.failed.stage}'" if done.failed and done.failed.stage else "the pipeline"
         end = "\n".join(printed[-20:])

@@ -6,7 +6,16 @@ from lockgate.evaluation.findings import Findings
 from lockgate.formatting import count, decimals, fixed, title
 from lockgate.gates.gate import change_in_words
 from lockgate.policy import Policy
-from lockgate.result import GateOutcome, MetricChange, SliceChange, StageChange, Training, Verdict
+from lockgate.result import (
+    GateOutcome,
+    MetricChange,
+    Outcome,
+    Result,
+    SliceChange,
+    StageChange,
+    Training,
+    Verdict,
+)
 
 
 def verdict(findings: Findings, stages: tuple[StageChange, ...], warnings: Iterable[str], *, first: bool) -> Verdict:
@@ -33,6 +42,22 @@ def verdict(findings: Findings, stages: tuple[StageChange, ...], warnings: Itera
     for worry in _worries(findings, stages, warnings):
         return Verdict("attention", _sentences(worry, gained, hold))
     return Verdict("passed", _sentences(_headline(findings.metrics, findings.training, first=first), "", hold))
+
+
+def overall(results: tuple[Result, ...], removed: tuple[str, ...]) -> Verdict:
+    """Return the verdict on a change that touches these models, and removes others: the worst of all."""
+    worst: Outcome
+    for worst in ("failed", "attention", "passed"):
+        found = [one for one in results if one.verdict.outcome == worst]
+        if worst == "attention" and removed and not found:
+            return Verdict("attention", f"the model {removed[0]} is removed")
+        if found:
+            others = f" ({count(len(found) - 1, 'more model')} {OUTCOMES[worst]})" if len(found) > 1 else ""
+            return Verdict(worst, f"{found[0].model}: {found[0].verdict.reason}{others}")
+    return Verdict("passed", "no model is touched by this change")
+
+
+OUTCOMES: dict[Outcome, str] = {"passed": "passed", "failed": "failed", "attention": "to look at"}
 
 
 def _sentences(*said: str) -> str:

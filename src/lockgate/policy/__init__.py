@@ -11,10 +11,11 @@ section is added.
 from lockgate.policy.alarms import AlarmSettings
 from lockgate.policy.data import Table
 from lockgate.policy.dependencies import Dependencies
-from lockgate.policy.document import NoPolicy, Policy, json_schema, older_words, read_policy
+from lockgate.policy.document import NoPolicy, Policy, json_schema, older_words, read_models, read_policy
 from lockgate.policy.environments import Environment
 from lockgate.policy.importance import ImportanceFile
 from lockgate.policy.metrics import ASSUMED, AVERAGES, OF_KIND, STATISTICS, Average, Kind, Metric, Statistic
+from lockgate.policy.models import Models, NoSuchModel, SeveralModels, plain
 from lockgate.policy.operating_point import OperatingAt
 from lockgate.policy.outcomes import OutcomeSettings
 from lockgate.policy.plots import Plot
@@ -44,7 +45,9 @@ __all__ = [
     "Interval",
     "Kind",
     "Metric",
+    "Models",
     "NoPolicy",
+    "NoSuchModel",
     "OperatingAt",
     "OutcomeSettings",
     "Plot",
@@ -57,6 +60,7 @@ __all__ = [
     "RequestPart",
     "Retraining",
     "Serving",
+    "SeveralModels",
     "Stages",
     "Staleness",
     "Statistic",
@@ -67,5 +71,7 @@ __all__ = [
     "check_rebuild",
     "json_schema",
     "older_words",
+    "plain",
+    "read_models",
     "read_policy",
 ]

@@ -6,7 +6,8 @@ A section is a module of this package, named like its key. To add one:
    :mod:`lockgate.policy_values` and its help, which the schema and docs/reference.md show), the ``SECTION`` that is
    made of them and, where it has to fit other sections, ``check(policy)``;
 2. here, give it a line in ``_SECTIONS``, a field with a default in :class:`Policy` and, if it has a check, a line in
-   ``_CHECKS``;
+   ``_CHECKS``. Where ``models:`` names several, it is each model's own, unless :mod:`lockgate.policy.models` has it
+   among those of the repository;
 3. name its dataclass in ``policy/__init__.py``, if others import it, and run ``pytest --refresh-golden`` on
    tests/lockgate/policy and tests/test_pages.py, which write the schema and the reference.
 """
@@ -27,6 +28,7 @@ from lockgate.policy import (
     importance,
     metrics,
     model,
+    models,
     operating_point,
     outcomes,
     plots,
@@ -46,6 +48,7 @@ from lockgate.policy.dependencies import Dependencies
 from lockgate.policy.environments import Environment
 from lockgate.policy.importance import ImportanceFile
 from lockgate.policy.metrics import Metric
+from lockgate.policy.models import Models
 from lockgate.policy.operating_point import OperatingAt
 from lockgate.policy.outcomes import OutcomeSettings
 from lockgate.policy.plots import Plot
@@ -171,23 +174,49 @@ _CHECKS: tuple[Callable[[Policy], None], ...] = (
 """What has to fit together, in the order in which it is looked at."""
 
 
-def read_policy(text: str | bytes) -> Policy:
-    """Return the policy written in ``text``.
+def read_models(text: str | bytes) -> Models:
+    """Return the policies written in ``text``: one for each model that it has.
 
     Raises :class:`~lockgate.strict_yaml.YamlError` if it is no unambiguous YAML, :class:`PolicyError` naming line,
     column and place of the first key that is unknown, missing, mistyped or impossible.
     """
     document = load(text, FILE) or {}
     try:
+        if isinstance(document, dict) and "models" in document:
+            return _several(document)
         read = values.section("", document, _SECTIONS)
         name, opaque = read.pop("model")
-        empty = {"predictions": None, "validation": None, "plots": (), "train": None, "gates": (), "environments": ()}
-        read = metrics.with_kind(train.with_older_seed(read))
-        policy = Policy(model=name, opaque=opaque, **empty | read)
-        for check in _CHECKS:
-            check(policy)
+        return Models((_made(name, read, opaque=opaque),))
     except PolicyError as error:
         raise error.at(position(text, values.keys_of(error.place, document), FILE)) from None
+
+
+def read_policy(text: str | bytes, model: str | None = None) -> Policy:
+    """Return the policy of one model that is written in ``text``; without a name, of the only one.
+
+    Raises what :func:`read_models` raises, :class:`~lockgate.policy.models.NoSuchModel` and
+    :class:`~lockgate.policy.models.SeveralModels`.
+    """
+    return read_models(text).of(model)
+
+
+def _several(document: dict[str, Any]) -> Models:
+    found = []
+    for name, own, top in models.read_each(document, _SECTIONS):
+        read = top | own
+        try:
+            found.append(_made(name, read, opaque=read.pop("opaque", False)))
+        except PolicyError as error:
+            raise models.placed(error, name, own) from None
+    models.check_apart(tuple(found))
+    return Models(tuple(found), several=True)
+
+
+def _made(name: str, read: dict[str, Any], *, opaque: bool) -> Policy:
+    empty = {"predictions": None, "validation": None, "plots": (), "train": None, "gates": (), "environments": ()}
+    policy = Policy(model=name, opaque=opaque, **empty | metrics.with_kind(train.with_older_seed(read)))
+    for check in _CHECKS:
+        check(policy)
     return policy
 
 
@@ -196,11 +225,18 @@ def json_schema() -> dict[str, Any]:
 
     What has to fit together (a gate names a metric that exists) is checked when the file is read.
     """
+    found = values.schema_of_section(_SECTIONS)
+    one = {"required": found.pop("required")}
+    of_a_model = [name for name in _SECTIONS if name not in (*models.REPOSITORY, *models.INHERITED)]
+    found["properties"]["models"] = models.schema(_SECTIONS)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": FILE,
         "description": "The policy of a repository: what is judged, and what has to hold.",
-        **values.schema_of_section(_SECTIONS),
+        **found,
+        "if": {"required": ["models"]},
+        "then": {"properties": dict.fromkeys(of_a_model, False)},
+        "else": one,
     }
 
 

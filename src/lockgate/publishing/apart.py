@@ -22,7 +22,7 @@ from lockgate.git import Commit
 from lockgate.publishing import artifact, bound
 from lockgate.publishing.artifact import Artifact, Unfit
 from lockgate.publishing.bound import Computed
-from lockgate.result import read_result
+from lockgate.result import read_results
 from lockgate.temporary import temporary_folder
 
 SECONDS = 300
@@ -74,9 +74,10 @@ def heard(output: bytes, errors: str, code: int) -> Computed:
         raise Unfit(f"what it has to be cannot be computed: {last[-300:]}") from error
     if "misfit" in said:
         raise Unfit(str(said["misfit"]))
-    result = read_result(json.dumps(said["result"])) if said["result"] else None
+    result = read_results(json.dumps(said["result"])) if said["result"] else None
     lacking = tuple(Object(str(digest), bool(legacy)) for digest, legacy in said["lacking"])
-    return Computed(result, tuple(map(str, said["unverified"])), lacking)
+    whose = {str(name): tuple(map(str, told)) for name, told in said["whose"].items()}
+    return Computed(result, tuple(map(str, said["unverified"])), lacking, whose)
 
 
 def main(arguments: list[str]) -> int:
@@ -98,7 +99,7 @@ def answer(sides: Sides, files: dict[str, bytes]) -> str:
         computed = bound.compute(sides.base, sides.head, left, claimed=claimed, execution=run)
         result = json.loads(computed.result.to_json()) if computed.result else None
         lacking = [[item.digest, item.legacy] for item in computed.lacking]
-        said = {"result": result, "unverified": computed.unverified, "lacking": lacking}
+        said = {"result": result, "unverified": computed.unverified, "lacking": lacking, "whose": dict(computed.whose)}
     except LockgateError as error:
         said = {"misfit": str(error).encode("utf-8", "backslashreplace").decode()}
     return json.dumps(said)

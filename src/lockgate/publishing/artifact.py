@@ -19,7 +19,7 @@ from typing import Any
 from lockgate.errors import LockgateError
 from lockgate.evaluation.training import Repeat, Repeats
 from lockgate.names import is_text
-from lockgate.result import Result, read_result
+from lockgate.result import AnyResult, read_results
 
 NAME = "lockgate"
 OBJECTS_LIMIT = 64 << 20
@@ -47,16 +47,17 @@ class Artifact:
     ``lock`` is the ``dvc.lock`` that came out, ``outputs`` the text of each output that git keeps, by path, and
     ``binaries`` the bytes of those that are no text; they are there only if every stage went well. ``objects`` are,
     by digest, the recorded files of base and head that a report reads: predictions, and what DVC keeps of metrics.
-    ``repeats`` are trainings of both under other seeds, whose predictions are among the ``objects``.
+    ``repeats`` are trainings of both under other seeds, whose predictions are among the ``objects``: by the name of the
+    model, which is empty where the repository has one.
     """
 
-    result: Result | None = None
+    result: AnyResult | None = None
     lock: bytes | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     binaries: Mapping[str, bytes] = field(default_factory=dict)
     objects: Mapping[str, bytes] = field(default_factory=dict)
-    repeats: Repeats | None = None
+    repeats: Mapping[str, Repeats] = field(default_factory=dict)
 
 
 def write(folder: Path, artifact: Artifact) -> None:
@@ -72,7 +73,7 @@ def write(folder: Path, artifact: Artifact) -> None:
         if artifact.binaries
         else None,
         ERROR: json.dumps({"error": artifact.error}).encode() if artifact.error else None,
-        REPEATS: None if artifact.repeats is None else json.dumps(asdict(artifact.repeats), sort_keys=True).encode(),
+        REPEATS: _of_repeats(artifact.repeats) if artifact.repeats else None,
     }
     for old in folder.iterdir():
         if OBJECT.fullmatch(old.name):
@@ -93,7 +94,7 @@ def read(files: Mapping[str, bytes]) -> Artifact:
     if RESULT not in files and ERROR not in files:
         raise Unfit(f"it has neither {RESULT} nor {ERROR}")
     try:
-        result = read_result(files[RESULT]) if RESULT in files else None
+        result = read_results(files[RESULT]) if RESULT in files else None
     except LockgateError as error:
         raise Unfit(f"{RESULT}: {error}") from error
     if result is not None and not is_text(result.to_json()):
@@ -102,13 +103,30 @@ def read(files: Mapping[str, bytes]) -> Artifact:
     binaries = {path: _decoded(path, text) for path, text in _strings(BINARIES, files.get(BINARIES, b"{}")).items()}
     said = _strings(ERROR, files.get(ERROR, b"{}")).get("error", "")
     objects = {name: content for name, content in files.items() if name not in FILES}
-    repeats = _repeats(files[REPEATS]) if REPEATS in files else None
+    repeats = _read_repeats(files[REPEATS]) if REPEATS in files else {}
     return Artifact(result, files.get(LOCK), outputs, said, binaries, objects, repeats)
 
 
-def _repeats(content: bytes) -> Repeats:
+def _of_repeats(repeats: Mapping[str, Repeats]) -> bytes:
+    if "" in repeats:
+        return json.dumps(asdict(repeats[""]), sort_keys=True).encode()
+    return json.dumps({"models": {name: asdict(one) for name, one in repeats.items()}}, sort_keys=True).encode()
+
+
+def _read_repeats(content: bytes) -> dict[str, Repeats]:
     try:
         told: Any = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Unfit(f"{REPEATS}: this is not JSON: {error}") from error
+    if not isinstance(told, dict) or set(told) != {"models"}:
+        return {"": _repeats(told)}
+    if not isinstance(told["models"], dict) or not all(name and is_text(name) for name in told["models"]):
+        raise Unfit(f"{REPEATS}: repeats by the name of their model were expected")
+    return {name: _repeats(one) for name, one in told["models"].items()}
+
+
+def _repeats(told: Any) -> Repeats:
+    try:
         sides = [tuple(_repeat(one) for one in told[side]) for side in ("base", "head")]
         failure = told["failure"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:

@@ -9,30 +9,36 @@ machine knows that ran it (:class:`lockgate.result.Execution`).
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from lockgate import policy
 from lockgate.dvc import listing
 from lockgate.dvc.listing import BrokenList
 from lockgate.dvc.objects import Cache, CommitFiles, DvcError, content_digest, local_file
 from lockgate.dvc.pipeline import BrokenFile, BrokenLock, Lock, Recorded, State, read_pipeline, read_state
 from lockgate.dvc.remotes import Object
-from lockgate.evaluation import changes, report, training
+from lockgate.dvc.scopes import Scope, has_several
+from lockgate.errors import LockgateError
+from lockgate.evaluation import changes, report, several, training
 from lockgate.evaluation.data_diff import differing
 from lockgate.evaluation.findings import read_policies
 from lockgate.evaluation.references import references
 from lockgate.evaluation.run import claims, lock_status
 from lockgate.evaluation.seeded import SeedError
+from lockgate.evaluation.several import LockOf, Whole, judged
 from lockgate.evaluation.training import Repeats
+from lockgate.evaluation.verdict import overall
 from lockgate.gates.files import ModelGrowth, ModelSize, TrainingTime
-from lockgate.git import Snapshot
+from lockgate.git import Overlay, Snapshot
 from lockgate.policy import Policy
 from lockgate.publishing.artifact import OBJECTS_LIMIT, Artifact, Unfit
 from lockgate.publishing.write_back import after_run
-from lockgate.result import Execution, LockStatus, Result, Verdict
+from lockgate.result import AnyResult, Execution, LockStatus, Result, Results, Verdict
 
 TOLERANCE = 1e-6
 """Relative: two machines may differ in the last digits of a figure, which are not reported."""
@@ -48,12 +54,14 @@ class OtherBase(Unfit):
 class Computed:
     """The result, and what of it rests on the word of the run, in words: empty if all of it was computed anew.
 
-    ``lacking`` are the objects that were needed and did not travel.
+    ``lacking`` are the objects that were needed and did not travel. ``whose`` says of several models what rests on the
+    word of the run for each.
     """
 
-    result: Result | None
+    result: AnyResult | None
     unverified: tuple[str, ...] = ()
     lacking: tuple[Object, ...] = ()
+    whose: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 # --- computing
@@ -78,9 +86,10 @@ def collect(root: Path, base: Snapshot | None, head: Snapshot, left: Artifact) -
         return found[record.digest]
 
     before, after = _states(base, after_run(head, left))
-    for _ in _needed(before, after, fetch):
-        pass
-    repeats = (*left.repeats.base, *left.repeats.head) if left.repeats else ()
+    for scope in judged(Whole(root, before, after, partial(_lock, head))):
+        for _ in _needed(scope.base, scope.head, fetch):
+            pass
+    repeats = (one for told in left.repeats.values() for one in (*told.base, *told.head))
     for digest in (one.predictions for one in repeats if one.predictions):
         file = Cache.of(root).path(digest)
         if digest not in found and file.is_file() and file.stat().st_size <= room:
@@ -116,10 +125,11 @@ def compute(
         return Computed(failed(base, head, execution))
     overlay = after_run(head, Artifact() if claimed else left)
     before, after = _states(base, overlay)
-    if claimed and read_policies(before, after).policy.lock != "claimed":
+    if claimed and not takes_claims(before, after):
         raise Unfit("nothing was run for it, and the policy does not take the author's lock")
-    if left.repeats is not None:
-        _check_repeats(left, left.repeats, before, after)
+    status: LockOf = (lambda _: LockStatus("claimed")) if claimed else partial(_lock, head)
+    scopes = judged(Whole(Path(), before, after, status))
+    _check_repeats(left, scopes)
     lacking: dict[Object, None] = {}
     travelled = _from(left.objects)
 
@@ -129,22 +139,54 @@ def compute(
             lacking[Object.of(record)] = None
         return content
 
-    missing = tuple(dict.fromkeys(said for said in _needed(before, after, fetch) if said))
-    if missing and root is None:
-        return Computed(None, missing, tuple(lacking))
-    with _place(left.objects, before, after) as place:
-        status = LockStatus("claimed") if claimed else _lock(head, after)
-        where = root if missing and root else place
-        result, unmeasured = report.measured(
+    missing = {
+        scope.model: tuple(dict.fromkeys(said for said in _needed(scope.base, scope.head, fetch) if said))
+        for scope in scopes
+    }
+    if any(missing.values()) and root is None:
+        return _computed(None, missing, tuple(lacking))
+    with _place(left.objects, scopes) as place:
+        where = root if any(missing.values()) and root else place
+        result, unmeasured = several.measured(
             where, base, overlay, lock=status, execution=execution, repeats=left.repeats
         )
-    if unmeasured and root is None:
-        return Computed(None, (*missing, *unmeasured))
-    return Computed(_with_lock_judged(result), (*missing, *_by_the_clock(read_policies(before, after).policy, result)))
+    if any(unmeasured.values()) and root is None:
+        return _computed(None, {name: (*missing[name], *unmeasured[name]) for name in missing}, ())
+    for scope, one in zip(scopes, result.each, strict=True):
+        missing[scope.model] += tuple(_by_the_clock(read_policies(scope.base, scope.head).policy, one))
+    return _computed(_with_lock_judged(result), missing, ())
 
 
-def _check_repeats(left: Artifact, repeats: Repeats, before: State | None, after: State) -> None:
+def _computed(
+    result: AnyResult | None, missing: Mapping[str, tuple[str, ...]], lacking: tuple[Object, ...]
+) -> Computed:
+    """Return what was computed; ``missing`` is what rests on the word of the run, by model."""
+    every = tuple(dict.fromkeys(said for told in missing.values() for said in told))
+    return Computed(result, every, lacking, {name: told for name, told in missing.items() if name and told})
+
+
+def takes_claims(before: State | None, after: State) -> bool:
+    """Say whether the policy, which is base's wherever base has one, takes the author's lock as it is."""
+    if not has_several(before.snapshot if before else None, after.snapshot):
+        return read_policies(before, after).policy.lock == "claimed"
+    for state in (before, after):
+        text = state.snapshot.read(policy.FILE) if state else None
+        with suppress(LockgateError):
+            if text is not None:
+                return policy.read_models(text).lock == "claimed"
+    return False
+
+
+def _check_repeats(left: Artifact, scopes: tuple[Scope, ...]) -> None:
     """Hold the repeats to the seeds that follow from the two locks, and their predictions to their digests."""
+    known = {scope.model: scope for scope in scopes}
+    for name, repeats in left.repeats.items():
+        if name not in known:
+            raise Unfit("it repeats the training of a model that this pull request does not touch")
+        _check_repeats_of(left, repeats, known[name].base, known[name].head)
+
+
+def _check_repeats_of(left: Artifact, repeats: Repeats, before: State | None, after: State) -> None:
     judging = read_policies(before, after).policy
     if judging.train is None or not judging.train.repeats or judging.lock == "claimed":
         raise Unfit("it repeats the training, which the policy does not ask for")
@@ -170,11 +212,11 @@ def _by_the_clock(judging: Policy, result: Result) -> Iterator[str]:
             yield f"the seconds of {gate.stage}"
 
 
-def failed(base: Snapshot | None, head: Snapshot, execution: Execution) -> Result:
+def failed(base: Snapshot | None, head: Snapshot, execution: Execution) -> AnyResult:
     """Return the result of a run in which a stage failed: see :func:`lockgate.evaluation.report.failed`."""
     before, _ = report.base_state(base)
     after = State(head, read_pipeline(head), before.lock if before else Lock())
-    return report.failed(Path(), base, after, execution)
+    return several.failed(Path(), before, after, execution)
 
 
 def _states(base: Snapshot | None, head: Snapshot) -> tuple[State | None, State]:
@@ -189,11 +231,22 @@ def _lock(head: Snapshot, after: State) -> LockStatus:
         return LockStatus("written")
 
 
-def _with_lock_judged(result: Result) -> Result:
-    if result.lock.status != "differs" or result.verdict.outcome == "failed":
-        return result
-    stages = ", ".join(result.lock.stages)
-    return replace(result, verdict=Verdict("failed", f"the author's lock claims other outputs than came out: {stages}"))
+def _with_lock_judged(result: AnyResult) -> AnyResult:
+    if isinstance(result, Results):
+        each = tuple(_with_the_lock_of_one_judged(one) for one in result.models)
+        verdict = result.verdict if each == result.models else overall(each, result.removed)
+        return replace(result, models=each, verdict=_verdict_on_lock(result.lock, verdict))
+    return _with_the_lock_of_one_judged(result)
+
+
+def _with_the_lock_of_one_judged(result: Result) -> Result:
+    return replace(result, verdict=_verdict_on_lock(result.lock, result.verdict))
+
+
+def _verdict_on_lock(lock: LockStatus, verdict: Verdict) -> Verdict:
+    if lock.status != "differs" or verdict.outcome == "failed":
+        return verdict
+    return Verdict("failed", f"the author's lock claims other outputs than came out: {', '.join(lock.stages)}")
 
 
 # --- the recorded files that a report reads
@@ -292,7 +345,7 @@ def _from(objects: Mapping[str, bytes]) -> Fetch:
 
 
 @contextmanager
-def _place(objects: Mapping[str, bytes], before: State | None, after: State) -> Iterator[Path]:
+def _place(objects: Mapping[str, bytes], scopes: tuple[Scope, ...]) -> Iterator[Path]:
     """Give a folder that is a project to DVC and has these objects in its cache, and no remote."""
     with TemporaryDirectory(prefix="lockgate-bound-") as folder:
         root = Path(folder)
@@ -300,14 +353,15 @@ def _place(objects: Mapping[str, bytes], before: State | None, after: State) -> 
         (root / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
         cache = Cache.of(root)
         contents = dict(objects)
-        judging = read_policies(before, after).policy
-        if judging.predictions:  # those that git keeps are looked for in the cache too
-            earlier = [state for one in references(before, judging).values() for state in one.states]
-            for state in (before, after, *earlier):
-                for kept in judging.predictions.files if state else ():
-                    content = state.snapshot.read(kept) if state else None
-                    if content is not None:
-                        contents[content_digest(content)] = content
+        for scope in scopes:
+            judging = read_policies(scope.base, scope.head).policy
+            if judging.predictions:  # those that git keeps are looked for in the cache too
+                earlier = [state for one in references(scope.base, judging).values() for state in one.states]
+                for state in (scope.base, scope.head, *earlier):
+                    for kept in judging.predictions.files if state else ():
+                        content = state.snapshot.read(kept) if state else None
+                        if content is not None:
+                            contents[content_digest(content)] = content
         for digest, content in contents.items():
             for legacy in (False, True):
                 path = cache.path(digest, legacy=legacy)
@@ -341,38 +395,63 @@ SAID = {
     "data": "what it says of the data is not what comes out of the recorded tables",
 }
 """Field of a result → what is wrong if it differs."""
+SAID_OF_SEVERAL = {
+    "untouched": "it says of other models that they are not touched",
+    "removed": "it says of other models that they are removed",
+    **{name: SAID[name] for name in ("stages", "verdict", "lock", "notes")},
+}
+"""Field of the result of several models → what is wrong if it differs."""
 
 
-def check_base(told: Result, base: Snapshot) -> None:
+def check_base(told: AnyResult, base: Snapshot) -> None:
     """Raise :class:`OtherBase` if a result is about another base."""
     if told.base is None or told.base.commit != base.commit:
         there = told.base.commit if told.base else None
         raise OtherBase(f"it compares with {there or 'nothing'}, this pull request starts from {base.commit}")
 
 
-def check(told: Result, computed: Result) -> None:
+def check(told: AnyResult, computed: AnyResult) -> None:
     """Raise :class:`Unfit` naming the first thing in which a result differs from the computed one, its execution apart:
     whoever ran it is asked for that."""
     _check_execution(told, computed)
-    if told.looks is not None:
+    if any(one.looks is not None for one in told.each):
         raise Unfit("it counts how often the test set was looked at, which the half that publishes does")
-    for name, sentence in SAID.items():
+    if [one.model for one in told.each] != [one.model for one in computed.each]:
+        raise Unfit(SAID["model"])
+    if isinstance(computed, Results):
+        _check_said(told, computed, SAID_OF_SEVERAL)
+    for mine, other in zip(told.each, computed.each, strict=True):
+        _check_said(mine, other, SAID)
+
+
+def _check_said(told: AnyResult, computed: AnyResult, sentences: Mapping[str, str]) -> None:
+    if told.schema != computed.schema:
+        raise Unfit("it has another schema")
+    for name, sentence in sentences.items():
         where = _difference(getattr(told, name), getattr(computed, name))
         if where is not None:
             raise Unfit(f"{sentence}{f' ({where})' if where else ''}")
-    if told.schema != computed.schema:
-        raise Unfit("it has another schema")
 
 
-def check_unverified(told: Result, base: Snapshot, head: Snapshot) -> None:
-    """Check of a result whose files did not travel what git alone says: see :data:`SAID`."""
-    overlay_state = read_state(head)
+def check_unverified(told: AnyResult, base: Snapshot, head: Snapshot) -> None:
+    """Check of a result whose files did not travel what git alone says: see :data:`SAID`. ``head`` is as the run left
+    it."""
     before, _ = report.base_state(base)
-    after_files = CommitFiles(head)
+    author = head.under if isinstance(head, Overlay) else head
+    status: LockOf | None = None if told.lock.status == "claimed" else partial(_lock, author)
+    scopes = judged(Whole(Path(), before, read_state(head), status))
+    if len(scopes) != len(told.each):
+        raise Unfit(SAID["model"])
+    for scope, one in zip(scopes, told.each, strict=True):
+        _check_unverified(one, scope.base, scope.head)
+
+
+def _check_unverified(told: Result, before: State | None, after: State) -> None:
+    after_files = CommitFiles(after.snapshot)
     computed = {
-        "params": changes.param_changes(before, overlay_state) if before else (),
-        "stages": changes.stage_changes(before, overlay_state, after_files),
-        "model": read_policies(before, overlay_state).policy.model,
+        "params": changes.param_changes(before, after) if before else (),
+        "stages": changes.stage_changes(before, after, after_files),
+        "model": read_policies(before, after).policy.model,
         "seeds": (),
     }
     for name, value in computed.items():
@@ -383,7 +462,7 @@ def check_unverified(told: Result, base: Snapshot, head: Snapshot) -> None:
         raise Unfit(f"it says '{told.verdict.outcome}' although {failing[0]}")
 
 
-def _check_execution(told: Result, computed: Result) -> None:
+def _check_execution(told: AnyResult, computed: AnyResult) -> None:
     run = told.execution
     if run is None:
         if computed.lock.status != "claimed":

@@ -22,12 +22,14 @@ from lockgate.dvc.opened import watching
 from lockgate.dvc.pipeline import Recorded, read_lock, read_pipeline, read_state
 from lockgate.dvc.plan import needed_pipeline, plan
 from lockgate.dvc.remotes import QUARANTINE
+from lockgate.dvc.scopes import Scope
 from lockgate.dvc.stages import DvcProcess
 from lockgate.errors import LockgateError
 from lockgate.evaluation import report, run
 from lockgate.evaluation.findings import read_policies
 from lockgate.evaluation.seeded import Place, content_key
 from lockgate.evaluation.seeds import repeat
+from lockgate.evaluation.several import Whole, judged
 from lockgate.evaluation.training import Repeats
 from lockgate.files import progress, write_whole
 from lockgate.formatting import size
@@ -93,17 +95,26 @@ def nothing_to_repeat(root: Path, target: str) -> str:
     for side in (base, Workspace(root)):  # where base's policy says nothing of it, head's counts
         text = side.read(policy.FILE)
         try:
-            train = policy.read_policy(text).train if text is not None else None
+            trains = [one.train for one in policy.read_models(text).policies if one.train] if text is not None else []
         except LockgateError:
             return ""  # what is wrong with it is told by the run
-        if train is not None:
-            return "" if train.repeats else "`train:` of the policy has no `repeats:`"
+        if trains:
+            return "" if any(train.repeats for train in trains) else "`train:` of the policy has no `repeats:`"
     return "the policy has no `train:`"
 
 
-def _repeated(root: Path, base: Commit, dependencies: tuple[Path | None, Path | None]) -> Repeats | None:
+def _repeated(root: Path, base: Commit, dependencies: tuple[Path | None, Path | None]) -> dict[str, Repeats]:
+    """Train both sides of each model again that is touched: see :func:`_repeated_of`."""
+    scopes = judged(Whole(root, report.base_state(base)[0], read_state(Workspace(root))))
+    found = {scope.model: _repeated_of(root, base, dependencies, scope) for scope in scopes}
+    return {name: repeats for name, repeats in found.items() if repeats is not None}
+
+
+def _repeated_of(
+    root: Path, base: Commit, dependencies: tuple[Path | None, Path | None], scope: Scope
+) -> Repeats | None:
     """Train both sides again; ``None`` where they train the same model. A repeat that fails is told in words."""
-    before, after = report.base_state(base)[0], read_state(Workspace(root))
+    before, after = scope.base, scope.head
     judging = read_policies(before, after).policy
     if judging.train is None or not judging.train.repeats:
         return None
@@ -112,8 +123,9 @@ def _repeated(root: Path, base: Commit, dependencies: tuple[Path | None, Path | 
         return None
     try:
         return repeat(
-            root, judging, base, Workspace(root), judging.train.repeats, tell=progress, dependencies=dependencies
-        )
+            root, judging, base, Workspace(root), judging.train.repeats, tell=progress, dependencies=dependencies,
+            model=after.model,
+        )  # fmt: skip
     except run.Interrupted:
         raise
     except LockgateError as error:
@@ -226,7 +238,7 @@ def _settings_of(root: Path, base: Commit) -> Iterator[None]:
 def _is_claimed(root: Path, base: Commit) -> bool:
     """Say whether base's policy takes the author's lock as it is, and there is a whole one to take."""
     text = base.read(policy.FILE)
-    if text is None or policy.read_policy(text).lock != "claimed":
+    if text is None or policy.read_models(text).lock != "claimed":
         return False
     current, pipeline = Workspace(root), needed_pipeline(Workspace(root))
     plans = plan(pipeline, read_lock(current, pipeline), WorkspaceFiles(root), current)
@@ -251,10 +263,10 @@ def _quarantined(root: Path, base: Commit, *, fork: bool) -> tuple[str, ...]:
 
 def _claimed(root: Path, base: Commit, head: Commit) -> Artifact:
     with suppress(LockgateError):  # what is not there is told by the report
-        named = policy.read_policy(base.read(policy.FILE) or b"").predictions
         state = read_state(head)
-        for path in named.files if named else ():
-            if record := state.pipeline.recorded(state.lock, path):
-                fetch_tracked(root, {path: (record,)}, QUARANTINE)
+        for one in policy.read_models(base.read(policy.FILE) or b"").policies:
+            for path in one.predictions.files if one.predictions else ():
+                if record := state.pipeline.recorded(state.lock, path):
+                    fetch_tracked(root, {path: (record,)}, QUARANTINE)
     left = Artifact(objects=bound.collect(root, base, head, Artifact()))
     return _judged(root, base, head, left, execution=None)

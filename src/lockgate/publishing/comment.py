@@ -4,15 +4,16 @@ Pure. What an author wrote goes through :mod:`lockgate.rendering.escape`; what i
 git.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from lockgate.publishing.ledger import LookAt
 from lockgate.publishing.measures import NOTHING, Measuring
 from lockgate.rendering import escape
-from lockgate.rendering.markdown import LIMIT, render_markdown
-from lockgate.rendering.result_document import brief
-from lockgate.result import Result, Revision
+from lockgate.rendering.markdown import LIMIT
+from lockgate.rendering.render import comment
+from lockgate.result import AnyResult, Revision
 
 ROOM = 512
 """Characters kept free for the watermark."""
@@ -30,25 +31,28 @@ class Told:
     where the run's log is, ``measuring`` are the changed files that decide, or may decide, how the change is measured.
 
     ``withheld`` are the outputs for which the lock is not written to the branch. ``unverified`` names what of the
-    result rests on the word of the run, ``allowed`` says that the policy takes it. ``look`` is what publishing it shows
-    of a test set.
+    result rests on the word of the run, ``allowed`` says that the policy takes it; ``models`` are the models of both
+    policies, where there are several, and ``refused`` says of each of them what its policy does not take. ``looks`` are
+    what publishing it shows of test sets, one of each model.
     """
 
     head: str
     url: str
     measuring: Measuring = NOTHING
-    result: Result | None = None
+    result: AnyResult | None = None
     error: str = ""
     misfit: str = ""
     failure: str = ""
     withheld: tuple[str, ...] = ()
     unverified: tuple[str, ...] = ()
     allowed: bool = False
-    look: LookAt | None = None
+    looks: tuple[LookAt, ...] = ()
+    models: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
-    def with_result(self, result: Result, base: Revision, head: Revision) -> Self:
+    def with_result(self, result: AnyResult, base: Revision, head: Revision) -> Self:
         """Add the result; what its revisions are called, and which commits they are, is ours to say."""
-        return replace(self, result=replace(result, base=base, head=head))
+        return replace(self, result=result.between(base, head))
 
     def with_error(self, error: str) -> Self:
         """Add why the run stopped before it had a result."""
@@ -117,7 +121,7 @@ def _unverified(told: Told) -> str:
 
 def _body(told: Told, limit: int) -> str:
     if told.result is not None:
-        return render_markdown(brief(told.result), limit)
+        return comment(told.result, limit)
     if told.failure:
         return f"### ⚠️ This run could not be judged, so nothing of it is shown\n\n{escape.text(told.failure)}\n"
     if told.misfit:

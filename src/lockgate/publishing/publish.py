@@ -6,8 +6,10 @@ started it; the head commit is fetched as data and never checked out. The artifa
 says of the two commits, and shown escaped.
 
 A verdict belongs to a head and a base: the status is called ``lockgate/BASE``, and each open pull request of the branch
-gets its own. Whatever the run left, the outcome is a status and a comment: what cannot be read is an ``error``. The
-status is set first, so that an older one never outlives a comment that cannot be posted.
+gets its own. Where the repository has several models, each has a status beside it, ``lockgate/BASE/MODEL``, whether the
+change touches it or not, so that branch protection can ask for one of them. Whatever the run left, the outcome is a
+status and a comment: what cannot be read is an ``error``. The status is set first, so that an older one never outlives
+a comment that cannot be posted.
 
 Safe to run again: the comment is updated in place, the commit with the lock is the same commit each time.
 """
@@ -17,16 +19,19 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lockgate import git
+from lockgate import git, policy
 from lockgate.dvc import quarantine
 from lockgate.dvc.pipeline import read_state
 from lockgate.errors import LockgateError
 from lockgate.evaluation import looks
 from lockgate.evaluation.findings import read_policies
 from lockgate.evaluation.report import base_state, readable, revision
+from lockgate.evaluation.several import Whole, judged
+from lockgate.evaluation.verdict import overall
 from lockgate.forge.comments import put_comment
 from lockgate.forge.port import Forge, ForgeError, Run, State, TooLarge
 from lockgate.git import Commit
@@ -35,10 +40,10 @@ from lockgate.publishing.apart import Sides
 from lockgate.publishing.artifact import Artifact, Unfit
 from lockgate.publishing.bound import Computed, OtherBase
 from lockgate.publishing.comment import Told, Written
-from lockgate.publishing.ledger import Ledger, LedgerError, look_at
+from lockgate.publishing.ledger import Ledger, LedgerError, LookAt, look_at
 from lockgate.publishing.measures import measuring
 from lockgate.rendering.result_document import OUTCOMES
-from lockgate.result import Outcome, Result
+from lockgate.result import AnyResult, Looks, Outcome, Results
 
 REPEATS = (".github/workflows/repeats.yml", ".github/workflows/lockgate-repeats.yml")
 """The workflows that train again under other seeds; they leave nothing where the policy asks for no repeats."""
@@ -81,14 +86,24 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """The status of one of several models."""
+
+    model: str
+    state: State
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What is said of one target: the status of the commit ``tip``, and the comment."""
+    """What is said of one target: the status of the commit ``tip``, that of each of several models, and the comment."""
 
     target: Target
     tip: str
     state: State
     said: str
     body: str = ""
+    models: tuple[ModelStatus, ...] = ()
     failure: LockgateError | None = None
     """Why GitHub refused what the answer needed, if so: no fault of the author's."""
 
@@ -168,6 +183,9 @@ class Publisher:
         words = f"{target.name}: {answer.state} on {answer.tip[:10]} for {target.base_branch}: {answer.said}."
         try:
             self.forge.set_status(answer.tip, answer.state, target.context, answer.said, self.run.url)
+            for one in answer.models:
+                context = f"{target.context}/{one.model}"
+                self.forge.set_status(answer.tip, one.state, context, one.said, self.run.url)
         except ForgeError as error:
             failure = error
             words += f" The status could not be set: {error}."
@@ -217,7 +235,16 @@ class Publisher:
         """Return the answer to what cannot be judged."""
         if target.tip != self.run.head_sha:
             return Stale(f"the branch has moved on to {target.tip[:10]}")
-        return Answer(target, target.tip, *self.status(told), comment.text(told, Written()))
+        told = replace(told, models=told.models or self._models(target))
+        return Answer(target, target.tip, *self.status(told), comment.text(told, Written()), self.statuses(told))
+
+    def _models(self, target: Target) -> tuple[str, ...]:
+        """Return the models of a run that cannot be judged, as far as git knows its commits."""
+        with suppress(Exception):  # it is hostile input, and the status that says so must not fail on it
+            fork = git.merge_base(self.root, target.start, self.run.head_sha)
+            sides = (Commit(self.root, "", fork, lfs=False), Commit(self.root, "", self.run.head_sha, lfs=False))
+            return model_names(*sides)
+        return ()
 
     def _answer(self, target: Target) -> Answer:
         """Judge what the run left, and bring the lock to the branch. Raises whatever hostile input makes it raise."""
@@ -226,7 +253,7 @@ class Publisher:
         head = Commit(self.root, self.run.head_branch, self.run.head_sha, lfs=False)
         fork = git.merge_base(self.root, target.start, self.run.head_sha)
         base = Commit(self.root, target.base_branch, fork, lfs=False)
-        told = Told(self.run.head_sha, self.run.url, measuring(self.root, base, head))
+        told = Told(self.run.head_sha, self.run.url, measuring(self.root, base, head), models=model_names(base, head))
         told, files = self.judged(told, base, head)
         made = None
         if files:
@@ -249,27 +276,37 @@ class Publisher:
         patch = "" if target.own or not made else git.difference(self.root, self.run.head_sha, made)
         told = self._counted(target, told)
         body = comment.text(told, Written(commit, patch))
-        return Answer(target, commit or self.run.head_sha, *self.status(told), body)
+        return Answer(target, commit or self.run.head_sha, *self.status(told), body, self.statuses(told))
 
     def _of_group(self, target: Target, told: Told, files: dict[str, bytes]) -> Answer:
         """Answer a merge group: nothing can be added to its branch, so its lock has to be the one that came out."""
         state, said = self.status(told)
         if state == "success" and files:
             state, said = "failure", "the lock does not belong to what is merged: update the branch of the pull request"
-        return Answer(target, self.run.head_sha, state, said, comment.text(told, Written()))
+        models = self.statuses(told)
+        if state == "failure" and files:
+            models = tuple(replace(one, state=state, said=said) if one.state == "success" else one for one in models)
+        return Answer(target, self.run.head_sha, state, said, comment.text(told, Written()), models)
 
     def _counted(self, target: Target, told: Told) -> Told:
         """Write down that these figures are looked at, and say which look it is."""
-        if told.result is None or told.look is None:
+        if told.result is None or not told.looks:
             return told
         ledger = Ledger(self.root, self.forge.push_credentials(self.server))
-        look = replace(told.look.look, pull_request=target.number)
+        said = {one.look.model: self._look(ledger, one, target) for one in told.looks}
+        each = tuple(looks.told(one, said[one.model]) if one.model in said else one for one in told.result.each)
+        if not isinstance(told.result, Results):
+            return replace(told, result=each[0])
+        verdict = told.result.verdict if each == told.result.models else overall(each, told.result.removed)
+        return replace(told, result=replace(told.result, models=each, verdict=verdict))
+
+    def _look(self, ledger: Ledger, one: LookAt, target: Target) -> Looks:
+        look = replace(one.look, pull_request=target.number)
         try:
-            said = told.look.told(ledger.record(look, write=not self.dry_run))
+            return one.told(ledger.record(look, write=not self.dry_run))
         except LedgerError as error:
             sys.stderr.write(f"{error}\n")
-            said = told.look.told(None, str(error))
-        return replace(told, result=looks.told(told.result, said))
+            return one.told(None, str(error))
 
     def judged(self, told: Told, base: Commit, head: Commit) -> tuple[Told, dict[str, bytes]]:
         """Return what there is to tell, and the files that belong on the branch."""
@@ -290,7 +327,7 @@ class Publisher:
             return told.with_misfit(str(error)), {}
 
     def _bound(
-        self, told: Told, base: Commit, head: Commit, left: Artifact, result: Result
+        self, told: Told, base: Commit, head: Commit, left: Artifact, result: AnyResult
     ) -> tuple[Told, dict[str, bytes]]:
         """Hold the result to what git and the recorded files say, and show what was computed here."""
         bound.check_base(result, base)
@@ -302,13 +339,27 @@ class Publisher:
             bound.check_unverified(result, base, write_back.after_run(head, left))
         else:
             bound.check(result, computed.result)
-        shown = computed.result or replace(result, looks=None)
-        if computed.unverified or shown.comparison.test_set:
+        shown = computed.result or result.uncounted()
+        if computed.unverified or any(one.comparison.test_set for one in shown.each):
             before, after = base_state(base)[0], read_state(write_back.after_run(head, left))
-            policy = read_policies(before, after).policy
-            allowed = bool(computed.unverified) and policy.unverified == "allow"
-            look = look_at(shown, policy, before, after)
-            told = replace(told, unverified=computed.unverified, allowed=allowed, look=look)
+            scopes = judged(Whole(self.root, before, after))
+            policies = {scope.model: read_policies(scope.base, scope.head).policy for scope in scopes}
+            takes = {name: one.unverified == "allow" for name, one in policies.items()}
+            refused = {name: said[0] for name, said in computed.whose.items() if not takes.get(name)}
+            allowed = bool(computed.unverified) and (not refused if computed.whose else all(takes.values()))
+            found = {one.model: one for one in shown.each}
+            looks_at = (
+                look_at(found[policies[scope.model].model], policies[scope.model], scope.base, scope.head)
+                for scope in scopes
+                if policies[scope.model].model in found
+            )
+            told = replace(
+                told,
+                unverified=computed.unverified,
+                allowed=allowed,
+                refused=refused,
+                looks=tuple(look for look in looks_at if look is not None),
+            )
         return told.with_result(shown, *(readable(revision(side)) for side in (base, head))), files
 
     def _computed(self, sides: Sides, left: Artifact) -> Computed:
@@ -339,11 +390,40 @@ class Publisher:
             return "failure", f"rests on the run's word: {told.unverified[0]}"
         return state, said
 
+    def statuses(self, told: Told) -> tuple[ModelStatus, ...]:
+        """Return the status of each of several models; none where the repository has one."""
+        if told.result is None:
+            return tuple(ModelStatus(name, *self.status(told)) for name in told.models)
+        if not isinstance(told.result, Results):
+            return ()
+        found = {one.model: _status_of(one) for one in told.result.models}
+        found |= dict.fromkeys(told.result.untouched, ("success", "not touched by this change"))
+        found |= dict.fromkeys(told.result.removed, ("success", "removed by this change"))
+        for name, why in told.refused.items():
+            if found.get(name, ("error", ""))[0] == "success":
+                found[name] = "failure", f"rests on the run's word: {why}"
+        return tuple(ModelStatus(name, *status) for name, status in found.items())
 
-def _status_of(result: Result) -> tuple[State, str]:
-    held = sum(gate.holds for gate in result.gates)
+
+def model_names(base: Commit, head: Commit) -> tuple[str, ...]:
+    """Return the models of both policies, where one of them names several."""
+    found: dict[str, None] = {}
+    several = False
+    for side in (head, base):
+        with suppress(LockgateError):
+            if (text := side.read(policy.FILE)) is not None:
+                models = policy.read_models(text)
+                found |= dict.fromkeys(models.names)
+                several = several or models.several
+    return tuple(found) if several else ()
+
+
+def _status_of(result: AnyResult) -> tuple[State, str]:
+    gates = [gate for one in result.each for gate in one.gates]
     outcome = result.verdict.outcome
-    state, said = STATES[outcome], f"{OUTCOMES[outcome]}; {held} of {len(result.gates)} gates hold"
-    if state == "success" and result.training is not None and result.training.pending:
+    state, said = STATES[outcome], f"{OUTCOMES[outcome]}; {sum(one.holds for one in gates)} of {len(gates)} gates hold"
+    if isinstance(result, Results):
+        said = f"{said}; {len(result.models)} of {len(result.models) + len(result.untouched)} models touched"
+    if state == "success" and any(one.training is not None and one.training.pending for one in result.each):
         return "pending", f"{said} for this model; its training is being repeated"
     return state, said

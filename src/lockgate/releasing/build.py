@@ -19,7 +19,8 @@ from lockgate import git, policy
 from lockgate.dependencies.commit import locked_by
 from lockgate.dependencies.lock import read_lock
 from lockgate.dvc.objects import Cache, copy_objects, local_file
-from lockgate.dvc.pipeline import State
+from lockgate.dvc.pipeline import State, read_state
+from lockgate.dvc.scopes import scoped
 from lockgate.errors import LockgateError
 from lockgate.evaluation import findings, report
 from lockgate.releasing.candidate import Candidate
@@ -210,14 +211,13 @@ def _judge(candidate: Candidate, prepared: "Prepared") -> _Judged:
         today = {policy.FILE: candidate.snapshot.read(policy.FILE)}
         before = git.Overlay(git.Commit(candidate.root, label, commit), today)
     lock = LockStatus("reproduced" if prepared.level == "full" else "local")
-    result = report.build(candidate.root, before, candidate.snapshot, lock=lock)
+    result = report.build(candidate.root, before, candidate.snapshot, lock=lock, model=candidate.model_of_several)
     asked = {place.name: place.gates for place in candidate.policy.environments if place.gates}
     outcomes: dict[str, tuple[GateOutcome, ...]] = {}
     if asked:
         every = tuple(gate for gates_ in asked.values() for gate in gates_)
-        found = findings.find(
-            candidate.root, report.base_state(before)[0], candidate.state, more=tuple(dict.fromkeys(every))
-        )
+        sides = scoped(report.base_state(before)[0], read_state(candidate.snapshot), candidate.model_of_several)
+        found = findings.find(candidate.root, *sides, more=tuple(dict.fromkeys(every)))
         by_rule = {outcome.rule: outcome for outcome in report.readable(found.gates)}
         own = candidate.policy
         outcomes = {name: tuple(by_rule[gate.sentence(own)] for gate in wanted) for name, wanted in asked.items()}

@@ -10,8 +10,9 @@ from typing import Any
 from lockgate import git, policy
 from lockgate.dvc.objects import Cache, local_file
 from lockgate.dvc.pipeline import Recorded, State, read_state
+from lockgate.dvc.scopes import scoped
 from lockgate.errors import LockgateError
-from lockgate.policy import Policy
+from lockgate.policy import Models, Policy
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,28 @@ class Candidate:
 
     @cached_property
     def state(self) -> State:
-        """The commit's pipeline and lock."""
-        return read_state(self.snapshot)
+        """The commit's pipeline and lock: what is of this model, where the commit has several."""
+        state = read_state(self.snapshot)
+        return state if self.model_of_several is None else scoped(None, state, self.model_of_several)[1]
 
     @cached_property
     def policy(self) -> Policy:
-        """The commit's own policy, which is of the default branch. Raises :class:`LockgateError` if it has none."""
+        """The model's policy in the commit, which is of the default branch. Raises :class:`LockgateError` if it has
+        none."""
+        return self.models.belonging_to(self.name)
+
+    @property
+    def model_of_several(self) -> str | None:
+        """The name of the model in the policy, ``None`` where the policy is about one model."""
+        return self.policy.model if self.models.several else None
+
+    @cached_property
+    def models(self) -> Models:
+        """The models of the commit's own policy. Raises :class:`LockgateError` if it has none."""
         content = self.snapshot.read(policy.FILE)
         if content is None:
             raise LockgateError(f"{self.tag} has no {policy.FILE}: nothing says what its model is", "Commit one first.")
-        return policy.read_policy(content)
+        return policy.read_models(content)
 
     @cached_property
     def time(self) -> datetime:

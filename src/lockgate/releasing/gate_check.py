@@ -103,7 +103,7 @@ def _own_policy(registry: Registry, build: Build) -> policy.Policy | None:
         if file.path == policy.FILE:
             content = b"".join(bytes(chunk) for chunk in registry.stream(build.manifest, file))
             try:
-                return policy.read_policy(content)
+                return policy.read_models(content).belonging_to(build.release.name)
             except LockgateError:
                 return None
     return None

@@ -95,15 +95,16 @@ def prepare(
         for record in candidate.reads():
             copy_objects(made, objects, objects_of(record, made))
 
-    locked = None if dependencies == "current" else locked_by(candidate.snapshot)
+    locked = None if dependencies == "current" else locked_by(candidate.snapshot, candidate.model_of_several)
     if keep and locked is None:
         raise UsageError(
             "there are no dependencies to keep: they are not installed from a lock",
             f"Name the lock as `dependencies:` in {POLICY}, and leave out --dependencies current.",
         )
     done = rebuild(
-        candidate.root, candidate.commit, level, dependencies=dependencies, isolated=True, tell=tell, take=take
-    )
+        candidate.root, candidate.commit, level, dependencies=dependencies, isolated=True,
+        model=candidate.model_of_several, tell=tell, take=take,
+    )  # fmt: skip
     if not done.ok:
         raise done.difference()
     adopt(candidate, folder)

@@ -165,11 +165,11 @@ def retire(
     return log.append(None, signer, actor, "retire", reason=reason, tag=tag, done_already=done_already)
 
 
-def rules_of(file: Path, environment: str) -> tuple[policy.Environment, policy.Policy]:
-    """Return what the policy in ``file`` asks of the environment, and the policy. Raises :class:`LockgateError` if it
-    has none."""
+def rules_of(file: Path, environment: str, name: str) -> tuple[policy.Environment, policy.Policy]:
+    """Return what the policy in ``file`` asks of the environment of the model ``name``, and the policy. Raises
+    :class:`LockgateError` if it has none."""
     try:
-        whole = policy.read_policy(file.read_bytes())
+        whole = policy.read_models(file.read_bytes()).belonging_to(name)
     except FileNotFoundError:
         raise UsageError(
             f"there is no policy at {file}: which gates '{environment}' has is not known",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from lockgate import git
@@ -52,12 +53,14 @@ class NotOnDefaultBranch(LockgateError):  # noqa: N818 - named for what the user
 class UnknownModel(LockgateError):  # noqa: N818
     """The tag names another model than the repository has."""
 
-    def __init__(self, tag: str, name: str, known: str) -> None:
+    def __init__(self, tag: str, name: str, known: tuple[str, ...]) -> None:
         """Name the tag, its model and the repository's."""
-        hint = nearest(name, [known])
+        hint = nearest(name, known)
+        meant = next(iter(get_close_matches(name, known, n=1, cutoff=0)), name)
+        listed = " and ".join(f"'{one}'" for one in known)
         super().__init__(
-            f"the tag '{tag}' is for a model '{name}', lockgate.yaml knows '{known}'{'; ' + hint if hint else ''}",
-            f"Delete the tag and make {tag_name(release_name(known))}@{tag.partition('@')[2]}.",
+            f"the tag '{tag}' is for a model '{name}', lockgate.yaml knows {listed}{'; ' + hint if hint else ''}",
+            f"Delete the tag and make {tag_name(release_name(meant))}@{tag.partition('@')[2]}.",
         )
 
 
@@ -107,8 +110,8 @@ def wanted(root: Path, tag: str) -> Candidate:
     if git.merge_base(root, found.commit, branch) != found.commit:
         raise NotOnDefaultBranch(tag, found.commit, branch)
     candidate = Candidate(root, tag, asked.name, asked.version, found.commit)
-    if asked.name != release_name(candidate.policy.model):
-        raise UnknownModel(tag, asked.name, candidate.policy.model)
+    if candidate.models.find(asked.name) is None:
+        raise UnknownModel(tag, asked.name, candidate.models.names)
     return candidate
 
 

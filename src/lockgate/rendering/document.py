@@ -192,6 +192,7 @@ class Timeline:
 
 Block = Paragraph | Bullets | Table | Log | Chart | Timeline
 SectionName = Literal[
+    "models",
     "log",
     "metrics",
     "training",

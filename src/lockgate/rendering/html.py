@@ -42,8 +42,8 @@ USUAL_ROWS = 10_000  # of a table or list: more than that a browser does not sor
 _SIGNS: dict[Outcome, str] = {"passed": "✓", "failed": "✗", "attention": "!"}
 
 
-def render_html(document: Document) -> str:
-    """Return the page, of the same content as the comment, whole."""
+def render_html(document: Document, models: tuple[tuple[str, Document], ...] = ()) -> str:
+    """Return the page, of the same content as the comment, whole; below it a part for each of several ``models``."""
     sections = [cut(section, USUAL_ROWS) for section in document.sections]
     css, js = (
         resources.files("lockgate.rendering.page").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js")
@@ -63,7 +63,9 @@ def render_html(document: Document) -> str:
     )
     theme = tag("button", type="button", class_="theme", hidden=True)
     verdict = tag("div", tag("h1", _line(document.verdict)), theme, tag("p", _line(document.lead)))
-    contents = (tag("li", tag("a", escaped(section.title), href=f"#{section.name}")) for section in sections)
+    contents = [tag("li", tag("a", escaped(section.title), href=f"#{section.name}")) for section in sections]
+    contents += [tag("li", tag("a", escaped(name), href=f"#model-{n}")) for n, (name, _) in enumerate(models, 1)]
+    parts = [*map(_section, sections), *(_model(number, one) for number, (_, one) in enumerate(models, 1))]
     body = tag(
         "body",
         tag("a", escaped("Skip to the result"), class_="skip", href="#result"),
@@ -71,7 +73,7 @@ def render_html(document: Document) -> str:
         tag(
             "div",
             tag("nav", tag("ol", *contents), aria_label="Contents"),
-            tag("main", *map(_section, sections), id="result"),
+            tag("main", *parts, id="result"),
             class_="sheet",
         ),
         tag("footer", escaped(f"Lockgate, {document.schema}")),
@@ -84,23 +86,32 @@ def _digest(content: str) -> str:
     return f"sha256-{b64encode(sha256(content.encode()).digest()).decode()}"
 
 
-def _section(section: Section) -> Html:
-    name = f"{section.name}-title"
+def _model(number: int, document: Document) -> Html:
+    """The part of one model among several: its verdict as a heading, then its sections."""
+    name = f"model-{number}"
+    heading = tag("h2", _line(document.verdict), id=f"{name}-title")
+    lead = [tag("p", _line(document.lead))] if document.lead else []
+    sections = (_section(cut(section, USUAL_ROWS), f"{name}-") for section in document.sections)
+    return tag("section", heading, *lead, *sections, id=name, class_="model", aria_labelledby=f"{name}-title")
+
+
+def _section(section: Section, prefix: str = "") -> Html:
+    name = f"{prefix}{section.name}-title"
     title = tag("h2", escaped(section.title), id=name)
     aside = tag("span", escaped(section.aside), class_="aside") if section.aside else Html("")
-    blocks = _blocks(section.blocks)
+    blocks = _blocks(section.blocks, prefix)
     if section.folded:
         wide = section.name not in ("hashes", "run")  # where there is room, the script opens these
         blocks = [tag("details", tag("summary", title, aside), *blocks, data_wide=wide)]
     else:
         blocks = [title, aside, *blocks]
-    return tag("section", *blocks, id=section.name, aria_labelledby=name)
+    return tag("section", *blocks, id=f"{prefix}{section.name}", aria_labelledby=name)
 
 
-def _blocks(blocks: tuple[Block, ...]) -> list[Html]:
+def _blocks(blocks: tuple[Block, ...], prefix: str) -> list[Html]:
     """Draw the blocks; charts that follow each other share a grid."""
     charts = [
-        figure(block.curve, number) if isinstance(block, Chart) else timeline(block, number)
+        figure(block.curve, f"{prefix}{number}") if isinstance(block, Chart) else timeline(block, f"{prefix}{number}")
         for number, block in enumerate(blocks)
         if isinstance(block, Chart | Timeline)
     ]

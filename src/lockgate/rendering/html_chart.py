@@ -34,7 +34,7 @@ class Frame:
         return f"{across:.1f}", f"{down:.1f}"
 
 
-def figure(curve: Curve, number: int) -> Html:
+def figure(curve: Curve, number: str) -> Html:
     """Return the chart with its legend and its reading; a curve that cannot be drawn says so."""
     name = f"curve-{number}"
     sampled = sample(curve, STEPS)

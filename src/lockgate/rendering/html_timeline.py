@@ -13,7 +13,7 @@ LEFT, RIGHT, TOP, FOOT = 52.0, 12.0, 28.0, 34.0
 LABELS = 5  # of the windows, at most
 
 
-def timeline(chart: Timeline, number: int) -> Html:
+def timeline(chart: Timeline, number: str) -> Html:
     """Return the figure with its legend; one without a figure says so."""
     name = f"timeline-{number}"
     values = [value for moment in chart.moments for value in _values(moment)] + [

@@ -29,6 +29,7 @@ from lockgate.rendering.document import (
     cut,
 )
 from lockgate.rendering.escape import Markdown, block, code, text
+from lockgate.rendering.several_document import Documents
 from lockgate.result import Judgement, Outcome
 
 LIMIT = 65_536  # GitHub's, in characters
@@ -55,6 +56,7 @@ SHRINK_ORDER: tuple[SectionName, ...] = (
     "operating",
     "gates",
     "metrics",
+    "models",
 )
 FEWER_ROWS = (10, 3, 0)
 
@@ -76,6 +78,19 @@ def render_markdown(document: Document, limit: int = LIMIT - ROOM) -> str:
         name, rows[name] = step
         drawn[name] = _section(cut(sections[name], rows[name])) if rows[name] else Markdown("")
     return comment.rstrip("\n") + "\n"
+
+
+def render_several(told: Documents, limit: int) -> str:
+    """Return the comment on several models: the overview, then each model, folded where it passed."""
+    overview = render_markdown(told.overview, limit // 2)
+    room = (limit - _length(overview)) // len(told.models) if told.models else 0
+    parts = [overview]
+    for name, one in told.models:
+        summary = f"<details>\n<summary><b>{html.escape(name)}</b></summary>\n\n"
+        folded = one.outcome == "passed" and len(told.models) > 1
+        drawn = render_markdown(one, room - _length(summary) - 64)
+        parts.append(f"{summary}{drawn}\n</details>\n" if folded else f"---\n\n{drawn}")
+    return "\n".join(parts)
 
 
 def _length(comment: str) -> int:

@@ -15,7 +15,7 @@ from lockgate.evaluation.run import StageFailed, run
 from lockgate.files import write_whole
 from lockgate.forge.branches import Start, start
 from lockgate.git import Commit, Workspace
-from lockgate.policy import FILE, Policy, read_policy
+from lockgate.policy import FILE, Policy, read_models
 from lockgate.publishing.check import KeptOutputs
 from lockgate.result import Result
 from lockgate.retraining.parameters import Moved, moved
@@ -54,17 +54,19 @@ class Trained:
     same: bool
 
 
-def policy_at(root: Path, at: Start) -> Policy:
-    """Return the policy of a commit. Raises :class:`NotAskedError` if it has none, or none about retraining."""
+def policy_at(root: Path, at: Start, model: str | None = None) -> tuple[Policy, str | None]:
+    """Return the policy of a commit, and whose it is where there are several models. Raises :class:`NotAskedError` if
+    it has none, or none about retraining."""
     snapshot = Commit(root, at.branch, at.commit)
     text = snapshot.read(FILE)
-    policy = read_policy(text) if text is not None else None
-    if policy is None or policy.retrain is None:
+    models = read_models(text) if text is not None else None
+    policy = models.of(model if models.several else None) if models is not None else None
+    if models is None or policy is None or policy.retrain is None:
         raise NotAskedError(
             f"{FILE} of {at.branch} does not say how the data move on",
             "Add the parameters that follow the data: `retrain: {set: {ingest.through: next month}}`.",
         )
-    return policy
+    return policy, policy.model if models.several else None
 
 
 @contextmanager
@@ -73,17 +75,19 @@ def trained(
     *,
     moves: Mapping[str, str] | None = None,
     dependencies: Choice = "current",
+    model: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Trained]:
     """Give the model trained on the data that ``moves`` name, by default those of the policy of the default branch.
 
     The stages are isolated as those of a pull request are. With ``dependencies`` ``locked`` they run with the packages
-    that the commit locks. Raises :class:`NotThereYet`, :class:`~lockgate.retraining.parameters.ParameterError`,
+    that the commit locks. ``model`` is whose training is meant, where the repository has several. Raises
+    :class:`NotThereYet`, :class:`~lockgate.retraining.parameters.ParameterError`,
     :class:`~lockgate.evaluation.run.StageFailed`.
     """
     at = start(root)
     snapshot = Commit(root, at.branch, at.commit)
-    policy = policy_at(root, at)
+    policy, own = policy_at(root, at, model)
     assert policy.retrain is not None  # noqa: S101 - said there
     files, told = moved(snapshot, moves or dict(policy.retrain.moves))
     packages = None
@@ -96,13 +100,13 @@ def trained(
             tell(f"{one.key}: {one.before} → {one.after}")
         try:
             with DvcProcess(copy) as dvc:
-                result, _ = run(copy, at.commit, dvc, dependencies=packages)
+                result, _ = run(copy, at.commit, dvc, dependencies=packages, model=own)
         except StageFailed as failure:
             log = f"{failure.execution.log}\n{failure}"
             if failure.execution.failed_stage and _NOT_THERE.search(log):
                 raise NotThereYet(failure.execution.failed_stage, told) from failure
             raise
-        assert result is not None  # noqa: S101 - the commit has a policy
+        assert isinstance(result, Result)  # noqa: S101 - the commit has a policy, and one model was named
         yield Trained(at, policy, told, _files(copy, files), result, copy, _is_same(copy, snapshot))
 
 

@@ -295,7 +295,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> None:
 def _refuses_unknown(serving: Serving) -> bool:
     """Say whether the policy in the build refuses values that the model was not trained on."""
     try:
-        told = policy.read_policy((serving.loadable.folder / policy.FILE).read_bytes()).serving
+        models = policy.read_models((serving.loadable.folder / policy.FILE).read_bytes())
+        told = models.belonging_to(serving.loadable.name.partition("@")[0]).serving
     except (OSError, LockgateError):
         return False
     return told is not None and told.unknown_categories == "refuse"
