@@ -12,7 +12,7 @@ from tests.lockgate.poison import poisoned
 from tests.lockgate.rendering.test_escape import NASTY
 
 from lockgate.errors import LockgateError
-from lockgate.result import SCHEMA, Result, json_schema, read_result
+from lockgate.result import SCHEMA, Result, Results, json_schema, read_result, read_results
 
 PUBLISHED = Path(__file__).parents[2] / "src" / "lockgate" / "result.schema.json"
 
@@ -22,6 +22,30 @@ def test_the_published_schema_is_the_one_of_the_classes(refresh_golden: bool) ->
     if refresh_golden:
         PUBLISHED.write_text(made, encoding="utf-8")
     assert resources.files("lockgate").joinpath("result.schema.json").read_text(encoding="utf-8") == made
+
+
+def test_the_published_schema_of_several_models_is_the_one_of_the_classes(refresh_golden: bool) -> None:
+    made = json.dumps(json_schema(Results), indent=1, sort_keys=True) + "\n"
+    if refresh_golden:
+        PUBLISHED.with_name("results.schema.json").write_text(made, encoding="utf-8")
+    assert resources.files("lockgate").joinpath("results.schema.json").read_text(encoding="utf-8") == made
+
+
+def test_the_results_of_several_models_survive_their_json_form_and_are_not_taken_for_one() -> None:
+    one, other = samples.better_model(), samples.failing_gate()
+    several = Results(one.base, one.head, other.verdict, one.lock, (one, other), ("third",), ("gone",), one.stages)
+    text = several.to_json()
+
+    assert read_results(text) == several
+    assert read_results(one.to_json()) == one
+    jsonschema.Draft202012Validator(json_schema(Results)).validate(json.loads(text))
+    with pytest.raises(LockgateError):
+        read_result(text)
+    with pytest.raises(LockgateError, match=r"models\.0\.verdict"):
+        read_results(text.replace('"outcome": "passed"', '"outcome": "splendid"', 1))
+    for wrong in ("[]", "{}", "[" * 5000, '{"schema": "lockgate.result/3"}'):
+        with pytest.raises(LockgateError):
+            read_results(wrong)
 
 
 @pytest.mark.parametrize("sample", samples.SAMPLES.values(), ids=samples.SAMPLES.keys())

@@ -133,12 +133,9 @@ def read_each(
     given = top.pop("models")
     if not given:
         raise PolicyError("models", "must name at least one model")
-    taken: dict[str, str] = {}
     for name, content in given.items():
         place = f"models.{name}"
         values.artifact_name(place, name)
-        if (other := taken.setdefault(plain(name), name)) != name:
-            raise PolicyError(place, f"has the same name as '{other}' in tags and in the store")
         for key in REPOSITORY:
             if key in values.mapping(place, content):
                 raise PolicyError(f"{place}.{key}", "is the repository's: it stands on top, once for all models")

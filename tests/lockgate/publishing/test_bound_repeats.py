@@ -58,7 +58,7 @@ def computed(made: tuple[Commit, Commit, Artifact], left: Artifact | None = None
 @pytest.mark.slow
 def test_the_repeats_complete_what_one_run_of_each_left_open(made: tuple[Commit, Commit, Artifact]) -> None:
     left = made[2]
-    first, whole = computed(made, replace(left, repeats=None)), computed(made)
+    first, whole = computed(made, replace(left, repeats={})), computed(made)
 
     assert left.result is not None
     bound.check(left.result, whole)
@@ -77,19 +77,18 @@ def test_the_repeats_complete_what_one_run_of_each_left_open(made: tuple[Commit,
 
 
 def chosen_seed(left: Artifact) -> Artifact:
-    assert left.repeats is not None
-    first, *others = left.repeats.head
-    return replace(left, repeats=replace(left.repeats, head=(replace(first, seed=first.seed + 1), *others)))
+    own = left.repeats[""]
+    first, *others = own.head
+    return replace(left, repeats={"": replace(own, head=(replace(first, seed=first.seed + 1), *others))})
 
 
 def fewer(left: Artifact) -> Artifact:
-    assert left.repeats is not None
-    return replace(left, repeats=replace(left.repeats, head=left.repeats.head[:2]))
+    own = left.repeats[""]
+    return replace(left, repeats={"": replace(own, head=own.head[:2])})
 
 
 def other_predictions(left: Artifact) -> Artifact:
-    assert left.repeats is not None
-    one, two = (str(repeat.predictions) for repeat in left.repeats.head[:2])
+    one, two = (str(repeat.predictions) for repeat in left.repeats[""].head[:2])
     return replace(left, objects={**left.objects, one: left.objects[two]})
 
 
@@ -105,9 +104,8 @@ def test_repeats_that_are_not_those_that_follow_from_the_locks_are_not_believed(
 @pytest.mark.slow
 def test_a_repeat_that_failed_is_told_and_asks_for_a_look(made: tuple[Commit, Commit, Artifact]) -> None:
     left = made[2]
-    assert left.repeats is not None
-    failed = replace(left.repeats, base=(), head=(), failure="stage 'train' failed in head with train.seed = 7")
-    result = computed(made, replace(left, repeats=failed))
+    failed = replace(left.repeats[""], base=(), head=(), failure="stage 'train' failed in head with train.seed = 7")
+    result = computed(made, replace(left, repeats={"": failed}))
 
     assert result.verdict.outcome == "attention"
     assert "stage 'train' failed in head with train.seed = 7" in result.verdict.reason
