@@ -116,10 +116,9 @@ def test_a_repeat_that_failed_is_told_and_asks_for_a_look(made: tuple[Commit, Co
 @pytest.mark.slow
 def test_a_training_that_ignores_its_seed_leaves_the_luck_unknown(made: tuple[Commit, Commit, Artifact]) -> None:
     left = made[2]
-    assert left.repeats is not None
-    first = left.repeats.head[0]
-    same = tuple(replace(first, seed=one.seed) for one in left.repeats.head)
-    result = computed(made, replace(left, repeats=replace(left.repeats, head=same)))
+    own = left.repeats[""]
+    same = tuple(replace(own.head[0], seed=one.seed) for one in own.head)
+    result = computed(made, replace(left, repeats={"": replace(own, head=same)}))
 
     assert result.training is not None
     assert not result.training.is_known
@@ -139,6 +138,9 @@ def test_a_training_that_ignores_its_seed_leaves_the_luck_unknown(made: tuple[Co
         b'{"base": [{"seed": 1, "values": {"a": NaN}, "predictions": null}], "head": [], "failure": ""}',
         b'{"base": [{"seed": 1, "values": {}, "predictions": "../x"}], "head": [], "failure": ""}',
         b'{"base": [{"seed": 1, "values": [], "predictions": null}], "head": [], "failure": ""}',
+        b'{"models": []}',
+        b'{"models": {"": {"base": [], "head": [], "failure": ""}}}',
+        b'{"models": {"delay": []}}',
     ],
 )
 def test_a_file_of_repeats_of_another_form_is_refused(text: bytes) -> None:
@@ -146,7 +148,9 @@ def test_a_file_of_repeats_of_another_form_is_refused(text: bytes) -> None:
         artifact.read({"error.json": b'{"error": "x"}', "repeats.json": text})
 
 
-def test_what_repeats_are_survives_the_way(tmp_path: Path) -> None:
-    repeats = Repeats((Repeat(1, {"roc_auc": 0.7}, "a" * 32),), (Repeat(2, {"roc_auc": 0.8}),))
+@pytest.mark.parametrize("names", [("",), ("delay", "folder:risk")])
+def test_what_repeats_are_survives_the_way(tmp_path: Path, names: tuple[str, ...]) -> None:
+    one = Repeats((Repeat(1, {"roc_auc": 0.7}, "a" * 32),), (Repeat(2, {"roc_auc": 0.8}),))
+    repeats = dict.fromkeys(names, one)
     artifact.write(tmp_path, Artifact(error="x", repeats=repeats))
     assert artifact.read({path.name: path.read_bytes() for path in tmp_path.iterdir()}).repeats == repeats
