@@ -24,6 +24,7 @@ from lockgate.result import (
     ProcedureChange,
     Reason,
     Result,
+    Results,
     Revision,
     SeedSpread,
     SliceChange,
@@ -454,6 +455,24 @@ def huge() -> Result:
         execution=replace(full.execution, failed_stage="train", log="<!-- a very long line -->" * 20_000)
         if full.execution
         else None,
+    )
+
+
+def two_models() -> Results:
+    """Of three models, two that a change touches, one of which fails."""
+    one, other = replace(failing_gate(), model="cancellations:risk"), replace(better_model(), model="arrivals")
+    loose = StageChange("compare", "changed", (Reason("data", "arrivals/metrics.json"),))
+    return Results(
+        other.base,
+        other.head,
+        replace(one.verdict, reason=f"cancellations:risk: {one.verdict.reason}"),
+        other.lock,
+        (other, one),
+        ("delay",),
+        ("fuel",),
+        (*other.stages, loose),
+        ("Head removes the model 'fuel' with its artifact: nothing of it is judged.",),
+        other.execution,
     )
 
 

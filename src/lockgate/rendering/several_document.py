@@ -3,6 +3,7 @@
 A model that the change does not touch has a line in the table and no more.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from lockgate.formatting import count
@@ -42,13 +43,11 @@ def documents(results: Results, *, short: bool) -> Documents:
 
 def _overview(results: Results, ordered: list[Result]) -> Document:
     outcome = results.verdict.outcome
-    known = len(results.models) + len(results.untouched)
-    title = f"{len(ordered)} of {count(known, 'model')} touched, {OUTCOMES[outcome]}"
-    if not ordered:
-        title = f"None of {count(known, 'model')} touched, {OUTCOMES[outcome]}"
-    verdict: Line = (Mark(outcome), f" {title}: ", results.verdict.reason)
-    if results.verdict.reason == NOTHING:
-        verdict = (Mark(outcome), f" None of {count(known, 'model')} is touched by this change")
+    number = Counter(OUTCOMES[one.verdict.outcome] for one in ordered)
+    known = count(len(results.models) + len(results.untouched), "model")
+    came = ", ".join(f"{times} {word}" for word, times in number.items())
+    title = f"{came}; {len(ordered)} of {known} touched" if ordered else f"None of {known} is touched by this change"
+    verdict: Line = (Mark(outcome), f" {title}")
     rows = [
         *(map(_row, ordered)),
         *((Cell((Code(name),)), Cell(("not touched",)), Cell((DASH,))) for name in results.untouched),
@@ -61,9 +60,6 @@ def _overview(results: Results, ordered: list[Result]) -> Document:
     if loose := _of_no_model(results):
         sections.append(Section("stages", "Stages of no one model", "", (Bullets((listed(loose),)),)))
     return Document(title, outcome, verdict, (), tuple(sections))
-
-
-NOTHING = "no model is touched by this change"
 
 
 def _row(one: Result) -> tuple[Cell, ...]:

@@ -17,6 +17,7 @@ from lockgate.rendering.escape import text
 from lockgate.rendering.markdown import LIMIT, SHRINK_ORDER
 from lockgate.rendering.render import render
 from lockgate.rendering.result_document import document
+from lockgate.rendering.several_document import documents
 from lockgate.result import Curve, LockStatus, Result, Training, Verdict
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def test_sections_shrink_in_the_stated_order() -> None:
 
 def test_every_section_has_its_place_in_the_order() -> None:
     names = {section.name for sample in samples.SAMPLES.values() for section in document(sample()).sections}
+    names |= {section.name for section in documents(samples.two_models(), short=True).overview.sections}
     assert names == set(SHRINK_ORDER)
 
 
