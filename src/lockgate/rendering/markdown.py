@@ -28,7 +28,7 @@ from lockgate.rendering.document import (
     Timeline,
     cut,
 )
-from lockgate.rendering.escape import Markdown, block, code, text
+from lockgate.rendering.escape import CODE_LIMIT, Markdown, block, code, escaped, shorten, text
 from lockgate.rendering.several_document import Documents
 from lockgate.result import Judgement, Outcome
 
@@ -86,7 +86,7 @@ def render_several(told: Documents, limit: int) -> str:
     room = (limit - _length(overview)) // len(told.models) if told.models else 0
     parts = [overview]
     for name, one in told.models:
-        summary = f"<details>\n<summary><b>{html.escape(name)}</b></summary>\n\n"
+        summary = f"<details>\n<summary><code>{escaped(shorten(name, CODE_LIMIT))}</code></summary>\n\n"
         folded = one.outcome == "passed" and len(told.models) > 1
         drawn = render_markdown(one, room - _length(summary) - 64)
         parts.append(f"{summary}{drawn}\n</details>\n" if folded else f"---\n\n{drawn}")

@@ -21,7 +21,7 @@ from lockgate.rendering.document import (
     listed,
 )
 from lockgate.rendering.result_document import OUTCOMES, brief, document
-from lockgate.result import Outcome, Result, Results
+from lockgate.result import SEVERAL, Outcome, Result, Results
 
 _ORDER: tuple[Outcome, ...] = ("failed", "attention", "passed")
 
@@ -59,7 +59,7 @@ def _overview(results: Results, ordered: list[Result]) -> Document:
         sections.append(Section("notes", "Notes", "", (Bullets(tuple((note,) for note in results.notes)),)))
     if loose := _of_no_model(results):
         sections.append(Section("stages", "Stages of no one model", "", (Bullets((listed(loose),)),)))
-    return Document(title, outcome, verdict, (), tuple(sections))
+    return Document(title, outcome, verdict, (), tuple(sections), SEVERAL)
 
 
 def _row(one: Result) -> tuple[Cell, ...]:
