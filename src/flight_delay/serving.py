@@ -52,13 +52,14 @@ class Model:
 
     def features(self, requests: pa.RecordBatch) -> Floats:
         """Return the matrix that :meth:`RequestFeatures.transform` makes of the same requests."""
-        departure = _minute(requests.column("scheduled_departure"))
-        arrival = _minute(requests.column("scheduled_arrival"))
-        day, departure_minute = np.divmod(departure, 1440)
-        distance = _numbers(requests.column("distance"))
+        given = dict(zip(requests.schema.names, requests.columns, strict=True))
+        departure = _minute(given["scheduled_departure"])
+        arrival = _minute(given["scheduled_arrival"])
+        day = departure // 1440
+        distance = _numbers(given["distance"])
         scheduled = (arrival - departure).astype(np.float64)
         columns = {
-            "departure_minute": departure_minute,
+            "departure_minute": departure - day * 1440,
             "arrival_minute": arrival % 1440,
             "weekday": (day + 3) % 7,
             "scheduled_minutes": scheduled,
@@ -66,10 +67,10 @@ class Model:
             "minutes_per_mile": scheduled / np.where(distance > 0, distance, np.nan),
         }
         for name, ranks in zip(CATEGORIES, self.ranks, strict=True):
-            columns[name] = _looked_up(requests.column(name), ranks)
+            columns[name] = _looked_up(given[name], ranks)
         features = np.empty((requests.num_rows, len(FEATURES)))
         for place, name in enumerate(FEATURES):
-            features[:, place] = columns[name] if name in columns else _numbers(requests.column(name))
+            features[:, place] = columns[name] if name in columns else _numbers(given[name])
         return with_usual(features, self.usual)
 
 
@@ -84,20 +85,23 @@ def schema() -> dict[str, Any]:
     return {"version": VERSION, "columns": columns, "example": dict(_EXAMPLE)}
 
 
+_NUMBER, _WHOLE, _TIME = pa.float64(), pa.int64(), pa.timestamp("us")
 # pyarrow's own ways to NumPy import pandas, a second for every process: hence by the buffers
 
 
 def _minute(times: pa.Array) -> npt.NDArray[np.int64]:
-    ticks = np.from_dlpack(times.cast(pa.timestamp("us")).cast(pa.int64()))
-    minutes: npt.NDArray[np.int64] = ticks.view("datetime64[us]").astype("datetime64[m]").astype(np.int64)
+    ticks = np.from_dlpack((times if times.type == _TIME else times.cast(_TIME)).view(_WHOLE))
+    minutes: npt.NDArray[np.int64] = np.floor_divide(ticks, 60_000_000)
     return minutes
 
 
 def _numbers(values: pa.Array) -> Floats:
     """Return float64, with NaN for null."""
-    numbers = values.cast(pa.float64(), safe=False)
+    numbers = values if values.type == _NUMBER else values.cast(_NUMBER, safe=False)
     if not numbers.null_count:
         return np.asarray(np.from_dlpack(numbers))
+    if numbers.null_count == len(numbers):
+        return np.full(len(numbers), np.nan)
     here = slice(numbers.offset, numbers.offset + len(numbers))
     valid, content = numbers.buffers()
     there = np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[here]
@@ -106,6 +110,8 @@ def _numbers(values: pa.Array) -> Floats:
 
 def _looked_up(names: pa.Array, ranks: Mapping[str, float]) -> Floats:
     """Return the rank of each name, NaN where it is unknown or missing."""
+    if len(names) == 1:
+        return np.array([ranks.get(names[0].as_py(), np.nan)])
     encoded = names.dictionary_encode(null_encoding="encode")
     found = np.array([ranks.get(name, np.nan) for name in encoded.dictionary.to_pylist()], np.float64)
     places = np.asarray(np.from_dlpack(encoded.indices), np.intp)
