@@ -75,6 +75,7 @@ GROUPS: dict[str, Commands] = {
     "scoring": {
         "serve": ("lockgate.commands.serve", "answer requests over HTTP with the release of an environment"),
         "score": ("lockgate.commands.score", "score a file, a folder or a table with a release"),
+        "record": ("lockgate.commands.record", "forget a request in the record of scores, and keep it in order"),
         "outcomes": ("lockgate.commands.outcomes", "add what really happened to scored requests, and count it"),
         "monitor": ("lockgate.commands.monitor", "does what serves still do what its release promised?"),
     },

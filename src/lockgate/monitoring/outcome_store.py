@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from lockgate.errors import LockgateError
 from lockgate.monitoring.locations import without_password
+from lockgate.monitoring.matching import last_places, numbered
 from lockgate.serving.inputs import filesystem
 from lockgate.serving.sinks import is_database, sql_type, write_parquet
 
@@ -73,6 +74,13 @@ class OutcomeStore(Protocol):
 
     def append(self, addition: Addition, table: "pa.Table") -> None:
         """Keep an addition. Nothing that is there is changed."""
+
+    def forget(self, model: str, names: "Sequence[pa.Table]") -> int:
+        """Remove the outcomes of these requests from all additions, and return how many that was. ``names`` are tables
+        that each name requests in another way."""
+
+    def expire(self, model: str, before: datetime) -> int:
+        """Remove the additions of before that time, and return how many that was."""
 
 
 def store_at(location: str) -> OutcomeStore:
@@ -136,6 +144,34 @@ class FolderOutcomes:
         told = replace(addition, rows=table.num_rows).to_json()
         marked = table.replace_schema_metadata({METADATA: json.dumps(told)})
         write_parquet(system, f"{folder}/{addition.name}.parquet", marked, row_group_size=GROUP)
+
+    def forget(self, model: str, names: "Sequence[pa.Table]") -> int:
+        """See :meth:`OutcomeStore.forget`."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        system, _ = filesystem(self.url)
+        removed = 0
+        for addition, path in self._listed(model):
+            for named in names:
+                if tuple(named.column_names) != addition.key or not named.num_rows:
+                    continue
+                with system.open_input_file(path) as file:
+                    table = pq.read_table(file)
+                ours, theirs, numbers = numbered(table.select(addition.key), named)
+                kept = last_places(ours, theirs, numbers) < 0
+                if not kept.all():
+                    removed += int((~kept).sum())
+                    write_parquet(system, path, table.filter(pa.array(kept)), row_group_size=GROUP)
+        return removed
+
+    def expire(self, model: str, before: datetime) -> int:
+        """See :meth:`OutcomeStore.expire`."""
+        system, _ = filesystem(self.url)
+        old = [path for addition, path in self._listed(model) if addition.time < before]
+        for path in old:
+            system.delete_file(path)
+        return len(old)
 
 
 def _addition(system: Any, path: str, model: str) -> Addition:
@@ -278,6 +314,37 @@ class SqlOutcomes:
                 rows = [{**whom, "number": first + place, **one} for place, one in enumerate(batch.to_pylist())]
                 first += len(rows)
                 connection.execute(insert(outcomes), rows)
+
+    def forget(self, model: str, names: "Sequence[pa.Table]") -> int:
+        """See :meth:`OutcomeStore.forget`."""
+        from sqlalchemy import MetaData, Table, delete, inspect
+
+        with self._engine.begin() as connection:
+            if not inspect(connection).has_table(TABLE):
+                return 0
+            table = Table(TABLE, MetaData(), autoload_with=connection)
+            removed = 0
+            for named in names:
+                if not all(stored_column(name) in table.c for name in named.column_names):
+                    continue
+                for row in named.to_pylist():
+                    query = delete(table).where(table.c.model == model)
+                    for name, value in row.items():
+                        query = query.where(table.c[stored_column(name)] == value)
+                    removed += max(0, connection.execute(query).rowcount)
+            return removed
+
+    def expire(self, model: str, before: datetime) -> int:
+        """See :meth:`OutcomeStore.expire`."""
+        from sqlalchemy import delete
+
+        old = [one.name for one in self.additions(model) if one.time < before]
+        if old:
+            _, additions, outcomes = self._tables()
+            with self._engine.begin() as connection:
+                connection.execute(delete(outcomes).where(outcomes.c.model == model, outcomes.c.addition.in_(old)))
+                connection.execute(delete(additions).where(additions.c.model == model, additions.c.name.in_(old)))
+        return len(old)
 
 
 def stored_column(name: str) -> str:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from lockgate.errors import LockgateError
 from lockgate.monitoring.arrays import floats
-from lockgate.monitoring.joined import Known, bounds_of, join_day
+from lockgate.monitoring.joined import Known, join_day
 from lockgate.monitoring.locations import RecordMissing
 from lockgate.monitoring.matching import numbered
 from lockgate.monitoring.outcome_input import Read
 from lockgate.monitoring.outcome_store import BY_ID, LABEL, new_addition, store_at
-from lockgate.monitoring.scores import record_at
+from lockgate.monitoring.scores import bounds_of_stored, record_at
 from lockgate.serving.cluster import each
-from lockgate.serving.described import Described, request_column
+from lockgate.serving.described import Described
 from lockgate.serving.inputs import filesystem
 from lockgate.serving.sinks import DAY, write_parquet
 
@@ -117,10 +117,9 @@ def scored_in_day(record: str, day: date, model: str, keys: "pa.Table", describe
     import pyarrow.compute as pc
 
     by_id = tuple(keys.column_names) == BY_ID
-    stored = {part.name: part.name if part.part else request_column(part.column) for part in described.key}
-    bounds = {stored.get(name, name): both for name, both in bounds_of(keys).items()}
+    bounds = {} if by_id else bounds_of_stored(keys, described)
     found = np.zeros(keys.num_rows, dtype=np.bool_)
-    for scores in record_at(record).read(day, (), described.schema, {} if by_id else bounds):
+    for scores in record_at(record).read(day, (), described.schema, bounds):
         mine = scores.table.filter(pc.starts_with(scores.table.column("release"), f"{model}@"))
         if by_id:
             named = mine.select(BY_ID)

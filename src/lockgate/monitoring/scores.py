@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -395,6 +395,9 @@ class SqlRecord:
                     yield _of_text(chosen, self._described.get(build), columns, schema)
 
 
-def today() -> date:
-    """Return the day that it is, of UTC."""
-    return datetime.now(UTC).date()
+def bounds_of_stored(keys: "pa.Table", described: Described) -> Bounds:
+    """Return the least and the greatest value of each column of a key, by the names that the record has."""
+    from lockgate.monitoring.joined import bounds_of
+
+    stored = {part.name: part.name if part.part else request_column(part.column) for part in described.key}
+    return {stored.get(name, name): both for name, both in bounds_of(keys).items()}

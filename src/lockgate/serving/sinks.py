@@ -7,14 +7,14 @@ answer took and the request's columns in their types (:mod:`lockgate.serving.des
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from lockgate.serving import forgotten
-from lockgate.serving.described import Described
+from lockgate.serving.described import Described, key_text
 from lockgate.serving.forgotten import Notes
 from lockgate.serving.inputs import filesystem
 
@@ -46,8 +46,11 @@ class Sink(Protocol):
     def notes(self) -> Notes:
         """Return the notes of requests that were forgotten here."""
 
+    def write_note(self, mark: str, time: str) -> None:
+        """Keep the note that a request was forgotten."""
+
     def expire(self, before: datetime) -> int:
-        """Remove what was scored before that time, and return how many rows or files that was."""
+        """Remove what was scored before that time, and return how many rows, or folders and files, that was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,25 @@ class ParquetFolder:
 
         system, path = filesystem(self.url)
         found = system.get_file_info(fs.FileSelector(f"{path}/{forgotten.FOLDER}", allow_not_found=True))
-        return {one.base_name.split(".")[0]: _read_note(system, one.path) for one in found if one.is_file}
+        told: dict[str, str] = {}
+        for one in found:
+            if one.is_file and one.base_name.endswith(".json"):
+                mark = one.base_name.split(".")[0]
+                told[mark] = max(told.get(mark, ""), _read_note(system, one.path))
+        return told
+
+    def write_note(self, mark: str, time: str) -> None:
+        """Keep the note that a request was forgotten."""
+        system, path = filesystem(self.url)
+        system.create_dir(f"{path}/{forgotten.FOLDER}", recursive=True)
+        stamp = "".join(filter(str.isdigit, time))[:20]
+        with system.open_output_stream(f"{path}/{forgotten.FOLDER}/{mark}.{stamp}.json") as file:
+            file.write(forgotten.note(mark, time))
 
     def expire(self, before: datetime) -> int:
-        """Remove the folders of days that ended before that time."""
+        """Remove the folders of days that ended before that time, and flat files of before with nothing later."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
         from pyarrow import fs
 
         system, path = filesystem(self.url)
@@ -86,6 +104,13 @@ class ParquetFolder:
         old = [one for one in found if one.base_name.startswith(DAY) and one.base_name.removeprefix(DAY) < last]
         for one in old:
             system.delete_dir(one.path)
+        flat = [one for one in found if one.is_file and one.base_name.endswith(".parquet")]
+        for one in flat:
+            with system.open_input_file(one.path) as file:
+                newest = pc.max(pq.read_table(file, columns=["time"]).column("time")).as_py() or ""
+            if newest < before.isoformat(timespec="microseconds"):
+                system.delete_file(one.path)
+                old.append(one)
         return len(old)
 
 
@@ -237,8 +262,18 @@ class SqlTable:
         with self.engine.connect() as connection:
             if not inspect(connection).has_table(forgotten.TABLE):
                 return {}
-            found = connection.execute(text(f"SELECT hmac_sha256, time FROM {forgotten.TABLE}"))  # noqa: S608
-            return {str(mark): str(time) for mark, time in found}
+            query = f"SELECT hmac_sha256, max(time) FROM {forgotten.TABLE} GROUP BY hmac_sha256"  # noqa: S608
+            return {str(mark): str(time) for mark, time in connection.execute(text(query))}
+
+    def write_note(self, mark: str, time: str) -> None:
+        """Keep the note that a request was forgotten."""
+        from sqlalchemy import Column, MetaData, Table, Text, insert
+
+        metadata = MetaData()
+        table = Table(forgotten.TABLE, metadata, Column("hmac_sha256", Text), Column("time", Text))
+        with self.engine.begin() as connection:
+            metadata.create_all(connection)
+            connection.execute(insert(table), {"hmac_sha256": mark, "time": time})
 
     def expire(self, before: datetime) -> int:
         """Delete the rows of before that time."""
@@ -281,20 +316,18 @@ def sink_of(where: str) -> Sink:
     return SqlTable(where) if is_database(where) else ParquetFolder(where)
 
 
-def filtered(rows: Iterable[Row], known: Mapping[str, Described], notes: Notes, secret: bytes) -> list[Row]:
+def filtered(rows: Sequence[Row], known: Mapping[str, Described], notes: Notes, secret: bytes) -> list[Row]:
     """Return the rows without those of forgotten requests that were scored before they were forgotten."""
-    from lockgate.serving.described import key_text
-
-    if not notes:
-        return list(rows)
-    kept = []
-    for row in rows:
-        described = known.get(row[4])
-        if described is not None and described.key:
-            [values] = described.keys(described.typed([row[6]])).to_pylist()
+    gone: set[tuple[str, int]] = set()
+    for build in {row[4] for row in rows} & known.keys() if notes else ():
+        described = known[build]
+        those = [row for row in rows if row[4] == build]
+        if not described.key:
+            continue
+        keys = described.keys(described.typed([row[6] for row in those])).to_pylist()
+        for row, key in zip(those, keys, strict=True):
             model = row[3].partition("@")[0]
-            until = notes.get(forgotten.fingerprint(secret, model, key_text(list(values.values()))))
+            until = notes.get(forgotten.fingerprint(secret, model, key_text(list(key.values()))))
             if until is not None and row[2] <= until:
-                continue
-        kept.append(row)
-    return kept
+                gone.add(row[:2])
+    return [row for row in rows if row[:2] not in gone]
