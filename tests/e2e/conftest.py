@@ -48,6 +48,7 @@ def begin_again(scene: tuple[Path, Forge, seaweed.Seaweed], seeded: dict[str, tu
         forge.releases,
         forge.issues,
         forge.requests,
+        forge.dispatched,
     ):
         known.clear()
     now = stored(store)

@@ -51,7 +51,7 @@ def given(
         place = environment_of(job, ref)
         scope = environments.get(place, Settings())
         rights[name] = {right: "read" if fork else level for right, level in (job.get("permissions") or {}).items()}
-        subject = f"environment:{place}" if place else f"ref:{ref}" if event == "merge_group" else event
+        subject = f"environment:{place}" if place else event if event == "pull_request" else f"ref:{ref}"
         identities[name] = subject if rights[name].pop("id-token", "") == "write" else ""
         seen[name] = {*own.variables, *own.secrets, *scope.variables, *scope.secrets}
         variables |= scope.variables

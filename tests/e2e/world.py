@@ -246,6 +246,22 @@ class World:
         told["workflow_run"]["event"] = "merge_group"
         return Done(done.id, done.code, done.log, told), sha
 
+    def retrain(self) -> Done:
+        """Run ``retrain.yml`` of the default branch, as somebody who starts it by hand does."""
+        event = {"inputs": {}, "ref": "refs/heads/main", "repository": repository()}
+        return self._act("workflow_dispatch", "retrain.yml", event, REPOSITORY, self.forge.tip(REPOSITORY, "main"))
+
+    def dispatched(self, number: int) -> Done:
+        """Run the workflow that was dispatched last, on the branch of a pull request."""
+        workflow, branch, inputs = self.forge.dispatched[-1]
+        pull = self.forge.pull(number)
+        assert pull["head"]["ref"] == branch
+        event = {"inputs": inputs, "ref": f"refs/heads/{branch}", "repository": repository()}
+        done = self._act("workflow_dispatch", workflow, event, REPOSITORY, pull["head"]["sha"])
+        told = finished(pull, done.id, "success" if done.code == 0 else "failure", self.forge.address)
+        told["workflow_run"]["event"] = "workflow_dispatch"
+        return Done(done.id, done.code, done.log, told)
+
     def finish(self, number: int, files: Mapping[str, bytes] | bytes | None, conclusion: str = "success") -> Done:
         """Pretend that a run for the pull request, made by its author, left these files (or this archive)."""
         run = self.forge.next_id()

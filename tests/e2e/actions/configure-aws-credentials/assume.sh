@@ -4,6 +4,7 @@ identity="E2E_IDENTITY_$GITHUB_JOB"
 case "$ROLE ${!identity}" in
   "role/pull-request repo:lab/model:pull_request") user=pull-request ;;
   "role/pull-request repo:lab/model:ref:refs/heads/gh-readonly-queue/"*) user=pull-request ;;
+  "role/pull-request repo:lab/model:ref:refs/heads/lockgate-retrain-"*) user=pull-request ;;
   "role/rebuild repo:lab/model:environment:rebuild") user=rebuild ;;
   "role/main repo:lab/model:environment:trusted-store") user=main ;;
   "role/release repo:lab/model:environment:release") user=release ;;
