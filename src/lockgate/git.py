@@ -755,14 +755,17 @@ def commit_on(
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
         git(top, "read-tree", parent or "--empty", environment=index)
         for path, content in files.items():
-            there = git(top, "ls-tree", parent, "--", f":(top,literal){prefix}{path}") if parent else ""
+            whole = posixpath.normpath(f"{prefix}{path}")
+            if whole.startswith(("../", "/")):
+                raise GitError(f"'{path}' lies outside the repository")
+            there = git(top, "ls-tree", parent, "--", f":(top,literal){whole}") if parent else ""
             if there and not there.startswith("100644 blob "):
                 raise GitError(f"'{path}' is not a plain file in {(parent or '')[:10]}, so it is not replaced")
             if content is None:
-                git(top, "update-index", "--force-remove", "--", f"{prefix}{path}", environment=index)
+                git(top, "update-index", "--force-remove", "--", whole, environment=index)
                 continue
             blob = git(top, "hash-object", "-w", "--stdin", input=content).strip()
-            git(top, "update-index", "--add", "--cacheinfo", f"100644,{blob},{prefix}{path}", environment=index)
+            git(top, "update-index", "--add", "--cacheinfo", f"100644,{blob},{whole}", environment=index)
         tree = git(top, "write-tree", environment=index).strip()
     parents = ("-p", parent) if parent else ()
     return git(top, "commit-tree", tree, *parents, "-m", message, environment=people).strip()

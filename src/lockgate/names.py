@@ -141,3 +141,8 @@ def _is_plain(part: str) -> bool:
         or (unicodedata.category(char)[0] in "LMNPS" and not _IGNORABLE.match(char))
         for char in part
     )
+
+
+def slug(folder: str) -> str:
+    """Return a folder as one word, for the name of a file or a label: ``ml/delay`` is ``ml-delay``."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", folder).strip("-")

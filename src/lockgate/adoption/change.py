@@ -5,6 +5,7 @@ laid down. What is laid down again is the same commit.
 """
 
 import difflib
+import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from lockgate import git, policy
 from lockgate.adoption.description import TITLE, TRAILER
 from lockgate.adoption.proposal import LOCK, MARK
+from lockgate.adoption.workflows import EVERY, path_of
 from lockgate.forge.branches import OwnBranch, Start, author
 from lockgate.git import Commit, Snapshot
 
@@ -42,16 +44,20 @@ def difference(snapshot: Snapshot, files: Mapping[str, str]) -> tuple[Changes, t
 
 def _is_ours(path: str, content: bytes) -> bool:
     """Whether an older ``lockgate init`` wrote this workflow: its pin may be moved."""
-    return path.startswith(".github/workflows/lockgate-") and LAID_DOWN.encode() in content
+    return re.match(r"(\.\./)*\.github/workflows/lockgate-", path) is not None and LAID_DOWN.encode() in content
 
 
-def patch(snapshot: Snapshot, changes: Changes) -> str:
-    """Return the changes as a patch."""
+def patch(snapshot: Commit, changes: Changes) -> str:
+    """Return the changes as a patch; of a project in a folder, whose workflows lie above it, one for the whole
+    repository."""
     parts: list[str] = []
+    above = any(path.startswith("../") for path in changes)
+    prefix = git.git(snapshot.root, "rev-parse", "--show-prefix").rstrip("\n") if above else ""
     for path, content in changes.items():
         before, after = snapshot.read(path), content
         old, new = ((side or b"").decode("utf-8", "replace").splitlines(keepends=True) for side in (before, after))
-        names = ["/dev/null" if side is None else f"{mark}/{path}" for mark, side in (("a", before), ("b", after))]
+        whole = posixpath.normpath(f"{prefix}{path}")
+        names = ["/dev/null" if side is None else f"{mark}/{whole}" for mark, side in (("a", before), ("b", after))]
         lines = difflib.unified_diff(old, new, names[0], names[1])
         parts += [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines]
     return "".join(parts)
@@ -60,7 +66,9 @@ def patch(snapshot: Snapshot, changes: Changes) -> str:
 def removal(root: Path, snapshot: Commit) -> Changes:
     """Return the change that takes back what ``lockgate init`` laid down, and leaves everything else."""
     changes: dict[str, bytes | None] = {}
-    for path in snapshot.list(".yml"):
+    project = git.git(root, "rev-parse", "--show-prefix").rstrip("/\n")
+    of_project = [path_of(name, project) for name in EVERY] if project else []
+    for path in (*snapshot.list(".yml"), *of_project):
         if _is_ours(path, snapshot.read(path) or b""):
             changes[path] = None
     for path in (policy.FILE, LOCK):

@@ -304,9 +304,9 @@ def _clone(asked: Asked) -> Iterator[Finding]:
 
 
 def _workflows(asked: Asked) -> Iterator[Finding]:
-    snapshot = Workspace(asked.root)
-    ours = [name for name in snapshot.list(".yml") if name.startswith(".github/workflows/")]
-    texts = {name: (snapshot.read(name) or b"").decode("utf-8", "replace") for name in ours}
+    top = Path(git.git(asked.root, "rev-parse", "--show-toplevel").rstrip("\n"))
+    ours = sorted((top / ".github" / "workflows").glob("*.yml"))
+    texts = {path.relative_to(top).as_posix(): path.read_bytes().decode("utf-8", "replace") for path in ours}
     laid = {name: text for name, text in texts.items() if LAID_DOWN in text}
     if not laid and not any("lockgate" in text for text in texts.values()):
         if forge_of(asked.root).kind == "github":

@@ -80,8 +80,8 @@ def plan_init(  # noqa: PLR0913 - what the command line offers
     _check_policy(snapshot)
     tell("reading the pipeline")
     found = look(root, snapshot)
-    whole = git.git(root, "rev-parse", "--show-prefix").strip() == ""
-    if found.forge.kind != "github" or not whole:
+    project = git.git(root, "rev-parse", "--show-prefix").rstrip("/\n")
+    if found.forge.kind != "github":
         names: tuple[str, ...] = ()
     else:
         names = WORKFLOWS + (TAG_WORKFLOWS if releases else ()) + (REPEATS if _repeats(snapshot) else ())
@@ -91,11 +91,9 @@ def plan_init(  # noqa: PLR0913 - what the command line offers
     if isinstance(lock, LockgateError):
         found = replace(found, notes=(*found.notes, f"No lock of the packages was made: {lock}"))
         lock = None
-    if not whole:
-        found = replace(
-            found, notes=(*found.notes, "The project is in a folder of the repository: no workflow is proposed.")
-        )
-    proposing = _Proposing(found, own_pin(pin) if names else None, at, directions, lock, templates(names))
+    proposing = _Proposing(
+        found, own_pin(pin) if names else None, at, directions, lock, templates(names, project), project
+    )
     proposal = proposing.with_margins({})
     if found.predictions is not None:
         tell("measuring what the test rows can show")
@@ -178,6 +176,7 @@ class _Proposing:
     directions: Mapping[str, Better]
     lock: str | None
     templates: Mapping[str, str]
+    project: str = ""
 
     def with_margins(self, measured: Mapping[str, float]) -> Proposal:
         return propose(
@@ -188,6 +187,7 @@ class _Proposing:
             margins=measured,
             lock=self.lock,
             templates=self.templates,
+            project=self.project,
         )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from lockgate import policy
 from lockgate.adoption.found import Found, FoundMetric, FoundModel
 from lockgate.adoption.pin import Pin
+from lockgate.adoption.workflows import path_of
 from lockgate.formatting import count
 from lockgate.result import Better
 
@@ -56,7 +57,7 @@ class Proposal:
     """What is added to ``dvc.yaml``, if anything is."""
 
 
-def propose(
+def propose(  # noqa: PLR0913 - what a proposal is made of
     found: Found,
     pin: Pin | None,
     *,
@@ -65,9 +66,11 @@ def propose(
     margins: Mapping[str, float],
     lock: str | None,
     templates: Mapping[str, str],
+    project: str = "",
 ) -> Proposal:
     """Return what ``found`` is proposed. ``directions`` are those that a person named, ``margins`` what the test rows
-    can show, ``lock`` the text of a lock that was made of the repository's requirements, ``templates`` the workflows.
+    can show, ``lock`` the text of a lock that was made of the repository's requirements, ``templates`` the workflows,
+    ``project`` the folder of the repository that it is in.
 
     What is there already is not proposed again: see :func:`lockgate.adoption.change.difference`.
     """
@@ -84,7 +87,7 @@ def propose(
         )
     if pin is not None:
         for name, template in templates.items():
-            path = f".github/workflows/lockgate-{name}.yml"
+            path = path_of(name, project)
             files[path] = rendered(template, pin, branch)
             lines.append(Line(path, _first_comment(template), f"calls Lockgate {pin.version} at one commit"))
     for path, content in found.unkept.items():

