@@ -95,7 +95,8 @@ class Configuration:
     """What a command gets, from words such as ``write=/folder``.
 
     ``write``: a folder that it may write. ``read``: something that it may read although it lies in a hidden place, or
-    may not write although it lies in a folder to write. ``hide``: a folder that is emptied for it. ``scratch``: where
+    may not write although it lies in a folder to write. ``own``: a folder in whose place it gets an empty one of its
+    own, which nobody else sees. ``hide``: a folder that is emptied for it. ``scratch``: where
     its ``/tmp``, its ``/var/tmp`` and its HOME are kept. ``network=yes``: it may use the network. ``required=yes``: it
     is not run if it cannot be isolated. ``sockets=no``: if it cannot be isolated, it gets no socket but those of Unix.
     ``report``: the descriptor that hears how it was run.
@@ -104,8 +105,8 @@ class Configuration:
     def __init__(self, words: list[str]) -> None:
         """Read the words."""
         pairs = [word.partition("=")[::2] for word in words]
-        self.write, self.read, self.hide = (
-            [value for key, value in pairs if key == wanted] for wanted in ("write", "read", "hide")
+        self.write, self.read, self.own, self.hide = (
+            [value for key, value in pairs if key == wanted] for wanted in ("write", "read", "own", "hide")
         )
         single = dict(pairs)
         self.scratch, self.report = single["scratch"], int(single["report"])
@@ -295,6 +296,10 @@ def _arrange(configuration: Configuration) -> None:
     shared = [("/tmp", _clone(temporary, _ATTR_NODEV)), ("/var/tmp", _clone(other, _ATTR_NODEV))]
     kept += [(path, _clone(path, _ATTR_NODEV | _ATTR_NOSUID)) for path in configuration.write]
     kept += [(path, _clone(path, _ATTR_RDONLY | _ATTR_NODEV | _ATTR_NOSUID)) for path in configuration.read]
+    for number, path in enumerate(configuration.own):
+        instead = os.path.join(configuration.scratch, f"own{number}")
+        os.makedirs(instead, exist_ok=True)
+        kept.append((path, _clone(instead, _ATTR_NODEV | _ATTR_NOSUID)))
     names = os.path.realpath("/etc/resolv.conf")
     if _is_inside(names, hidden) and os.path.exists(names):
         kept.append((names, _clone(names, _ATTR_RDONLY)))

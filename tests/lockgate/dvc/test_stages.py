@@ -271,10 +271,13 @@ def test_a_stage_writes_to_no_remote_no_cache_and_no_repository_but_its_outputs(
         f"for folder in {[str(path) for path in targets]}:\n"
         "    try: open(folder + '/planted', 'w').write('x')\n"
         "    except OSError: pass\n"
+        "notes = os.path.join(os.environ['DVC_ROOT'], '.dvc/tmp/exps/run')  # of DVCLive, at every step\n"
+        "os.makedirs(notes); open(notes + '/DVCLIVE_STEP_COMPLETED', 'w').write('{}')\n"
         "open('beside', 'w').write('x')",
     )
 
     assert [path for path in targets if (path / "planted").exists()] == []
+    assert list((project.root / ".dvc/tmp/exps").iterdir()) == []
     assert project.read("beside") == "x"
 
 
