@@ -57,6 +57,16 @@ _TITLES = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "calibration_error": "calibration error",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "f1": "F1",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "mse": "MSE",
+    "r2": "R²",
+    "quantile_loss": "quantile loss",
+    "interval_width": "interval width",
+    "interval_score": "interval score",
 }
 
 

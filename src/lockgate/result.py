@@ -155,12 +155,47 @@ class SliceChange:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassChange:
+    """One class on the shared test rows: ``rows`` that have it, and what base and head make of it.
+
+    ``base``, ``head`` and ``change`` are F1, of which ``judgement`` is, by the p-value adjusted for looking at all
+    classes. A figure is ``None`` where it is not defined; ``note`` says why there is no interval.
+    """
+
+    name: str
+    rows: int
+    recall_base: float | None
+    recall_head: float | None
+    precision_base: float | None
+    precision_head: float | None
+    base: float | None
+    head: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+    adjusted_p: float | None
+    judgement: Judgement
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Confused:
+    """How many of the shared rows that have the class ``label`` each side predicts as ``predicted``."""
+
+    label: str
+    predicted: str
+    base: int
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Which rows the intervals rest on. ``refused`` says why base and head were not compared row by row, if so.
 
     ``incomplete`` says which of base's rows head lacks, where the policy does not allow it. ``cluster`` names the
     columns whose values tell which of the rows were drawn together, ``clusters`` is the number of those groups.
-    ``positives`` are the rows of each side whose label is true. ``kind`` is what the model says of a row.
+    ``positives`` are the rows of each side whose label is true; ``target`` is the mean target of a regression. ``kind``
+    is what the model says of a row.
     ``confidence`` is that of each interval. ``test_set`` names base's test rows: a digest of their keys and labels.
     """
 
@@ -176,6 +211,8 @@ class Comparison:
     confidence: float = 0.95
     test_set: str = ""
     kind: Literal["binary", "multiclass", "regression", "other"] = "binary"
+    target_base: float | None = None
+    target_head: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +366,8 @@ class DataChecks:
 class Curve:
     """A plot of the policy as points ``(x, y)`` of base and head; empty where it could not be drawn (``note``).
 
-    ``diagonal``: a good model's points lie on y = x. ``rows_base`` and ``rows_head`` are how many rows stand behind
+    ``diagonal``: a good model's points lie on y = x; or they lie at the ``level``, if it has one.
+    ``rows_base`` and ``rows_head`` are how many rows stand behind
     each point, where the policy names the column that says so.
     """
 
@@ -342,6 +380,7 @@ class Curve:
     diagonal: bool = False
     rows_base: tuple[float, ...] = ()
     rows_head: tuple[float, ...] = ()
+    level: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,6 +546,8 @@ class Result:
     data: tuple[DataDiff, ...] = ()
     notes_of_base: tuple[str, ...] = ()
     looks: Looks | None = None
+    classes: tuple[ClassChange, ...] = ()
+    confused: tuple[Confused, ...] = ()
     schema: Literal["lockgate.result/1"] = SCHEMA
 
     def to_json(self) -> str:

@@ -5,8 +5,10 @@ from dataclasses import replace
 
 from lockgate.result import (
     CheckFailure,
+    ClassChange,
     ColumnShift,
     Comparison,
+    Confused,
     Confusion,
     Curve,
     DataChecks,
@@ -476,6 +478,34 @@ def two_models() -> Results:
     )
 
 
+CLASSES = (
+    ClassChange("owl", 120, 0.7, 0.6, 0.8, 0.81, 0.747, 0.689, -0.058, -0.081, -0.035, 0.001, "worse"),
+    ClassChange("cat", 900, 0.9, 0.9, None, 0.95, 0.9, 0.924, 0.024, -0.001, 0.049, 0.06, "noise"),
+    ClassChange(
+        "emu", 4, 0.5, 0.5, 0.5, 0.5, 0.5, 0.4, -0.1, None, None, None, "unjudged", "4 rows of the class: too few"
+    ),
+)
+
+
+def several_classes() -> Result:
+    """A model of several classes, of which one got worse."""
+    rows = Comparison(1024, 1024, 1024, kind="multiclass")
+    confused = (Confused("owl", "cat", 20, 31), Confused("cat", "owl", 9, 9))
+    return replace(better_model(), comparison=rows, classes=CLASSES, confused=confused)
+
+
+def regression() -> Result:
+    """A model of a number, with its residuals."""
+    rows = Comparison(1000, 1000, 1000, kind="regression", target_base=240_148.0, target_head=240_148.0)
+    curve = Curve(
+        "Residuals by prediction", "prediction", "mean of target less prediction",
+        ((100_000.0, 12_000.0), (300_000.0, -12_000.0)), ((100_000.0, 9_000.0), (300_000.0, -9_000.0)),
+        rows_base=(500.0, 500.0), rows_head=(500.0, 500.0), level=0.0,
+    )  # fmt: skip
+    rmse = MetricChange("rmse", "lower", 33_949.0, 26_009.0, -7940.0, -8417.0, -7463.0, "better", "influence of rows")
+    return replace(better_model(), comparison=rows, metrics=(rmse,), curves=(curve,), slices=(), operating_point=None)
+
+
 SAMPLES = {
     sample.__name__: sample
     for sample in (
@@ -487,6 +517,8 @@ SAMPLES = {
         first_commit,
         lock_differs,
         docs_only,
+        several_classes,
+        regression,
         huge,
     )
 }

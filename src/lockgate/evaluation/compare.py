@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lockgate.evaluation import operating_point, predictions, statistics
+from lockgate.evaluation import drawn, operating_point, predictions, statistics
 from lockgate.evaluation.metric_files import Absent, Unreadable, document, number
 from lockgate.evaluation.predictions import File, Refused, Scored, Shared
 from lockgate.evaluation.scored import Answers
@@ -18,7 +18,7 @@ from lockgate.evaluation.statistics import Definition, Estimate, Undefined, repo
 from lockgate.formatting import count, fixed
 from lockgate.gates.gate import harm
 from lockgate.policy import Metric, Policy, Predictions
-from lockgate.result import Comparison, MetricChange, OperatingPoint, SliceChange
+from lockgate.result import ClassChange, Comparison, Confused, Curve, MetricChange, OperatingPoint, SliceChange
 
 NO_PREDICTIONS = "No intervals: the policy names no predictions."
 NOT_ASKED = "intervals were left out (--no-intervals)"
@@ -46,7 +46,8 @@ class Judged:
 
     ``disagree`` says of each metric of which head's file and head's predictions say something else that they do.
     ``of_base`` are those of warnings and notes that say the same of base: of its file, or of what its policy declares.
-    ``slices_of_head`` is what gates ask of head's own slices where there is no base.
+    ``slices_of_head`` is what gates ask of head's own slices where there is no base. ``curves``, ``classes`` and
+    ``confused`` are drawn and counted from the predictions themselves.
     """
 
     comparison: Comparison
@@ -58,6 +59,9 @@ class Judged:
     disagree: Mapping[str, str] = field(default_factory=dict)
     of_base: tuple[str, ...] = ()
     slices_of_head: tuple[SliceChange, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    classes: tuple[ClassChange, ...] = ()
+    confused: tuple[Confused, ...] = ()
 
 
 def compare(policy: Policy, base: Side | None, head: Side, *, intervals: bool = True) -> Judged:
@@ -95,7 +99,8 @@ def _alone(policy: Policy, what: Predictions, head: Side, nothing: Judged) -> Ju
                 disagree[metric.name] = told
     warnings = tuple(_not_judged(name, told) for name, told in disagree.items())
     slices = _slices_of_head(policy, what, file, scored)
-    return replace(nothing, warnings=warnings, disagree=_of_head(disagree), slices_of_head=slices)
+    curves = drawn.curves(policy, scored.label, (None, scored.answers), what.kind)
+    return replace(nothing, warnings=warnings, disagree=_of_head(disagree), slices_of_head=slices, curves=curves)
 
 
 def _slices_of_head(policy: Policy, what: Predictions, file: File, scored: Scored) -> tuple[SliceChange, ...]:
@@ -160,6 +165,8 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
         positives_base=int(shared.base.label.sum()) if what.kind == "binary" else None,
         positives_head=int(shared.head.label.sum()) if what.kind == "binary" else None,
         kind=what.kind,
+        target_base=reported(float(shared.base.label.mean())) if what.kind == "regression" else None,
+        target_head=reported(float(shared.head.label.mean())) if what.kind == "regression" else None,
     )
     if counts.incomplete:
         warning = f"{counts.incomplete[0].upper()}{counts.incomplete[1:]}, so the two are not compared. "
@@ -190,8 +197,19 @@ def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, n
     of_base += [*undeclared, *shared.notes]
     at = operating_point.measure(policy.operating_point, what, shared) if policy.operating_point else None
     slices = _sliced(policy, what, shared)
-    told_of_head = _of_head(disagree)
-    return Judged(counts, tuple(metrics), slices, tuple(warnings), shared.notes, at, told_of_head, tuple(of_base))
+    return Judged(
+        counts,
+        tuple(metrics),
+        slices,
+        tuple(warnings),
+        shared.notes,
+        at,
+        _of_head(disagree),
+        tuple(of_base),
+        curves=drawn.curves(policy, shared.label, shared.answers, what.kind),
+        classes=drawn.classes(shared),
+        confused=drawn.confused(shared),
+    )
 
 
 def _incomplete(what: Predictions, shared: Shared) -> str:

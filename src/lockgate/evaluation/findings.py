@@ -20,7 +20,7 @@ from lockgate.evaluation.references import references
 from lockgate.evaluation.training import Compared, Repeats
 from lockgate.formatting import count
 from lockgate.gates import Earlier, Gate, GateInputs
-from lockgate.policy import Policy
+from lockgate.policy import Drawn, Policy
 from lockgate.result import CheckFailure, DataChecks, Execution, FileChange, GateOutcome, MetricChange, Training
 
 
@@ -230,7 +230,10 @@ def side(root: Path, state: State, judging: Policy, missed: list[DvcError] | Non
     path = judging.predictions.file
     try:
         kept = as_recorded(root, state, path)
-        found = local_file(root, kept, path) or kept.snapshot.read(path)
+        stage = kept.pipeline.producers.get(path)
+        of_git = stage is not None and not _is_cached(stage, path) and kept.snapshot.commit is not None
+        found = (kept.snapshot.read(path) if of_git else None) or local_file(root, kept, path)
+        found = found or kept.snapshot.read(path)
     except DvcError as error:
         missed.append(error)
         return Side(files, None, str(error))
@@ -346,6 +349,13 @@ def _file_change(before: bytes | None, after: bytes | None) -> FileChange | None
     )
 
 
+def _drawn_by(base: Policy, head: Policy) -> tuple[Drawn, ...] | None:
+    """Return the curves that head's policy asks for, if its predictions are of base's kind, which judges."""
+    judging = base.predictions or head.predictions
+    same = head.predictions is not None and judging is not None and head.predictions.kind == judging.kind
+    return head.drawn if same else base.drawn
+
+
 def _widened(base: Policy, head: Policy) -> Policy:
     names = {metric.name for metric in base.metrics}
     new = tuple(metric for metric in head.metrics if metric.name not in names)
@@ -355,6 +365,7 @@ def _widened(base: Policy, head: Policy) -> Policy:
         predictions=base.predictions or head.predictions,
         validation=base.validation or head.validation,
         plots=head.plots,
+        drawn=_drawn_by(base, head),
         train=base.train or head.train,
         operating_point=base.operating_point or (head.operating_point if base.predictions else None),
         importance=base.importance or head.importance,

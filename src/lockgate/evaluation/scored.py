@@ -261,9 +261,9 @@ def _regression(what: Predictions, file: File, labels: _Labels) -> Scored:
 
     ends = (what.interval.low, what.interval.high) if what.interval else ()
     label, columns = labels.beside(str(what.prediction), *ends)
-    targets = _numbers(what.label, str(labels), label, "targets")
+    targets = _finite(what.label, str(labels), label, "targets")
     read = [
-        _numbers(name, str(file), one, "values") for name, one in zip((what.prediction, *ends), columns, strict=True)
+        _finite(name, str(file), one, "values") for name, one in zip((what.prediction, *ends), columns, strict=True)
     ]
     if not ends:
         return Scored(targets, read[0])
@@ -275,7 +275,7 @@ def _regression(what: Predictions, file: File, labels: _Labels) -> Scored:
     return Scored(targets, score)
 
 
-def _numbers(name: str | None, file: str, column: Any, what: str) -> "Floats":
+def _finite(name: str | None, file: str, column: Any, what: str) -> "Floats":
     """Return a column of finite numbers. Raises :class:`Refused`."""
     import numpy as np
     import pyarrow as pa
@@ -408,12 +408,12 @@ def _weights(file: File, name: str) -> "Floats | str":
 def _column(file: File, name: str) -> "Floats | str":
     """Return a column of finite numbers, or why it is none."""
     try:
-        return _numbers_or_truth(file, name)
+        return _numeric_or_truth(file, name)
     except Refused as reason:
         return str(reason)
 
 
-def _numbers_or_truth(file: File, name: str) -> "Floats":
+def _numeric_or_truth(file: File, name: str) -> "Floats":
     import numpy as np
     import pyarrow as pa
 

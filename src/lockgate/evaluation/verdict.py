@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lockgate.evaluation.findings import Findings
 from lockgate.formatting import count, decimals, fixed, title
-from lockgate.gates.gate import change_in_words
+from lockgate.gates.gate import change_in_words, figure
 from lockgate.policy import Policy
 from lockgate.result import (
     GateOutcome,
@@ -119,7 +119,7 @@ def _known(luck: Training | None) -> str:
 def _headline(metrics: tuple[MetricChange, ...], luck: Training | None, *, first: bool) -> str:
     if first:
         shown = next((one for one in metrics if one.head is not None), None)
-        return f"first result: {title(shown.name)} is {fixed(shown.head or 0.0, 4)}" if shown else "first result"
+        return f"first result: {title(shown.name)} is {figure(shown.head or 0.0)}" if shown else "first result"
     told = [
         f"{judgement}{_known(luck)}: {', '.join(moved)}{allowed}"
         for judgement, allowed in (("better", ""), ("worse", ", as much as is allowed"))

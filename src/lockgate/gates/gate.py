@@ -187,6 +187,8 @@ def amount_and_limit(change: MetricChange | SliceChange, amount: float, limit: f
         told = fixed(amount, places), fixed(limit, places)
         if told[0] != told[1] and math.isclose(round(limit, places), limit, rel_tol=1e-9):
             return told
+    if min(abs(amount), abs(limit)) >= 10:  # thousands apart, and four digits
+        return fixed(amount, decimals(None, amount)), fixed(limit, decimals(None, limit))
     return f"{amount:.4g}", f"{limit:.4g}"
 
 
@@ -197,6 +199,8 @@ def plain(value: float) -> str:
 
 def figure(value: float) -> str:
     """Write a measured value."""
+    if abs(value) >= 10:
+        return fixed(value, decimals(None, value))
     return fixed(value, 4) if abs(value) >= 0.001 or value == 0 else f"{value:.3g}"
 
 

@@ -247,7 +247,8 @@ class SuspiciousImprovement(Gate):
         gain, (_, good) = -harm(metric, change.change or 0.0), moves(metric)
         by = _of_base(self.by, change, relative=self.relative)
         amount, limit = amount_and_limit(change, gain, by)
-        headline = f"{subject(change)} {_PAST[good]} by {amount}; above {limit} a leak of the label is likely"
+        what = "target" if policy.predictions is not None and policy.predictions.kind == "regression" else "label"
+        headline = f"{subject(change)} {_PAST[good]} by {amount}; above {limit} a leak of the {what} is likely"
         return self.outcome(policy, in_words(change), gain <= by, headline=headline)
 
 

@@ -18,7 +18,7 @@ from lockgate.policy.metrics import ASSUMED, AVERAGES, OF_KIND, STATISTICS, Aver
 from lockgate.policy.models import Models, NoSuchModel, SeveralModels, plain
 from lockgate.policy.operating_point import OperatingAt
 from lockgate.policy.outcomes import OutcomeSettings
-from lockgate.policy.plots import Plot
+from lockgate.policy.plots import Drawn, Plot
 from lockgate.policy.predictions import Interval, Predictions, Probabilities
 from lockgate.policy.rebuild import Rebuilding, Tolerance, check_rebuild
 from lockgate.policy.reference import ReferenceSettings
@@ -40,6 +40,7 @@ __all__ = [
     "AlarmSettings",
     "Average",
     "Dependencies",
+    "Drawn",
     "Environment",
     "ImportanceFile",
     "Interval",

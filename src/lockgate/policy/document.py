@@ -51,7 +51,7 @@ from lockgate.policy.metrics import Metric
 from lockgate.policy.models import Models
 from lockgate.policy.operating_point import OperatingAt
 from lockgate.policy.outcomes import OutcomeSettings
-from lockgate.policy.plots import Plot
+from lockgate.policy.plots import Drawn, Plot
 from lockgate.policy.predictions import Predictions
 from lockgate.policy.rebuild import Rebuilding
 from lockgate.policy.reference import ReferenceSettings
@@ -112,6 +112,8 @@ class Policy:
     ``unverified`` says whether a pull request may pass on figures that only its own run could compute. ``ignored``
     are folders and files that no stage reads: base's word, so that no pull request can hide what it changes.
 
+    ``drawn`` are the curves of ``plots`` that are drawn from the predictions; ``None`` where it does not say so.
+
     ``opaque`` (``model: {name: …, opaque: true}``) says that the model file is a pickle, or something else that runs
     code when it is loaded: it is released and signed as it is, and nothing of Lockgate ever loads it.
     """
@@ -135,6 +137,7 @@ class Policy:
     operating_point: OperatingAt | None = None
     importance: ImportanceFile | None = None
     data: tuple[Table, ...] = ()
+    drawn: tuple[Drawn, ...] | None = None
     test_set: TestSet | None = None
     outcomes: OutcomeSettings = field(default_factory=OutcomeSettings)
     reference: ReferenceSettings = field(default_factory=ReferenceSettings)
@@ -164,6 +167,7 @@ _CHECKS: tuple[Callable[[Policy], None], ...] = (
     serving.check,
     operating_point.check,
     predictions.check,
+    plots.check,
     rebuild.check_rebuild,
     reference.check,
     gates.check,
@@ -214,7 +218,8 @@ def _several(document: dict[str, Any]) -> Models:
 
 def _made(name: str, read: dict[str, Any], *, opaque: bool) -> Policy:
     empty = {"predictions": None, "validation": None, "plots": (), "train": None, "gates": (), "environments": ()}
-    policy = Policy(model=name, opaque=opaque, **empty | metrics.with_kind(train.with_older_seed(read)))
+    read = plots.with_drawn(metrics.with_kind(train.with_older_seed(read)))
+    policy = Policy(model=name, opaque=opaque, **empty | read)
     for check in _CHECKS:
         check(policy)
     return policy

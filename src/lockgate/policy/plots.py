@@ -1,9 +1,13 @@
 """``plots``: curves to draw."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from lockgate import policy_values as values
-from lockgate.policy_values import Key
+from lockgate.policy_values import Key, PolicyError
+
+if TYPE_CHECKING:
+    from lockgate.policy.document import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +32,36 @@ KEYS = {
     "rows": Key(values.text, False, "the column that says how many rows stand behind a point"),
 }
 
-SECTION = Key(values.list_of(values.noun(Plot, KEYS)), False, "curves to draw")
+Drawn = Literal["reliability", "residuals"]
+DRAWN: tuple[Drawn, ...] = ("reliability", "residuals")
+"""Curves that are drawn from the predictions themselves."""
+
+_file = values.noun(Plot, KEYS)
+
+
+@values.takes({"anyOf": [{"enum": list(DRAWN)}, values.schema_of(_file)]})
+def _plot(place: str, value: Any) -> Plot | str:
+    return _file(place, value) if isinstance(value, dict) else values.one_of(*DRAWN)(place, value)
+
+
+SECTION = Key(
+    values.list_of(_plot), False, "curves to draw: of a file, or `reliability` or `residuals` of the predictions"
+)
+
+
+def with_drawn(read: dict[str, Any]) -> dict[str, Any]:
+    """Tell the curves of the predictions from those of files."""
+    if "plots" not in read:
+        return read
+    drawn = tuple(one for one in read["plots"] if isinstance(one, str))
+    return {**read, "plots": tuple(one for one in read["plots"] if isinstance(one, Plot)), "drawn": drawn}
+
+
+def check(policy: "Policy") -> None:
+    """Raise :class:`PolicyError` where a curve is asked for that the kind of model does not have."""
+    kinds = {"reliability": ("binary", "multiclass"), "residuals": ("regression",)}
+    for one in policy.drawn or ():
+        if policy.predictions is None:
+            raise PolicyError("plots", f"`{one}` needs `predictions:`, from which it is drawn")
+        if policy.predictions.kind not in kinds[one]:
+            raise PolicyError("plots", f"`{one}` is of the kind {' or '.join(kinds[one])}", policy.predictions.kind)

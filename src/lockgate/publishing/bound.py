@@ -382,6 +382,8 @@ SAID = {
     "verdict": "its verdict is not what comes out of the gates",
     "lock": "it says something else of the lock than the two locks do",
     "slices": "its slices are not those of the predictions",
+    "classes": "what it says of classes is not what comes out of the predictions",
+    "confused": "it confuses other classes than the predictions do",
     "curves": "its plots are not those of the recorded files",
     "comparison": "it compares other rows than the predictions have",
     "checks": "its data checks are not those of the recorded file",

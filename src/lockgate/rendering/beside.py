@@ -252,6 +252,13 @@ def _compared_rows(result: Result) -> Iterable[tuple[str, str, str]]:
     if rows.positives_head is not None:
         base, head = _share(rows.positives_base, rows.rows_base), _share(rows.positives_head, rows.rows_head)
         yield "positives", base, head
+    if rows.target_base is not None and rows.target_head is not None:
+        places = formatting.decimals(None, rows.target_base)
+        yield (
+            "mean of the targets",
+            formatting.fixed(rows.target_base, places),
+            formatting.fixed(rows.target_head, places),
+        )
     for stage in result.execution.stages if result.execution else ():
         if stage.status == "ran":
             before = _or_dash(stage.seconds_base, formatting.duration)

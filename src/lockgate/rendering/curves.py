@@ -27,11 +27,12 @@ class Sampled:
         steps = len(self.base or self.head) - 1
         return tuple(self.low + (self.high - self.low) * step / steps for step in range(steps + 1))
 
-    def y_range(self) -> tuple[float, float]:
-        """The y axis: 0 to 1 for what lies within, else the values with a little air."""
-        ys = (*self.base, *self.head)
+    def y_range(self, level: float | None = None) -> tuple[float, float]:
+        """The y axis: 0 to 1 for what lies within, else the values (and the ``level`` that is drawn) with a little
+        air."""
+        ys = (*self.base, *self.head, *(() if level is None else (level,)))
         low, high = min(ys), max(ys)
-        if low >= 0 and high <= 1:
+        if low >= 0 and high <= 1 and level is None:
             return 0.0, 1.0
         air = (high - low) * 0.05 or abs(high) * 0.05
         return low - air, high + air
@@ -69,8 +70,8 @@ def xychart(curve: Curve) -> Markdown | None:
     sampled = sample(curve)
     if sampled is None:
         return None
-    low, high = sampled.y_range()
-    diagonal = sampled.xs if curve.diagonal else ()
+    low, high = sampled.y_range(curve.level)
+    diagonal = sampled.xs if curve.diagonal else () if curve.level is None else (curve.level,) * len(sampled.xs)
     sides = [(diagonal, DIAGONAL_COLOUR), (sampled.base, BASE_COLOUR), (sampled.head, HEAD_COLOUR)]
     palette = ", ".join(colour for ys, colour in sides if ys)
     y_places = formatting.decimals((high - low) / 100)

@@ -198,6 +198,7 @@ SectionName = Literal[
     "training",
     "operating",
     "hurt",
+    "classes",
     "gates",
     "changes",
     "data",

@@ -29,6 +29,7 @@ from lockgate.rendering.document import (
     listed,
 )
 from lockgate.result import (
+    ClassChange,
     Comparison,
     Curve,
     Judgement,
@@ -38,6 +39,7 @@ from lockgate.result import (
     Training,
 )
 
+Compared = MetricChange | SliceChange | ClassChange
 WORST_SHOWN = 3
 MANY_LOOKS = 50
 """Looks at one test set from which on a policy that plans none is warned."""
@@ -70,7 +72,7 @@ def metrics(result: Result) -> Section | None:
     blocks += [Bullets(notes)] if notes else []
     blocks += [Paragraph(line) for line in (*_basis(result), looks_at(result)) if line]
     blocks += _seeds(result)
-    return Section("metrics", "Metrics", _tally(shown), tuple(blocks))
+    return Section("metrics", "Metrics", tally(shown), tuple(blocks))
 
 
 def at_confidence(section: Section, confidence: float) -> Section:
@@ -100,7 +102,7 @@ def _metric_row(metric: MetricChange, over_seeds: dict[str, Judgement], *, compa
         return (name, head)
     word = over_seeds.get(metric.name, "unjudged")
     seeds = (Cell((Judged(word),), word),) if over_seeds else ()
-    return (name, Cell((_judged(metric),), metric.judgement), *seeds, base, head, change)
+    return (name, Cell((judged_word(metric),), metric.judgement), *seeds, base, head, change)
 
 
 def _on_shared_rows(metric: MetricChange) -> MetricChange:
@@ -121,17 +123,17 @@ def own_rows(result: Result) -> Table | None:
     return Table("What each side's metrics file says", columns, rows)
 
 
-def _judged(of: MetricChange | SliceChange) -> Part:
+def judged_word(of: Compared) -> Part:
     """Return the judgement; that of two equal figures is no judgement at all."""
     return UNCHANGED if _is_unchanged(of) else Judged(of.judgement)
 
 
-def _is_unchanged(of: MetricChange | SliceChange) -> bool:
+def _is_unchanged(of: Compared) -> bool:
     """Say whether base and head are the same to the last digit, on every row that they were compared on."""
     return of.base is not None and of.base == of.head and not (of.change or of.low or of.high)
 
 
-def figures(of: MetricChange | SliceChange, reach: float | None = None) -> tuple[Cell, Cell, Cell]:
+def figures(of: Compared, reach: float | None = None) -> tuple[Cell, Cell, Cell]:
     """Base, head and change with its interval, to the digits that the interval allows."""
     spread = (of.high - of.low) / 2 if of.low is not None and of.high is not None else of.change
     known = of.head if of.head is not None else of.base
@@ -278,7 +280,8 @@ def _seeds(result: Result) -> list[Block]:
     return [Table("Head trained again under other seeds", columns, tuple(rows))]
 
 
-def _tally(metrics: tuple[MetricChange | SliceChange, ...]) -> str:
+def tally(metrics: tuple[Compared, ...]) -> str:
+    """Say how many of these are worse, better, and so on."""
     told = [UNCHANGED if _is_unchanged(metric) else metric.judgement for metric in metrics]
     counted = [
         (word, told.count(word)) for word in ("worse", "better", "noise", UNCHANGED, "unjudged", "new", "removed")
@@ -307,7 +310,7 @@ def _slice_table(caption: str, slices: tuple[SliceChange, ...], shown: int) -> T
     rows = tuple(
         (
             Cell((Code(f"{one.column} = {one.value}"),), f"{one.column} = {one.value}"),
-            Cell((_judged(one),), one.judgement),
+            Cell((judged_word(one),), one.judgement),
             *((Cell((Code(one.metric),), one.metric),) if len(metrics) > 1 else ()),
             Cell((f"{one.rows:,}",), one.rows),
             *((Cell((DASH if one.positives is None else f"{one.positives:,}",), one.positives),) if known else ()),
@@ -347,7 +350,7 @@ def slices(result: Result) -> Section | None:
         return None
     table = _slice_table("Every other slice, the worst first" if shown else "Every slice", others, len(others))
     blocks = (table, *_slice_notes(others), _slice_basis(others))
-    return Section("slices", "Other slices" if shown else "Slices", _tally(others), blocks, folded=True)
+    return Section("slices", "Other slices" if shown else "Slices", tally(others), blocks, folded=True)
 
 
 def curves(result: Result) -> Section | None:
@@ -369,13 +372,13 @@ def _points(curve: Curve) -> Table:
         if rows
     ]
     rows = []
+    largest = [max(abs(point[axis]) for _, points in sides for point in points) for axis in (0, 1)]
+    places = [min(3, formatting.decimals(None, value)) for value in largest]
     for place in range(max(len(points) for _, points in sides)):
         cells = [Cell((f"{place + 1}",), place)]
         for _, points in sides:
             there = points[place] if place < len(points) else None
-            written = (
-                (*(formatting.fixed(value, 3) for value in there[:2]), formatting.fixed(there[2], 0)) if there else ()
-            )
+            written = tuple(map(formatting.fixed, there, (*places, 0))) if there else ()
             cells += [Cell((words,), value) for words, value in zip(written, there or (), strict=True)]
             cells += [Cell((DASH,))] * (3 - len(written))
         rows.append(tuple(cells))

@@ -12,6 +12,7 @@ from lockgate.result import Curve
 
 WIDTH, HEIGHT = 440, 310
 STEPS = 100  # that a reader can stop at
+DIGIT = 8.0  # how wide a digit is, at most
 BAR, FOOT = 7.0, 46.0  # a bar's width, and the height of the tallest
 MOST_POINTS = 500  # of a line; more cannot be told apart
 
@@ -43,7 +44,7 @@ def figure(curve: Curve, number: str) -> Html:
         return tag("figure", tag("figcaption", title))
     sides = {side: _thinned(points) for side, points in (("base", curve.base), ("head", curve.head)) if len(points) > 1}
     every = [x for points in sides.values() for x, _ in points]
-    frame = Frame((min(every), max(every)), sampled.y_range())
+    frame = _framed((min(every), max(every)), sampled.y_range(curve.level))
     legend = (
         tag("button", _swatch(side), escaped(side), class_="legend", type="button", data_side=side, aria_pressed="true")
         for side in sides
@@ -71,6 +72,13 @@ def figure(curve: Curve, number: str) -> Html:
     )
 
 
+def _framed(x: tuple[float, float], y: tuple[float, float]) -> Frame:
+    """Return the frame, which leaves room for the longest figure of the y axis."""
+    longest = max((len(_tick(value, y)) for value in ticks(*y)), default=0)
+    left = max(46.0, 14 + DIGIT * longest)
+    return Frame(x, y, left=left, width=WIDTH - left - 14)
+
+
 def _plot(curve: Curve, sides: dict[str, Points], frame: Frame) -> Html:
     ends = {side: f"{side} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for side, points in sides.items()}
     lines = (
@@ -96,6 +104,9 @@ def _plot(curve: Curve, sides: dict[str, Points], frame: Frame) -> Html:
 
 def _diagonal(curve: Curve, frame: Frame) -> list[Html]:
     """The line on which a good model's points lie, as far as both axes go."""
+    if curve.level is not None:
+        (x1, y1), (x2, y2) = (frame.at(x, curve.level) for x in frame.x)
+        return [tag("line", class_="diagonal", x1=x1, y1=y1, x2=x2, y2=y2)]
     low, high = max(frame.x[0], frame.y[0]), min(frame.x[1], frame.y[1])
     if not curve.diagonal or low >= high:
         return []
@@ -163,7 +174,7 @@ def _text(words: str, x: str, y: str, anchor: str, dy: str | None = None) -> Htm
 
 def _ideal(curve: Curve) -> list[Html]:
     """What the diagonal is, for the legend."""
-    if not curve.diagonal:
+    if not curve.diagonal and curve.level is None:
         return []
     return [tag("span", _swatch("", "diagonal"), escaped("as it should be"), class_="legend fixed")]
 

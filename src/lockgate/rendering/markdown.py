@@ -52,6 +52,7 @@ SHRINK_ORDER: tuple[SectionName, ...] = (
     "changes",
     "stages",
     "log",
+    "classes",
     "hurt",
     "operating",
     "gates",
@@ -162,7 +163,11 @@ def _chart(chart: Chart) -> Markdown:
     if drawn is None:
         return Markdown(f"{title}: too few points to draw")
     sides = " grey: base, blue: head" if chart.curve.base and chart.curve.head else ""
-    sides += f"{',' if sides else ''} yellow: as it should be" if chart.curve.diagonal else ""
+    sides += (
+        f"{',' if sides else ''} yellow: as it should be"
+        if chart.curve.diagonal or chart.curve.level is not None
+        else ""
+    )
     return Markdown(f"{title}{sides}\n\n{drawn}")
 
 

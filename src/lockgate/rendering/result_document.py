@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from lockgate import formatting
-from lockgate.rendering import beside, figures
+from lockgate.rendering import beside, classes, figures
 from lockgate.rendering.document import (
     DASH,
     Block,
@@ -61,6 +61,7 @@ def document(result: Result) -> Document:
         training(result),
         beside.operating(result),
         figures.hurt(result),
+        classes.by_class(result),
         _gates(result),
         _changes(result),
         beside.data(result),

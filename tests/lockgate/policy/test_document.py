@@ -126,6 +126,7 @@ def test_what_a_policy_leaves_out_is_empty_not_guessed() -> None:
         "retrain": None,
         "staleness": None,
         "outcomes": OutcomeSettings(),
+        "drawn": None,
         "reference": ReferenceSettings(),
     }
 
