@@ -155,18 +155,18 @@ def settings() -> tuple[Setting, ...]:
     return tuple(found)
 
 
-def known_change(setting: Setting) -> float:
+def known_change(setting: Setting, draws: int) -> float:
     """Return the difference between the two models, from large test sets."""
     found = []
-    for number in range(20 if setting.metric == "concordance" else 10):
+    for number in range(draws):
         base, head = setting.known(np.random.default_rng([1, number]), (1.2, 0.6))
         found.append(setting.value(head) - setting.value(base))
     return float(np.mean(found))
 
 
-def study(setting: Setting, pairs: int) -> dict[str, Any]:
+def study(setting: Setting, pairs: int, draws: int = 20) -> dict[str, Any]:
     """Return what the intervals of one setting come to."""
-    wanted = known_change(setting)
+    wanted = known_change(setting, draws)
     covered = called = percentile = 0
     for number in range(pairs):
         for noises, equal in (((1.2, 0.6), False), ((0.9, 0.9), True)):

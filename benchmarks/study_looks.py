@@ -1,6 +1,6 @@
 """How often luck is called better when one test set is looked at fifty times: simulated, with fixed seeds.
 
-    python benchmarks/study_looks.py [--series 400] [--output docs/studies/looks.json]
+    python benchmarks/study_looks.py [--series 300] [--output docs/studies/looks.json]
 
 Every change is one that changes nothing: head's scores are base's with other noise of the same size. Somebody proposes
 the best of fifty. Then two who are not covered: one who chooses the fiftieth change by what the reports of forty-nine
@@ -158,7 +158,7 @@ def study(series: int, *, short: bool = False) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=int, default=400)
+    parser.add_argument("--series", type=int, default=300)
     parser.add_argument("--output", type=Path, default=Path("docs/studies/looks.json"))
     arguments = parser.parse_args()
     rows = list(study(arguments.series))

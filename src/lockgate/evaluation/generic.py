@@ -202,7 +202,8 @@ def _changed(function: str, names: list[str], said: Said, code: Snapshot, head: 
     if not changed:
         return []
     named = ", ".join(changed[:3]) + (f" and {len(changed) - 3:,} more" if len(changed) > 3 else "")
-    return [f"This changes {named}, by which {', '.join(names)} is computed: base's copy judged, not this one."]
+    computed = f"{', '.join(names[:-1])} and {names[-1]} are" if len(names) > 1 else f"{names[0]} is"
+    return [f"This changes {named}, by which {computed} computed: base's copy judged, not this one."]
 
 
 # --- the process

@@ -131,15 +131,11 @@ def told(result: Result, looks: Looks) -> Result:
     """Return a result with its looks; once more were taken than planned, what passes is provisional."""
     verdict = result.verdict
     if looks.spent and verdict.outcome == "passed":
-        verdict = Verdict("attention", f"provisional, because {_spent(looks)}. {_capital(verdict.reason)}")
+        verdict = Verdict("attention", f"provisional ({_spent(looks)}): {verdict.reason}")
     return replace(result, looks=looks, verdict=verdict)
 
 
 def _spent(looks: Looks) -> str:
     if looks.number is None:
-        return f"it is not known how often this test set was looked at ({looks.note})"
-    return f"this is look {looks.number:,} at a test set for which {looks.planned or 0:,} were planned"
-
-
-def _capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"
+        return "it is not known how often this test set was looked at"
+    return f"look {looks.number:,} of {looks.planned or 0:,} that were planned at this test set"

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from benchmarks import study_generic
 
-from lockgate.evaluation import bootstrap, compare, generic
+from lockgate.evaluation import bootstrap, compare, generic, statistics
 from lockgate.evaluation.compare import Judged, Side
 from lockgate.evaluation.generic_worker import Problem, load, measured, read_table
 from lockgate.evaluation.statistics import Undefined
@@ -341,3 +342,31 @@ def test_a_function_that_cannot_be_meant_is_refused(changed: str, into: str) -> 
         read_policy(POLICY.replace(changed, into))
     assert read_policy(POLICY).metric("mrr").function == "code/metrics.py:metrics"
     assert replace(read_policy(POLICY).metric("mrr"), function=None).is_computed is False
+
+
+# --- simulated: the long version is benchmarks/study_generic.py
+
+
+def test_the_bootstrap_of_a_mean_has_the_error_that_statistics_know_without_it() -> None:
+    generator = np.random.default_rng(2)
+    cluster = np.repeat(np.arange(40), 10)
+    label = generator.random(400) < 0.5
+    shared = 0.2 * generator.normal(size=40)[cluster]
+    base, head = generator.random(400), np.clip(0.5 + shared + 0.1 * generator.normal(size=400), 0, 1)
+    known = statistics.compare("brier", label, base, head, cluster)
+    resampler = bootstrap.Resampler(400, cluster)
+    loss = {"x": (head - label) ** 2 - (base - label) ** 2}
+
+    changes = np.array([resampler.taken(loss, resampler.draw(number))["x"].mean() for number in range(500)])
+    found = bootstrap.estimate(known.base, known.head, changes, 400, cluster)
+
+    assert found.error == pytest.approx(known.error, rel=0.08)
+    assert found.freedom < known.freedom
+    assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=0.2 * known.error)
+
+
+def test_intervals_of_a_ranking_cover_the_known_difference() -> None:
+    setting = next(one for one in study_generic.settings() if (one.metric, one.size) == ("mrr", "30 queries"))
+    found = study_generic.study(setting, 12, draws=2)
+    assert found["covered"] >= 9 / 12
+    assert found["called"] <= 4 / 12

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from benchmarks import study_looks
 from tests.lockgate import modelled, samples
 
 from lockgate.evaluation import looks, procedure, statistics
@@ -164,3 +165,20 @@ def test_a_result_with_looks_is_read_as_it_was_written_and_one_of_before_has_non
     for metric in older["metrics"]:
         del metric["p"]
     assert read_result(json.dumps(older)) == samples.better_model()
+
+
+# --- simulated: the long version is benchmarks/study_looks.py
+
+
+def test_the_best_of_fifty_changes_that_change_nothing_is_not_called_better_where_looks_are_planned() -> None:
+    (found,) = study_looks.study(8, short=True)
+
+    assert found["planned"] <= 2 / 8
+    assert found["not planned"] >= 3 / 8
+
+
+def test_somebody_who_reads_every_figure_finds_what_is_not_there_and_words_alone_do_not_lead_there() -> None:
+    """The adversary that docs/statistics.md names as not covered."""
+    world = study_looks.World(1, 2000, None)
+    said = study_looks.chosen_by_reports(world, study_looks.planned(TestSet(50, 0.95)))
+    assert said == ("better", "noise")
