@@ -57,3 +57,28 @@ def test_the_flights_are_what_the_study_found() -> None:
     assert f"of {of} comparisons | {rows} | {days} |" in PAGE
     assert f"standard errors, of {drawn} | {halves} | {by_days} |" in PAGE
     assert f"| | {lag['log loss']:.2f}, {lag['change of log loss']:.2f} |".replace("-", "\N{MINUS SIGN}") in PAGE
+
+
+def test_how_often_luck_is_called_better_is_what_the_study_of_looks_found() -> None:
+    found = study("looks")
+    alone, clustered = found["rows"]
+    said = {
+        "not planned": "nothing planned: the best of 50",
+        "planned": "`test_set: {looks: 50}`: the best of 50",
+        "words": "`test_set: {looks: 50}`: the 50th is chosen by the *words* of 49 reports",
+        "figures": "`test_set: {looks: 50}`: the 50th is chosen by the *figures* of 49 reports",
+        "home": "`test_set: {looks: 50}`: the best of 200 steps tried at home, one look",
+    }
+    for name, words in said.items():
+        assert f"| {words} | {100 * alone[name]:.1f} % | {100 * clustered[name]:.1f} % |" in PAGE
+    assert max(alone["planned"], clustered["planned"]) <= 0.05
+    assert (found["looks"], found["at home"], alone["clusters"], clustered["clusters"]) == (50, 200, None, 40)
+
+
+def test_coverage_of_a_metrics_function_is_what_the_simulation_found() -> None:
+    rows = study("generic")["rows"]
+    for row in rows:
+        told = f"{100 * row['covered']:.1f} % | {100 * row['called']:.1f} % | {100 * row['percentile covered']:.1f} % |"
+        assert f"| {row['metric']}, {row['size']} | {told}" in PAGE
+        assert 0.93 <= row["covered"] <= 0.97
+    assert {row["metric"] for row in rows} == {"mrr", "ndcg", "concordance", "quantile"}

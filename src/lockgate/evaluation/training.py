@@ -239,6 +239,8 @@ def _estimate(
     known: Spread | None = None,
 ) -> "tuple[Models, Models, Estimate] | str":
     """Return the estimate of one metric, or in words why there is none."""
+    if metric.function is not None:
+        return "a metric that a function computes has no interval over rows and seeds together"
     if metric.statistic is None or change.low is None:
         return change.note or "it has no interval for the committed models"
     try:

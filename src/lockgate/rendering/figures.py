@@ -191,8 +191,8 @@ def looks_at(result: Result) -> Line:
         said.append(": more than were planned, so better and worse are provisional.")
     else:
         said.append(
-            f". The intervals are {each} intervals: of {looks.planned:,} changes that change nothing, one is called better "
-            f"or worse with a probability of at most {whole}."
+            f". The intervals are {each} intervals: of {looks.planned:,} changes that change nothing, one is called "
+            f"better or worse with a probability of at most {whole}."
         )
     if looks.refreshed_by:
         now: Line = (" (now ", Code(looks.refreshed_value), ")") if looks.refreshed_value else ()
