@@ -188,10 +188,10 @@ def test_the_look_after_the_last_one_makes_a_verdict_provisional(scene: Scene) -
     publisher = Publisher(scene.hub, github, scene.run(), scene.forge.address)
     target = Target(7, "main", "origin/main", scene.head, own=True)
     at = LookAt(look(1), policy, read_state(head))
-    bare = Told(scene.head, "", result=samples.better_model())
+    bare, name = Told(scene.head, "", result=samples.better_model()), samples.better_model().model
     said = []
     for number in (1, 2):
-        told = publisher._counted(target, replace(bare, look=replace(at, look=look(number, OTHER))))
+        told = publisher._counted(target, replace(bare, looks=(replace(at, look=look(number, OTHER, model=name)),)))
         assert told.result
         said.append((told.result.verdict.outcome, told.result.looks))
 
@@ -199,7 +199,7 @@ def test_the_look_after_the_last_one_makes_a_verdict_provisional(scene: Scene) -
     assert said[1] == ("attention", Looks(2, 1, 0.95, "train.seed", "1"))
 
     unable = replace(publisher, forge=replace_token(github, scene.forge.token({"contents": "read"})))
-    told = unable._counted(target, replace(bare, look=replace(at, look=look(3))))
+    told = unable._counted(target, replace(bare, looks=(replace(at, look=look(3, model=name)),)))
     assert told.result
     assert told.result.looks
     assert told.result.looks.number is None
