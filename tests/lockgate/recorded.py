@@ -4,12 +4,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pytest
-from tests.lockgate.releases import ACTOR, STAGING, Keys
-from tests.lockgate.serving_builds import toy_build
-
-from lockgate.releasing.promotion import promote
-from lockgate.releasing.registry import Registry
 from lockgate.serving.contract import read_contract
 from lockgate.serving.described import described
 from lockgate.serving.sinks import sink_of
@@ -23,24 +17,6 @@ serving:
 outcomes: {after: 2d}
 """
 BUILD = "b" * 64
-
-
-@pytest.fixture
-def home(keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a store that has a release in staging, where ``record`` is to be the record of its scores."""
-    from lockgate.store import open_store
-
-    registry = Registry(open_store(str(tmp_path / "store"), create=True), "flight-delay", keys.verifier)
-    folder = toy_build(tmp_path / "toy", 7)
-    (folder / "lockgate.yaml").write_text(POLICY)
-    registry.publish(folder, "v7.0.0", {}, signer=keys.signer, actor=ACTOR)
-    promote(registry, "v7.0.0", STAGING, keys.signer, ACTOR)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("LOCKGATE_STORE", str(tmp_path / "store"))
-    monkeypatch.setenv("LOCKGATE_PUBLIC_KEY", str(keys.verifier.public_key))
-    monkeypatch.setenv("LOCKGATE_RECORD", str(tmp_path / "record"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
 
 
 ANCIENT, PAST = date(2020, 3, 1), date(2020, 3, 2)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from lockgate.errors import NotAskedError
 
 T = TypeVar("T")
+LARGE = 100_000  # bytes
 
 
 def connect(address: str) -> Any:
@@ -23,10 +24,15 @@ def connect(address: str) -> Any:
 
 def each(work: Callable[..., T], arguments: Sequence[tuple[Any, ...]], scheduler: str | None) -> list[T]:
     """Return ``work(*one)`` for each of ``arguments``, in their order: here one after the other, or, with the address
-    of a ``scheduler``, on the workers of its cluster. ``work`` is a function of a module, so that it can be sent there.
+    of a ``scheduler``, on the workers of its cluster. ``work`` is a function of a module, so that it can be sent there;
+    a large argument that several share is sent once.
     """
     if scheduler is None or not arguments:
         return [work(*one) for one in arguments]
     with connect(scheduler) as client:
-        tasks = [client.submit(work, *one, pure=False) for one in arguments]
+        sent: dict[int, Any] = {}
+        for argument in (argument for one in arguments for argument in one):
+            if getattr(argument, "nbytes", 0) > LARGE and id(argument) not in sent:
+                sent[id(argument)] = client.scatter(argument, broadcast=True, hash=False)
+        tasks = [client.submit(work, *(sent.get(id(a), a) for a in one), pure=False) for one in arguments]
         return [task.result() for task in tasks]

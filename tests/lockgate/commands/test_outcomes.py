@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytest_plugins = (
     "tests.seaweed",
     "tests.lockgate.release_fixtures",
-    "tests.lockgate.recorded",
+    "tests.lockgate.recorded_home",
     "tests.lockgate.serving_postgres",
 )
 Run = Callable[..., tuple[int, str, str]]
@@ -198,3 +198,31 @@ def test_what_are_no_outcomes_of_this_model_are_refused_by_name(home: Path, lock
     assert [one["known"] for one in found["days"]] == [1, 0]
     code, _, err = lockgate("outcomes", "status", "staging", "--record", "nowhere")
     assert (code, "no record" in err) == (3, True)
+
+
+@pytest.mark.slow
+def test_the_workers_of_a_cluster_join_and_count_the_same_bytes(
+    home: Path, lockgate: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, but over the sockets of a real scheduler and two workers."""
+    import distributed
+
+    monkeypatch.setattr("lockgate.serving.cluster.LARGE", 100)  # so that keys count as large
+    fill(str(home / "record"), home, each=30)
+    pq.write_table(outcomes([*some(ANCIENT, range(20)), *some(PAST, range(5)), (PAST, 99, 1)]), "rows.parquet")
+    cluster: Any = distributed.LocalCluster
+    with cluster(n_workers=2, processes=False, protocol="tcp", dashboard_address=None) as found:
+        there = ("--scheduler", found.scheduler_address)
+        dry = told(lockgate, "add", "staging", "rows.parquet", "--dry-run", *there)
+        assert dry == told(lockgate, "add", "staging", "rows.parquet", "--dry-run")
+        assert (dry["new"], dry["unscored"], dry["scored"]) == (26, 1, 25)
+        told(lockgate, "add", "staging", "rows.parquet", *there)
+        assert told(lockgate, "status", "staging", *there) == told(lockgate, "status", "staging")
+        told(lockgate, "join", "staging", str(home / "there"), *there)
+    told(lockgate, "join", "staging", "here")
+    files = [{p.relative_to(home / side): p.read_bytes() for p in (home / side).rglob("*.parquet")} for side in _SIDES]
+    assert files[0] == files[1]
+    assert len(files[0]) == 2
+
+
+_SIDES = ("here", "there")

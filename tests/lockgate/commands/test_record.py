@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytest_plugins = (
     "tests.seaweed",
     "tests.lockgate.release_fixtures",
-    "tests.lockgate.recorded",
+    "tests.lockgate.recorded_home",
     "tests.lockgate.serving_postgres",
 )
 Run = Callable[..., tuple[int, str, str]]
