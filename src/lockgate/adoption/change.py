@@ -98,8 +98,9 @@ def _without_artifact(root: Path, text: bytes, own: tuple[str, ...]) -> bytes:
         before, after = (Commit(root, one, git.resolve(root, one)).read("dvc.yaml") for one in (f"{commit}^", commit))
         if before is not None and after is not None and after != before and after.startswith(before):
             added = after[len(before) :]
-            if text.count(added) == 1 and not text.partition(added)[2].startswith((b" ", b"\t")):
-                return text.replace(added, b"")
+            for block in (added, re.sub(_MARKED, b"", added)):  # DVCLive, which writes dvc.yaml again, drops a comment
+                if text.count(block) == 1 and not text.partition(block)[2].startswith((b" ", b"\t")):
+                    return text.replace(block, b"")
     entry = re.search(_ARTIFACT, text, re.MULTILINE)
     if entry is None:
         return text
@@ -107,6 +108,7 @@ def _without_artifact(root: Path, text: bytes, own: tuple[str, ...]) -> bytes:
     return text[: entry.start()] + (b"artifacts:" + entry["end"] if more else b"") + text[entry.end() :]
 
 
+_MARKED = re.escape(MARK.encode()) + rb"\r?\n"
 _ARTIFACT = (
     rb"^"
     + re.escape(MARK.encode())

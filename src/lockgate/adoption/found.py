@@ -142,14 +142,15 @@ def look(root: Path, snapshot: Snapshot) -> Found:
     table = _predictions(root, state, metrics, notes)
     if table is not None:
         metrics = tuple(table.recognise(metric) for metric in metrics)
+    model = _model(state)
     return Found(
         state=state,
         metrics=metrics,
         predictions=table.predictions if table else None,
         prediction_columns=table.reasons if table else {},
-        model=_model(state),
+        model=model,
         plots=tuple(_plots(root, state)),
-        seed=_seed(state),
+        seed=_seed(state, model),
         packages=_packages_around(root, snapshot),
         forge=forge_of(root),
         remote=_default_remote(root, notes),
@@ -428,9 +429,12 @@ def _unread(state: State) -> Iterator[str]:
             yield name
 
 
-def _seed(state: State) -> str | None:
-    """Return the parameter that the policy's ``seed`` may name: a whole number that a stage depends on."""
-    for stage in state.pipeline.stages:
+def _seed(state: State, model: FoundModel | None) -> str | None:
+    """Return the parameter that the policy's ``seed`` may name: a whole number that a stage depends on; of several
+    that of the training, for another decides what data there are."""
+    stages = state.pipeline.stages
+    maker = state.pipeline.producers.get(model.path) if model is not None else None
+    for stage in sorted(stages, key=lambda one: (one is not maker, "train" not in one.name and "fit" not in one.name)):
         for params in stage.params:
             values = read_params(state.snapshot, params.file) or {}
             for key, value in _figures(values):

@@ -414,7 +414,7 @@ class _Commands:
 
         inside = [str(folder) for folder in _local_folders(repo) if _is_in_a_writable_place(folder, self.places)]
         self.places += [f"read={folder}" for folder in inside]
-        self.places += [f"own={folder}" for folder in _progress_folders(repo)]
+        self.places += [f"own={folder}" for folder in _temporary_folders(repo)]
         self.as_dvc, run._run = run._run, self.run  # noqa: SLF001 - DVC has no other way; a test notices a change
 
     def run(self, executable: str, cmd: str, **options: Any) -> None:
@@ -457,15 +457,16 @@ def _local_folders(repo: Any) -> list[Path]:
     return [folder.resolve() for folder in folders if folder.exists()]
 
 
-def _progress_folders(repo: Any) -> list[Path]:
-    """Return where DVCLive notes, at every step of a training, for an editor how far it is: it fails where it cannot.
-    The folder is made, so that there is something to put another in the place of."""
-    folder = Path(repo.tmp_dir).resolve() / "exps" if repo.tmp_dir else None
+def _temporary_folders(repo: Any) -> list[Path]:
+    """Return where DVC keeps what is temporary. A stage may use DVC itself (``dvc.api``), and DVCLive notes there, at
+    every step of a training, how far it is: both fail where they cannot write. The folder is made, so that there is
+    something to put another in the place of."""
+    folder = Path(repo.tmp_dir) if repo.tmp_dir else None
     if folder is None or folder.is_symlink():
         return []
     with suppress(OSError):
         folder.mkdir(exist_ok=True)
-    return [folder] if folder.is_dir() else []
+    return [folder.resolve()] if folder.is_dir() else []
 
 
 def _is_in_a_writable_place(folder: Path, places: Sequence[str]) -> bool:

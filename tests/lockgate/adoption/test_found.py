@@ -103,3 +103,13 @@ def test_folders_for_people_and_tests_that_no_stage_has_to_do_with_are_found(str
     commit = stranger.commit()
 
     assert look(stranger.root, Commit(stranger.root, "main", commit)).unread == ("docs", "notebooks")
+
+
+def test_the_seed_is_that_of_the_training_and_not_of_the_data(stranger: Project) -> None:
+    stranger.write("params.yaml", "data: {seed: 3}\ntrain: {seed: 7, shift: 0.021}\n")
+    text = stranger.read("dvc.yaml")
+    data = "stages:\n  data:\n    cmd: python data.py\n    params: [data.seed]\n    outs: [data.csv]\n"
+    stranger.write("dvc.yaml", text.replace("stages:\n", data))
+    commit = stranger.commit()
+
+    assert look(stranger.root, Commit(stranger.root, "main", commit)).seed == "train.seed"
