@@ -137,9 +137,7 @@ def hidden(told: dict[str, Any]) -> None:
         lambda told: told["untouched"].clear(),
         lambda told: told["models"][0].update(model=RISK),
         lambda told: told["models"][0]["metrics"][0].update(head=0.99),
-        lambda told: told["models"].append(told["models"][0]),
         lambda told: told["verdict"].update(reason="splendid"),
-        lambda told: told["stages"].pop(),
         lambda told: told["removed"].append(RISK),
     ],
     ids=[
