@@ -187,7 +187,8 @@ def study(setting: Setting, pairs: int, draws: int = 20) -> dict[str, Any]:
                 low, high = np.quantile(changes, (0.025, 0.975))
                 percentile += bool(low <= wanted <= high)
     shares = {"covered": covered, "called": called, "percentile covered": percentile}
-    return {"metric": setting.metric, "size": setting.size, **{name: round(n / pairs, 4) for name, n in shares.items()}}
+    told = {"metric": setting.metric, "size": setting.size, "pairs": pairs}
+    return {**told, **{name: round(n / pairs, 4) for name, n in shares.items()}}
 
 
 def rows_of(pairs: int, only: str = "") -> Iterator[dict[str, Any]]:
@@ -202,7 +203,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="a metric and size, such as 'mrr 30 queries'")
     parser.add_argument("--output", type=Path, default=Path("docs/studies/generic.json"))
     arguments = parser.parse_args()
-    told: dict[str, Any] = {"pairs": arguments.pairs, "resamples": RESAMPLES, "rows": []}
+    told: dict[str, Any] = {"resamples": RESAMPLES, "rows": []}
     if arguments.only and arguments.output.exists():
         told = json.loads(arguments.output.read_text())
     for row in rows_of(arguments.pairs, arguments.only):
