@@ -33,6 +33,7 @@ from lockgate.rendering.document import (
 from lockgate.result import Curve, Outcome
 
 SCHEMA = "lockgate.monitor/1"
+UNKNOWN = "unknown"
 BRIEF_ROWS = 10  # of a table in a job's summary
 SIGNS: dict[Verdict, Outcome] = {"calm": "passed", "look": "attention", "alarm": "failed", "not judged": "attention"}
 MEANINGS: dict[Meaning, str] = {
@@ -223,7 +224,8 @@ def _verdict(finding: Finding) -> Line:
     if finding.verdict == "look":
         worse = ", ".join(dict.fromkeys(metric_title(one.metric) for part in finding.parts for one in part.worse))
         return (Mark("attention"), f" worse in {worse}")
-    return (Mark(SIGNS[finding.verdict]), f" {finding.verdict}")
+    weather = finding.verdict == "calm" and any(part.weather for part in finding.parts)
+    return (Mark(SIGNS[finding.verdict]), f" {finding.verdict}" + (", bad for every model" if weather else ""))
 
 
 def _figure_cell(live: Live | None) -> Cell:
@@ -252,20 +254,18 @@ def _quality(finding: Finding, part: Part) -> Section:
     if not part.metrics:
         said = Paragraph(("No outcome of these scores is known, so nothing can be said of the quality.",))
         return Section("live", name, release, (said,))
-    worse = [metric_title(one.metric) for one in part.worse]
+    worse = [] if part.weather else [metric_title(one.metric) for one in part.worse]
     aside = f"{release}, {part.labelled:,} rows: " + (f"worse in {', '.join(worse)}" if worse else "as promised")
     if all(one.found == "unknown" for one in part.metrics):
         aside = f"{release}, {part.labelled:,} rows"
     blocks: list[Block] = [_quality_table("Live metrics beside the promise", part.metrics, _named)]
-    absolute, relative = _of(part, "log_loss"), _of(part, EXCESS)
-    others = [one for one in part.worse if one.metric in ("roc_auc", "average_precision")]
-    if absolute and relative and absolute.found == "worse" and relative.found != "worse" and not others:
+    if part.weather:
         blocks.append(
             Paragraph(
                 (
                     Strong("Worse for every model: "),
-                    "the log loss is higher than promised, and that of the release's fixed baseline on the same rows "
-                    "rose as much. That is weather, not decay; retraining on it would change nothing.",
+                    "the loss is higher than promised, and beside that of the release's fixed baseline on the same "
+                    "rows it is as good as promised. That is weather, not decay; retraining on it would change nothing.",
                 )
             )
         )
@@ -387,17 +387,21 @@ def _drift(part: Part) -> Section | None:
     changed = [one for one in part.drift if one.meaning != "unchanged"]
     costly = [one for one in changed if one.meaning in ("can cost", "beside a loss")]
     aside = f"{len(changed)} of {count(len(part.drift), 'column')} changed, {len(costly)} may matter"
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("column"),
         Column("rows moved, 95 % interval", figures=True),
         Column("importance", figures=True),
         Column("damage at most", figures=True),
         Column("missing", figures=True),
-        Column("unknown", figures=True),
+        Column(UNKNOWN, figures=True),
         Column("grew most"),
         Column("is"),
     )
-    table = Table("Change of requests and scores, by what it can cost", columns, tuple(map(_drift_row, part.drift)))
+    rows: list[tuple[Cell, ...]] = [_drift_row(one) for one in part.drift]
+    if not any(one.unknown for one in part.drift):
+        place = [column.title for column in columns].index(UNKNOWN)
+        columns, rows = (*columns[:place], *columns[place + 1 :]), [(*r[:place], *r[place + 1 :]) for r in rows]
+    table = Table("Change of requests and scores, by what it can cost", columns, tuple(rows))
     said = (
         "Rows moved is the share that would have to move for the column to look as it did on the release's test rows, "
         "beyond what days differ anyway. A column weighs as much as it decides the scores; damage is that times the "

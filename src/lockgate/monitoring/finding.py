@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lockgate.monitoring.drift import Drift
-from lockgate.monitoring.quality import CalibrationBin, Estimated, Live
+from lockgate.monitoring.quality import EXCESS, CalibrationBin, Estimated, Live
 
 Verdict = Literal["calm", "look", "alarm", "not judged"]
 
@@ -79,6 +79,14 @@ class Part:
         """The live metrics of all rows that are worse than promised."""
         return tuple(one for one in self.metrics if one.found == "worse")
 
+    @property
+    def weather(self) -> bool:
+        """Whether the loss is worse than promised and would be for every model: it is not beside the release's fixed
+        baseline on the same rows, and the model ranks and is calibrated as promised."""
+        worse = {one.metric for one in self.worse}
+        relative = next((one for one in self.metrics if one.metric == EXCESS), None)
+        return bool(worse) and worse <= {"log_loss", "brier"} and relative is not None and relative.found != "unknown"
+
 
 @dataclass(frozen=True, slots=True)
 class Raised:
@@ -100,7 +108,8 @@ class Finding:
     quality is judged only then.
 
     ``verdict``: ``alarm``, an alarm that pages was on; ``look``, a metric is worse than promised beyond the luck of
-    these rows, and no alarm is on (yet); ``calm``, neither; ``not judged``, there is no mature outcome to judge by.
+    these rows, for this model and not for every one, and no alarm is on (yet); ``calm``, neither; ``not judged``, there
+    is no mature outcome to judge by.
     """
 
     model: str

@@ -306,7 +306,7 @@ class _Reader:
 
 
 def _verdict(parts: Sequence[Part]) -> Verdict:
-    return "look" if any(part.worse for part in parts) else "calm"
+    return "look" if any(part.worse and not part.weather for part in parts) else "calm"
 
 
 def _part(served: Served, asked: Asked, mature: bool, expected: list[Expected], skew: list[Skew]) -> Part:
@@ -378,6 +378,11 @@ def _of_rows(parts: Sequence[Part], served: Mapping[tuple[str, str], Served]) ->
     told = []
     for part in parts:
         one = served[part.release, part.build]
+        if part.weather:
+            told.append(
+                "the loss is higher than promised, and would be for every model: beside the release's fixed baseline "
+                "on the same rows it is as good as promised. Weather, not decay"
+            )
         if one.repeated:
             told.append(f"{count(one.repeated, 'score')} recorded twice; each counts once")
         if one.wrong_labels:
