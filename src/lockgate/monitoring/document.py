@@ -101,7 +101,7 @@ def _lead(report: Report) -> Line:
     share = f"{labelled / rows:.0%} of them with an outcome" if rows else "none with an outcome"
     span = first.window if first is last else f"{first.window} to {last.window}"
     number = count(len(report.findings), "window")
-    return (f"{number}, {span}: {count(rows, 'score')}, {share}. Asked on {report.now[:16].replace('T', ' ')} UTC.",)
+    return (f"{number}, {span}: {count(rows, 'score')}, {share}. Asked on {report.now[:10]}.",)
 
 
 def _alarms(report: Report) -> Section:
@@ -138,7 +138,7 @@ def _over_time(report: Report) -> Section | None:
     for name in shown:
         charts.append(_metric_over_time(name, findings))  # noqa: PERF401
     charts.append(
-        Timeline("Scores", "rows", tuple(_moment(one, float(one.rows)) for one in findings), None, "scored", True)
+        Timeline("Scores", "", tuple(_moment(one, float(one.rows)) for one in findings), None, "scored", True)
     )
     moved = tuple(_moment(one, *_moved(one)) for one in findings)
     charts.append(Timeline("Change of the scores", "share of rows that moved", moved, None, "live", True))
@@ -165,7 +165,7 @@ def _metric_over_time(name: str, findings: Sequence[Finding]) -> Timeline:
         )
         if live.promised is not None:
             promised = (live.promised_low, live.promised, live.promised_high)
-    return Timeline(metric_title(name), metric_title(name), tuple(moments), promised)
+    return Timeline(metric_title(name), "", tuple(moments), promised)
 
 
 def _moment(
@@ -265,7 +265,7 @@ def _quality(finding: Finding, part: Part) -> Section:
                 (
                     Strong("Worse for every model: "),
                     "the loss is higher than promised, and beside that of the release's fixed baseline on the same "
-                    "rows it is as good as promised. That is weather, not decay; retraining on it would change nothing.",
+                    "rows it is as good as promised. That is weather, not decay: retraining would change nothing.",
                 )
             )
         )

@@ -49,6 +49,8 @@ BETTER: dict[str, Better] = {
     "calibration_error": "lower",
 }
 
+RANGES = {name: (0.0, 1.0) for name in BETTER if name not in ("log_loss", EXCESS)} | {"log_loss": (0.0, math.inf)}
+
 
 @dataclass(frozen=True, slots=True)
 class Live:
@@ -280,7 +282,7 @@ def _live(served: "Served", metric: str, name: SliceName | None) -> Live:
     column, value = name or (None, None)
     promise = _promise(served.reference, metric, name)
     said: dict[str, Any] = {"metric": metric, "rows": whole.labelled, "column": column, "value": value}
-    said |= _promised(promise)
+    said |= _promised(metric, promise)
     rarer = min(whole.label_sum, whole.labelled - whole.label_sum)
     try:
         found = spread(metric, whole, parts)
@@ -294,7 +296,9 @@ def _live(served: "Served", metric: str, name: SliceName | None) -> Live:
     if found.error is None:
         return basic
     reach = t_quantile((1 + CONFIDENCE) / 2, found.freedom) * found.error
-    basic = replace(basic, low=_told(found.figure - reach), high=_told(found.figure + reach))
+    least, most = RANGES.get(metric, (-math.inf, math.inf))
+    ends = max(least, found.figure - reach), min(most, found.figure + reach)
+    basic = replace(basic, low=_told(ends[0]), high=_told(ends[1]))
     if promise is None or promise.error is None:
         return replace(basic, why="" if promise else "the release promised nothing of it")
     change = found.figure - (_expected(served, parts) if metric == "calibration_error" else promise.figure)
@@ -339,14 +343,15 @@ def _expected(served: "Served", parts: Sequence[Sums]) -> float:
     return float(np.abs(gaps + noise).sum(axis=1).mean())
 
 
-def _promised(promise: Spread | None) -> dict[str, float | None]:
+def _promised(metric: str, promise: Spread | None) -> dict[str, float | None]:
     if promise is None:
         return {}
     if promise.error is None:
         return {"promised": _told(promise.figure)}
     reach = t_quantile((1 + CONFIDENCE) / 2, promise.freedom) * promise.error
-    ends = {"promised_low": _told(promise.figure - reach), "promised_high": _told(promise.figure + reach)}
-    return {"promised": _told(promise.figure), **ends}
+    least, most = RANGES.get(metric, (-math.inf, math.inf))
+    low, high = max(least, promise.figure - reach), min(most, promise.figure + reach)
+    return {"promised": _told(promise.figure), "promised_low": _told(low), "promised_high": _told(high)}
 
 
 def widened(found: Spread, clusters: int, promise: Spread | None, served: "Served") -> Spread:
