@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
-from pyarrow import fs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.lockgate.monitoring import monitored
