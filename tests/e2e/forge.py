@@ -195,12 +195,13 @@ class Handler(BaseHTTPRequestHandler):
         self.forge.dispatched.append((match[2], body["ref"], dict(body["inputs"])))
         return 204, {}
 
-    def _issues(self, _match: Any, _query: Any, _body: Any) -> tuple[int, Any]:
-        return 200, list(self.forge.issues.values())
+    def _issues(self, _match: Any, query: Any, _body: Any) -> tuple[int, Any]:
+        state = query.get("state", ["open"])[0]
+        return 200, [one for one in self.forge.issues.values() if state in ("all", one["state"])]
 
     def _issue(self, _match: Any, _query: Any, body: Any) -> tuple[int, Any]:
         number = self.forge.next_id()
-        self.forge.issues[number] = {"number": number, "html_url": f"{self.forge.address}/issues/{number}", **body}
+        self.forge.issues[number] = {"number": number, "html_url": f"{self.forge.address}/issues/{number}", "state": "open", **body}
         return 201, self.forge.issues[number]
 
     def _edit_issue(self, match: Any, _query: Any, body: Any) -> tuple[int, Any]:

@@ -102,6 +102,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="shed",
         help="beyond that limit: refuse requests, or let them wait (default: %(default)s)",
     )
+    record.add_argument(
+        "--live-figures",
+        type=Path,
+        metavar="FILE",
+        help="tell Prometheus, with the service's own figures, those that `lockgate monitor --prometheus FILE` found",
+    )
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-body",
@@ -206,6 +212,7 @@ async def _serve(
     )
     recorder = _recorder(arguments, source.cache)
     service = Service(source, limits, recorder, make_app, interpreters_of(arguments, source))
+    service.metrics.live = arguments.live_figures
     try:
         await service.begin()
         watching = asyncio.create_task(service.watch(arguments.poll))

@@ -14,7 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
-from lockgate.forge.port import Comment, ForgeError, NotAnEvent, PullRequest, Run, State, TooLarge
+from lockgate.forge.port import Comment, ForgeError, Issue, NotAnEvent, PullRequest, Run, State, TooLarge
 from lockgate.git import authorization
 
 VERSION = "2022-11-28"
@@ -57,14 +57,26 @@ class GitHub:
         """Return the environment that lets git push to ``server``."""
         return authorization(server, token or self.token)
 
-    def raise_issue(self, title: str, body: str) -> str:
-        """Open an issue, or bring the open one of this title up to date; return its address."""
+    def find_issue(self, title: str) -> Issue | None:
+        """Return the open issue of this title, ``None`` if there is none."""
         for item in self._pages("issues?state=open&per_page=100"):
             if str(item["title"]) == title and "pull_request" not in item:
-                if str(item["body"] or "") != body:
-                    self._ask("PATCH", f"issues/{int(item['number']):d}", {"body": body})
-                return str(item["html_url"])
-        return str(self._ask("POST", "issues", {"title": title, "body": body})["html_url"])
+                return Issue(int(item["number"]), title, str(item["body"] or ""), str(item["html_url"]))
+        return None
+
+    def close_issue(self, number: int, why: str) -> None:
+        """Comment on an issue, and close it."""
+        self.add_comment(number, why)
+        self._ask("PATCH", f"issues/{number:d}", {"state": "closed"})
+
+    def raise_issue(self, title: str, body: str) -> str:
+        """Open an issue, or bring the open one of this title up to date; return its address."""
+        found = self.find_issue(title)
+        if found is None:
+            return str(self._ask("POST", "issues", {"title": title, "body": body})["html_url"])
+        if found.body != body:
+            self._ask("PATCH", f"issues/{found.number:d}", {"body": body})
+        return found.url
 
     def open_pull_requests(self, head_repository: str, branch: str) -> tuple[PullRequest, ...]:
         """Return the open pull requests from ``branch`` of ``head_repository`` into this repository."""

@@ -77,6 +77,16 @@ class Comment:
     body: str
 
 
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """An open issue."""
+
+    number: int
+    title: str
+    body: str
+    url: str
+
+
 class Forge(Protocol):
     """One repository on a forge, spoken to with one token, which is in no message and follows no redirect.
 
@@ -131,6 +141,12 @@ class Forge(Protocol):
 
     def dispatch(self, workflow: str, branch: str, inputs: Mapping[str, str]) -> None:
         """Start the workflow of this file name on a branch: what is made with a workflow's own token starts none."""
+
+    def find_issue(self, title: str) -> Issue | None:
+        """Return the open issue of this title, ``None`` if there is none."""
+
+    def close_issue(self, number: int, why: str) -> None:
+        """Comment on an issue, and close it."""
 
     def raise_issue(self, title: str, body: str) -> str:
         """Open an issue, or bring the open one of this title up to date; return its address."""

@@ -101,6 +101,7 @@ def make_app(  # noqa: C901 - a list of handlers
     card = (serving.loadable.folder / contract.card).read_text(encoding="utf-8") if contract.card else ""
     names = {"release": found.release, "build": found.digest}
     known = {column.name: frozenset(column.categories) for column in contract.request.columns if column.categories}
+    optional = tuple(column.name for column in contract.request.columns if column.optional)
     refuses = _refuses_unknown(serving)
 
     @app.post(
@@ -132,6 +133,7 @@ def make_app(  # noqa: C901 - a list of handlers
             except RecordFull as error:
                 raise Refused(503, f"{error}: a score that cannot be recorded is not given") from None
         service.metrics.rows.inc(len(rows))
+        service.metrics.scored(rows, probabilities, optional)
         service.metrics.seconds.observe(time.perf_counter() - begin)
         return Response(json.dumps(answer), media_type="application/json")
 

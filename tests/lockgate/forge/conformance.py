@@ -142,6 +142,20 @@ class Conformance:
         assert forge.raise_issue("production got worse", "since Tuesday") == first
         assert forge.raise_issue("another", "text") != first
 
+    def test_an_issue_is_found_by_its_title_while_it_is_open_and_raised_anew_once_it_is_closed(
+        self, side: Side
+    ) -> None:
+        forge = side.forge(RIGHTS)
+        assert forge.find_issue("production got worse") is None
+        first = forge.raise_issue("production got worse", "since Monday")
+        found = forge.find_issue("production got worse")
+        assert found is not None
+        assert (found.title, found.body, found.url) == ("production got worse", "since Monday", first)
+        forge.close_issue(found.number, "it is over")
+        assert forge.find_issue("production got worse") is None
+        assert forge.comments(found.number)[-1].body == "it is over"
+        assert forge.raise_issue("production got worse", "since Friday") != first
+
     def test_what_the_token_may_not_do_is_an_error_that_does_not_tell_the_token(self, side: Side) -> None:
         forge = side.forge({})
         for call in (
@@ -150,6 +164,8 @@ class Conformance:
             lambda: forge.dispatch("check.yml", side.branch, {}),
             lambda: forge.propose(side.branch, "main", "t", "b"),
             lambda: forge.comments(1),
+            lambda: forge.raise_issue("t", "b"),
+            lambda: forge.close_issue(1, "why"),
         ):
             with pytest.raises(ForgeError) as caught:
                 call()

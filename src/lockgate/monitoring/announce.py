@@ -1,0 +1,136 @@
+"""Telling people: one issue a model on the forge, and a webhook.
+
+The issue is open while an alarm that pages lasts. Its text is what is true now; a line in it, which nobody sees, names
+the alarms that were told already, so that the webhook gets each alarm once, and its end once.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from lockgate.errors import NotAskedError
+from lockgate.forge.port import Forge
+from lockgate.monitoring.alarm_text import title_of
+
+if TYPE_CHECKING:
+    from lockgate.monitoring.alarms import Alarm
+
+TIMEOUT = 20.0
+_TOLD = re.compile(r"<!-- lockgate-alarms: (\[[^\n]*\]) -->")
+
+
+class NotTold(NotAskedError):  # noqa: N818 - named for what the user reads
+    """A webhook could not be reached, or refused what it was sent."""
+
+    def __init__(self, problem: str) -> None:
+        """Say what came back; the address may hold a secret and is not named."""
+        super().__init__(
+            f"the webhook did not take the alarm: {problem}",
+            "Look at the address in the environment variable that `alarms.webhook` names.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is new since people were told last."""
+
+    begun: tuple["Alarm", ...]
+    ended: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self.begun or self.ended)
+
+
+def name_of(alarm: "Alarm") -> str:
+    """Return what tells one alarm from another: a word that stays when it is judged again with later outcomes."""
+    return f"{alarm.kind} {alarm.form} {alarm.of}".rstrip()
+
+
+def change(told: Sequence[str], pages: Sequence["Alarm"]) -> Change:
+    """Return which alarms begun since ``told``, and which of those are over."""
+    now = {name_of(alarm): alarm for alarm in pages}
+    return Change(
+        tuple(alarm for name, alarm in now.items() if name not in told),
+        tuple(name for name in told if name not in now),
+    )
+
+
+def title(model: str, environment: str) -> str:
+    """Return the title of the one issue of a model in an environment."""
+    return f"{model} in {environment} is worse than promised"
+
+
+def body(pages: Sequence["Alarm"], environment: str) -> str:
+    """Return the text of the issue: two lines an alarm, and what was told."""
+    told = json.dumps(sorted(name_of(alarm) for alarm in pages)).replace("--", "- -")
+    parts = [f"### {title_of(alarm)}\n\n{alarm.text}" for alarm in pages]
+    end = f"`lockgate monitor {environment}` says more. This issue is kept up to date, and closed when it is over."
+    return "\n\n".join([*parts, end, f"<!-- lockgate-alarms: {told} -->"]) + "\n"
+
+
+def told_in(text: str) -> list[str]:
+    """Return the names of the alarms that the text of an issue has told; none for the text of somebody else."""
+    found = _TOLD.findall(text)
+    try:
+        names = json.loads(found[-1]) if found else []
+    except ValueError:
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def keep_issue(forge: Forge, model: str, environment: str, pages: Sequence["Alarm"]) -> tuple[Change, str]:
+    """Have the one issue say what is true now: open it, bring it up to date, or close it.
+
+    Return what is new since it was last brought up to date, and the issue's address (empty: there is none).
+    """
+    named = title(model, environment)
+    before = forge.find_issue(named)
+    new = change(told_in(before.body) if before else (), pages)
+    if pages:
+        return new, forge.raise_issue(named, body(pages, environment))
+    if before is not None:
+        forge.close_issue(before.number, "It is over: what serves is as promised again.")
+        return new, before.url
+    return new, ""
+
+
+def send(address: str, new: Change, model: str, environment: str) -> None:
+    """Send what is new to a webhook, as JSON with a ``text`` that chat programs show. Raises :class:`NotTold`."""
+    said = [alarm.text for alarm in new.begun]
+    said += [f"{model}: over: {name}." for name in new.ended]
+    content = {
+        "text": "\n\n".join(said),
+        "model": model,
+        "environment": environment,
+        "alarms": [
+            {
+                "kind": alarm.kind,
+                "of": alarm.of,
+                "since": alarm.since.isoformat(),
+                "raised": alarm.raised.isoformat(),
+                "rows": alarm.rows,
+                "change": alarm.change,
+                "low": alarm.low,
+                "high": alarm.high,
+                "text": alarm.text,
+            }
+            for alarm in new.begun
+        ],
+        "over": list(new.ended),
+    }
+    if not address.startswith(("http://", "https://")):
+        raise NotTold("its address does not begin with http:// or https://")
+    request = Request(  # noqa: S310 - the scheme was looked at
+        address, data=json.dumps(content).encode(), method="POST", headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urlopen(request, timeout=TIMEOUT):  # noqa: S310 - the same
+            pass
+    except (URLError, HTTPException, OSError) as error:
+        raise NotTold(str(getattr(error, "reason", None) or error)) from None
