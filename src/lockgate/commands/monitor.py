@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from lockgate.forge.port import Forge
     from lockgate.monitoring.monitor import Asked, Report
     from lockgate.monitoring.reference import Reference
     from lockgate.policy import Policy
@@ -33,6 +34,8 @@ examples:
   lockgate monitor production --keep --summary summary.md      what a job on a schedule does
   lockgate monitor production --json | jq -r '.findings[-1].verdict'
   lockgate monitor production --until 2026-11-01T06:00         what was known then
+  lockgate monitor production --issue --prometheus live.prom   tell people, and Prometheus
+  lockgate monitor production --rules alerts.yml --dashboard dashboard.json
   lockgate monitor production --replay                         which alarms this history would have given
 
 Exit codes: 0 calm (or too early to say), 1 an alarm is on, 3 it could not be asked. docs/on-call.md says what each
@@ -90,6 +93,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="before alarms are switched on: tell which ones this history would have given, how many false ones a year "
         "it allows to exclude, and how soon a drop would be seen; without a record, by the release's test rows",
     )
+    telling = parser.add_argument_group("where people look: docs/alarms.md")
+    telling.add_argument("--prometheus", type=Path, metavar="FILE", help="write live figures and alarms for Prometheus")
+    telling.add_argument(
+        "--issue",
+        action="store_true",
+        help="have one issue on the forge say which alarms last, closed when none does ($GITHUB_API_URL, "
+        "$GITHUB_REPOSITORY, $GITHUB_TOKEN); what is new goes to the policy's webhook",
+    )
+    telling.add_argument(
+        "--told", type=Path, metavar="FILE", help="without a forge: remember in FILE what the webhook was told"
+    )
+    telling.add_argument(
+        "--rules", type=Path, metavar="FILE", help="write Prometheus' alert rules, and look at no record"
+    )
+    telling.add_argument(
+        "--dashboard", type=Path, metavar="FILE", help="write a Grafana dashboard, and look at no record"
+    )
     parser.add_argument(
         "--training",
         type=Path,
@@ -111,7 +131,8 @@ def main(arguments: argparse.Namespace) -> int:
 
     if (arguments.window == "rows") != (arguments.rows is not None) or (arguments.rows or 1) < 1:
         raise UsageError("--window rows and --rows N belong together", "Write --window rows --rows 50000, say.")
-    if not arguments.record and not arguments.replay:
+    generated = arguments.rules or arguments.dashboard
+    if not arguments.record and not arguments.replay and not generated:
         raise UsageError("there is no record to look at", "Name it: --record WHERE, or $LOCKGATE_RECORD.")
     model, environment = parse_environment(arguments.environment)
     registry = registry_of(arguments, model)
@@ -120,6 +141,8 @@ def main(arguments: argparse.Namespace) -> int:
     if not log:
         raise NeverPromoted(registry.name, environment, environments(registry))
     asked = _asked(arguments, registry.name, environment, log)
+    if generated:
+        return _generate(arguments, registry, asked, log)
     if arguments.replay:
         return _replay(arguments, registry, asked, log)
     last = asked.now.date() + timedelta(days=366)  # what a wrong clock put into the future is looked for as well
@@ -133,7 +156,73 @@ def main(arguments: argparse.Namespace) -> int:
     if signer is not None:
         _keep(registry, report, signer, Actor.now(actor_of(arguments)))
     _show(report, arguments)
+    _tell(report, arguments, asked)
     return NO if report.pages else DONE
+
+
+def _promised(registry: Registry, log: "list[Entry]") -> "tuple[str, Reference | None]":
+    """Return the version that serves, and what it promised."""
+    version = log[-1].version
+    build = registry.release(version).release.manifest
+    return version, _references(registry)(f"{registry.name}@{version}", build)
+
+
+def _generate(arguments: argparse.Namespace, registry: Registry, asked: "Asked", log: "list[Entry]") -> int:
+    from lockgate.monitoring import dashboard, prometheus
+    from lockgate.policy import AlarmSettings
+
+    settings = asked.alarms or AlarmSettings()
+    version, promised = _promised(registry, log)
+    if promised is None:
+        progress(f"{registry.name}@{version} carries no reference.json: what columns usually lack is not known")
+    about = (settings, promised, registry.name, asked.environment)
+    if arguments.rules is not None:
+        write_whole(arguments.rules, prometheus.as_yaml(prometheus.rules(*about)))
+        progress(f"wrote {arguments.rules}")
+    if arguments.dashboard is not None:
+        write_whole(arguments.dashboard, dashboard.as_text(dashboard.dashboard(*about)))
+        progress(f"wrote {arguments.dashboard}")
+    return DONE
+
+
+def _tell(report: "Report", arguments: argparse.Namespace, asked: "Asked") -> None:
+    """Tell Prometheus, the forge and the webhook."""
+    from lockgate.monitoring import announce, prometheus
+
+    if arguments.prometheus is not None:
+        write_whole(arguments.prometheus, prometheus.gauges(report, datetime.now(UTC).timestamp()))
+    if not arguments.issue and arguments.told is None:
+        return
+    pages, about = report.pages, (report.model, report.environment)
+    forge = _forge() if arguments.issue else None
+    new = (
+        announce.untold(forge, *about, pages)
+        if forge is not None
+        else announce.change(announce.read_told(arguments.told), pages)
+    )
+    variable = asked.alarms.webhook if asked.alarms is not None else None
+    webhook = os.environ.get(variable, "") if variable else ""
+    if new and webhook:
+        announce.send(webhook, new, *about)  # before it is noted as told: rather twice than never
+    if forge is not None:
+        address = announce.keep_issue(forge, *about, pages)
+        if address:
+            progress(f"{'open' if pages else 'closed'}: {address}")
+    if arguments.told is not None:
+        write_whole(arguments.told, announce.as_told(pages))
+
+
+def _forge() -> "Forge":
+    from lockgate.forge.github import GitHub
+
+    named = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_TOKEN")
+    found = [os.environ.get(name, "") for name in named]
+    if not all(found):
+        raise UsageError(
+            f"--issue needs ${', $'.join(name for name, value in zip(named, found, strict=True) if not value)}",
+            "A workflow's job has them; elsewhere, use --told FILE for the webhook alone.",
+        )
+    return GitHub(*found)
 
 
 def _replay(arguments: argparse.Namespace, registry: Registry, asked: "Asked", log: "list[Entry]") -> int:
@@ -147,16 +236,15 @@ def _replay(arguments: argparse.Namespace, registry: Registry, asked: "Asked", l
     if settings is None:
         settings = AlarmSettings()
         progress("the policy has no `alarms:`; replayed is `alarms: {budget: 2 per year}`")
-    references = _references(registry)
     if arguments.record:
+        references = _references(registry)
         last = asked.now.date() + timedelta(days=1)
         tables = joined(arguments.record, arguments.outcomes, asked.since, last, model=registry.name)
         found = replayed(_told(tables), asked, references, log, settings)
         if not found:
             raise NotAskedError(f"the record has no mature day of {registry.name} since {asked.since}")
     else:
-        version = log[-1].version
-        promised = references(f"{registry.name}@{version}", registry.release(version).release.manifest)
+        version, promised = _promised(registry, log)
         if promised is None:
             raise NotAskedError(
                 f"{registry.name}@{version} carries no reference.json, and no record was named",

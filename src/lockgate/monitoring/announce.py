@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -84,20 +85,39 @@ def told_in(text: str) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def keep_issue(forge: Forge, model: str, environment: str, pages: Sequence["Alarm"]) -> tuple[Change, str]:
-    """Have the one issue say what is true now: open it, bring it up to date, or close it.
+def read_told(file: Path) -> list[str]:
+    """Return what a file remembers to have been told, nothing if there is none yet. Raises :class:`NotAskedError`."""
+    try:
+        names = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise NotAskedError(f"{file} does not say what was told: {error}", "Remove it, or name another.") from None
+    return [str(name) for name in names] if isinstance(names, list) else []
 
-    Return what is new since it was last brought up to date, and the issue's address (empty: there is none).
-    """
+
+def as_told(pages: Sequence["Alarm"]) -> str:
+    """Return what :func:`read_told` reads."""
+    return json.dumps(sorted(name_of(alarm) for alarm in pages)) + "\n"
+
+
+def untold(forge: Forge, model: str, environment: str, pages: Sequence["Alarm"]) -> Change:
+    """Return what is new since the issue was last brought up to date."""
+    before = forge.find_issue(title(model, environment))
+    return change(told_in(before.body) if before else (), pages)
+
+
+def keep_issue(forge: Forge, model: str, environment: str, pages: Sequence["Alarm"]) -> str:
+    """Have the one issue say what is true now: open it, bring it up to date, or close it. Return its address, empty
+    where there is none."""
     named = title(model, environment)
-    before = forge.find_issue(named)
-    new = change(told_in(before.body) if before else (), pages)
     if pages:
-        return new, forge.raise_issue(named, body(pages, environment))
-    if before is not None:
-        forge.close_issue(before.number, "It is over: what serves is as promised again.")
-        return new, before.url
-    return new, ""
+        return forge.raise_issue(named, body(pages, environment))
+    before = forge.find_issue(named)
+    if before is None:
+        return ""
+    forge.close_issue(before.number, "It is over: what serves is as promised again.")
+    return before.url
 
 
 def send(address: str, new: Change, model: str, environment: str) -> None:
