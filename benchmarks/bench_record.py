@@ -53,8 +53,10 @@ serving:
 JOIN = """
 import resource, sys, time
 from datetime import date, timedelta
-from lockgate.monitoring.joined import joined
 begin = time.perf_counter()
+from lockgate.monitoring.environment import spare_memory
+from lockgate.monitoring.joined import joined
+spare_memory()
 day = date.fromisoformat(sys.argv[2])
 [table] = joined(sys.argv[1], None, day, day + timedelta(days=1))
 known = table.num_rows - table.column("label").null_count

@@ -22,6 +22,7 @@ from lockgate.monitoring.environment import (
     add_scheduler_option,
     places_of,
     served_of,
+    spare_memory,
 )
 from lockgate.monitoring.locations import without_password
 from lockgate.serving.options import ServiceMissing
@@ -86,6 +87,7 @@ def main(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise ServiceMissing(str(error.name)) from None
     places = places_of(arguments)
+    spare_memory()
     try:
         if arguments.action == "add":
             return _add(arguments, places, served_of(arguments))

@@ -173,17 +173,40 @@ def join_day(
 
     parts: dict[tuple[str, str], list[Scores]] = {}
     for scores in record.read(day, columns, schema):
-        for release in pc.unique(scores.table.column("release")).to_pylist():
+        releases = pc.unique(scores.table.column("release")).to_pylist()
+        for release in releases:
             name = release.partition("@")[0]
             if model in (None, name):
-                chosen = scores.table.filter(pc.equal(scores.table.column("release"), release))
+                chosen = scores.table
+                if len(releases) > 1:  # a copy of millions of rows is worth avoiding
+                    chosen = chosen.filter(pc.equal(chosen.column("release"), release))
                 described = scores.described
                 key = repr(described.key_schema()) if described is not None else ""
                 parts.setdefault((name, key), []).append(type(scores)(chosen, described))
     if not parts:
         return None
     tables = [_labelled(name, several, known) for (name, _), several in parts.items()]
-    table = _together(tables)
+    return _sorted(_together(tables))
+
+
+def _sorted(table: "pa.Table") -> "pa.Table":
+    """Return the rows by time, then by answer and row. Files are written in the order of time, so that mostly they are,
+    and a second copy of a day is not made."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from lockgate.monitoring.arrays import integers
+
+    steps = np.diff(integers(table.column("time")))
+    ties = np.flatnonzero(steps == 0)
+    if not (steps < 0).any():
+        first, second = (table.select(BY_ID).take(pa.array(places)) for places in (ties, ties + 1))
+        less = pc.less(first.column("id"), second.column("id"))
+        same = pc.equal(first.column("id"), second.column("id"))
+        follow = pc.less_equal(first.column("row"), second.column("row"))
+        if pc.all(pc.or_(less, pc.and_(same, follow))).as_py() is not False:
+            return table
     return table.sort_by([("time", "ascending"), ("id", "ascending"), ("row", "ascending")])
 
 
