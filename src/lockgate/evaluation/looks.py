@@ -29,6 +29,8 @@ from lockgate.result import Looks, MetricChange, Result, Verdict
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from lockgate.evaluation.statistics import Indices
+
 TEST_SET = 32
 """Hexadecimal digits of the name of a test set."""
 
@@ -63,33 +65,47 @@ def identity(what: Predictions, file: File, labels: File | None = None) -> str:
     format of the file, nor any other column (the scores) is in it. Raises :class:`Refused` where there is no such
     column.
     """
-    import pyarrow as pa
+    import numpy as np
     from pyarrow import compute
 
     table = file.columns(what.key, text=True)
-    told = [_as_text(table.column(name)) for name in what.key]
-    if what.label and what.labels is None:
-        label = label_beside(what, file, labels)
-    told += [] if label is None else [_label_as_text(label)]
-    rows = told[0]
-    if len(told) > 1:  # a length before each text: no two rows are written alike
-        sized = [compute.binary_join_element_wise(_lengths(one), one, ":") for one in told]
-        rows = compute.binary_join_element_wise(*sized, ",")
-    whole = pa.chunked_array([rows]) if isinstance(rows, pa.Array) else rows
-    ordered = whole.combine_chunks().cast(pa.large_binary())
-    ordered = ordered.take(compute.sort_indices(ordered))
-    digest = hashlib.sha256(f"{len(ordered)} rows by {len(told)}\n".encode())
-    for buffer in ordered.buffers()[1:]:  # where each text begins, and the texts
-        if buffer is not None:
-            digest.update(memoryview(buffer))
+    columns = [_as_text(table.column(name)) for name in what.key]
+    label = label_beside(what, file, labels)
+    columns += [] if label is None else [_label_as_text(label)]
+    digest = hashlib.sha256(f"{table.num_rows} rows by {len(columns)}\n".encode())
+    ranked, spread = [], 1
+    for column in columns:  # the values of a column in their order, and for each row the place of its value among them
+        ranks, values = _ranked(column)
+        ranked.append(ranks)
+        spread *= max(1, len(values))
+        lengths = ",".join(map(str, compute.binary_length(values).to_pylist()))
+        digest.update(f"{len(values)} values of the lengths {lengths}\n".encode())
+        digest.update(b"".join(values.to_pylist()))
+    if spread < 2**62:
+        numbers = np.zeros(table.num_rows, np.int64)
+        for ranks in ranked:
+            numbers = numbers * (int(ranks.max(initial=0)) + 1) + ranks
+        digest.update(np.sort(numbers).astype("<i8").tobytes())
+    else:
+        order = np.lexsort(ranked[::-1])
+        for ranks in ranked:
+            digest.update(ranks[order].astype("<i8").tobytes())
     return digest.hexdigest()[:TEST_SET]
 
 
-def _lengths(texts: "pa.ChunkedArray") -> "pa.ChunkedArray":
+def _ranked(column: "pa.ChunkedArray") -> "tuple[Indices, pa.Array]":
+    """Return the place of each text among the distinct ones, and these, sorted."""
+    import numpy as np
     import pyarrow as pa
     from pyarrow import compute
 
-    return compute.binary_length(texts).cast(pa.string())
+    whole = column.combine_chunks()
+    coded = (pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole).dictionary_encode()
+    values = coded.dictionary.cast(pa.large_binary())
+    order = compute.sort_indices(values)
+    ranks = np.empty(len(values), np.int64)
+    ranks[np.from_dlpack(order)] = np.arange(len(values))
+    return ranks[np.from_dlpack(coded.indices)], values.take(order)
 
 
 def _as_text(column: Any) -> "pa.ChunkedArray":

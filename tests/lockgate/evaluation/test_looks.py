@@ -66,6 +66,21 @@ def test_another_row_key_or_label_is_another_test_set(other: pa.Table) -> None:
     assert named(other) != named(rows())
 
 
+def test_a_test_set_with_keys_of_many_columns_is_named_as_well() -> None:
+    many = np.arange(20_000)
+    what = replace(WHAT, key=tuple("abcde"))
+    table = pa.table({name: (many * step) % 20_011 for name, step in zip("abcde", (1, 3, 5, 7, 11), strict=True)})
+    table = table.append_column("late", pa.array(many % 2 == 0))
+
+    def of(rows: pa.Table) -> str:
+        sink = pa.BufferOutputStream()
+        pq.write_table(rows, sink)
+        return looks.identity(what, File("base", "p.parquet", sink.getvalue().to_pybytes()))
+
+    assert of(table.take(many[::-1])) == of(table)
+    assert of(table.set_column(4, "e", pa.array(many[::-1]))) != of(table)
+
+
 def test_a_file_without_the_columns_is_no_test_set() -> None:
     with pytest.raises(Refused):
         named(rows().drop_columns(["late"]))
