@@ -1,19 +1,19 @@
 """What the intervals are worth on the flights: rows of one day go together, and another seed is another model.
 
-    python benchmarks/study_flights.py [--seeds 8] [--output docs/studies/flights.json]
+    python benchmarks/study_flights.py [--seeds 8] [--scores FOLDER] [--output docs/studies/flights.json]
 
 Trains the committed pipeline's model under several seeds, and once with another learning rate, on ``data/prepared/``
-(run ``make run`` first). Then, with days as clusters and without: the standard errors of a change; how often two models
-that differ in their seed alone are called better or worse; how often two halves of the test days, drawn at random or
-the first half against the second, and each fortnight and all other days, contradict each other beyond 1.96 standard
-errors; the correlation of one day's sum with the next day's; and what weeks as clusters would add.
+(run ``make run`` first; with ``--scores`` the scores of the seeds are those that ``study_seeds.py --train`` left).
+Then, with days as clusters and without: the standard errors of a change; how often two models that differ in their seed
+alone are called better or worse; how often two halves of the test days, drawn at random or the first half against the
+second, and each fortnight and all other days, contradict each other beyond 1.96 standard errors; the correlation of one
+day's sum with the next day's; and what weeks as clusters would add.
 """
 
 import argparse
 import itertools
 import json
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,16 @@ def halves(days: np.ndarray, repeats: int) -> list[np.ndarray]:
 
 def contradicts(
     metric: str, rows: tuple[np.ndarray, ...], days: np.ndarray, half: np.ndarray, *, clusters: bool
-) -> bool:
+) -> bool | None:
+    """Say whether two parts of the days contradict each other; nothing where one of them has no interval, because the
+    change rests on two or three days of it."""
     found = []
     for chosen in (half[days], ~half[days]):
         label, base, head = (column[chosen] for column in rows)
-        found.append(compare(metric, label, base, head, days[chosen] if clusters else None))
+        try:
+            found.append(compare(metric, label, base, head, days[chosen] if clusters else None))
+        except Undefined:
+            return None
     apart = abs(found[0].change - found[1].change)
     return bool(apart > 1.96 * np.hypot(found[0].error, found[1].error))
 
@@ -63,12 +68,15 @@ def log_loss(label: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return -np.log(np.where(label, scores, 1 - scores))
 
 
-def study(seeds: int, repeats: int) -> dict[str, Any]:
+def study(seeds: int, repeats: int, scores: Path | None) -> dict[str, Any]:
     params = load_params().train
     rows, test = pd.read_parquet(PREPARED / "train.parquet"), pd.read_parquet(PREPARED / "test.parquet")
     models = []
     for seed in range(seeds):
         print(f"seed {seed} of {seeds}", file=sys.stderr, flush=True)
+        if scores is not None:
+            models.append(np.load(scores / f"s{seed}.npy"))
+            continue
         models.append(score(train(rows, params.model_copy(update={"seed": seed})), test))
     other = score(train(rows, params.model_copy(update={"learning_rate": 2 * params.learning_rate})), test)
     label = test["late"].to_numpy().astype(bool)
@@ -80,7 +88,10 @@ def study(seeds: int, repeats: int) -> dict[str, Any]:
     for metric in METRICS:
         together, alone = compare(metric, *changed, days), compare(metric, *changed)
         errors[metric] = round(together.error / alone.error, 2)
-        weeks[metric] = round(compare(metric, *changed, days // 7).error / together.error, 2)
+        try:
+            weeks[metric] = round(compare(metric, *changed, days // 7).error / together.error, 2)
+        except Undefined:
+            weeks[metric] = None
         for name, clusters in (("days", days), ("rows", None)):
             judged = {}
             for one, two in pairs:
@@ -97,10 +108,11 @@ def study(seeds: int, repeats: int) -> dict[str, Any]:
                 contradicts(metric, changed, days, half, clusters=clusters is not None)
                 for half in halves(days, repeats)
             ]
-            blocks = []
-            for half in fortnights(days):
-                with suppress(Undefined):  # a change that rests on two or three days of it has no interval
-                    blocks.append(contradicts(metric, changed, days, half, clusters=clusters is not None))
+            drawn = [one for one in drawn if one is not None]
+            blocks = [
+                contradicts(metric, changed, days, half, clusters=clusters is not None) for half in fortnights(days)
+            ]
+            blocks = [one for one in blocks if one is not None]
             contradicted.setdefault(name, {})[metric] = {
                 "a fortnight against the other days": f"{sum(blocks)} of {len(blocks)}",
                 "random halves": f"{sum(drawn)} of {len(drawn)}",
@@ -128,9 +140,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--scores", type=Path, metavar="FOLDER")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    text = json.dumps(study(arguments.seeds, arguments.repeats), indent=1) + "\n"
+    text = json.dumps(study(arguments.seeds, arguments.repeats, arguments.scores), indent=1) + "\n"
     if arguments.output:
         arguments.output.write_text(text)
     else:
