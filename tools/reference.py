@@ -24,23 +24,26 @@ VARIABLES = {
     "LOCKGATE_PUBLIC_KEY": "whom to trust: a file of public keys, or the keys themselves",
     "LOCKGATE_PRIVATE_KEY": "what signs: a file, or the key itself",
     "LOCKGATE_RECORD": "where the service records its scores",
+    "LOCKGATE_OUTCOMES": "where outcomes are kept, if not beside the record",
+    "LOCKGATE_FORGET_KEY": "the file of the key by which requests are forgotten",
     "LOCKGATE_PUSH_TOKEN": "publish: a token of a GitHub App, by whose push of the lock other checks run, too",
     "LOCKGATE_RUNNER": "workflows: the label of the machines that run stages",
     "LOCKGATE_REGION": "workflows: the region of the bucket",
     "LOCKGATE_ENDPOINT": "workflows: the address of a store that is not Amazon's",
     "LOCKGATE_ADMIT": "workflows of `lockgate init`: any value lets merges be admitted where the store knows no OIDC",
     "LOCKGATE_HEARTBEAT": "workflows: the environment that gets heartbeats",
+    "LOCKGATE_MONITOR": "workflows: the environment that `monitor.yml` looks after every morning",
     "LOCKGATE_RETRAIN": "workflows: any word; where it is set, `retrain.yml` trains again once a month",
     **{
         f"LOCKGATE_{role}_ROLE": f"workflows: the role that the job `{job}` becomes"
         for role, job in (
             ("PULL_REQUEST", "run"), ("READ", "rebuild"), ("MAIN", "admit"), ("RELEASE", "release"),
-            ("PROMOTE", "promote"), ("HEARTBEAT", "heartbeat"),
+            ("PROMOTE", "promote"), ("HEARTBEAT", "heartbeat"), ("MONITOR", "monitor"),
         )
     },
     **{
         f"LOCKGATE_{role}_{part}": "workflows: a key of that role, for a store that knows no OIDC (a secret)"
-        for role in ("PULL_REQUEST", "READ", "MAIN", "RELEASE", "PROMOTE", "HEARTBEAT")
+        for role in ("PULL_REQUEST", "READ", "MAIN", "RELEASE", "PROMOTE", "HEARTBEAT", "MONITOR")
         for part in ("KEY_ID", "KEY")
     },
     "GITHUB_TOKEN, GH_TOKEN": "publish, init, doctor: the token that speaks to GitHub",
