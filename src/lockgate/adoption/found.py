@@ -7,7 +7,7 @@ told in :attr:`Found.notes`, and the proposal does without it.
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,8 @@ class Found:
     remote: str | None
     notes: tuple[str, ...] = ()
     missed: LockgateError | None = None
+    parts: tuple["Found", ...] = ()
+    """What each of several pipelines has that stand in a ``dvc.yaml`` of their own and measure a model of their own."""
     prediction_columns: Mapping[str, str] = field(default_factory=dict)
     """What was taken from the predictions file and why, by the key of the policy."""
     unread: tuple[str, ...] = ()
@@ -135,6 +137,30 @@ class Found:
 def look(root: Path, snapshot: Snapshot) -> Found:
     """Return what ``snapshot`` has. Raises :class:`LockgateError` where its pipeline cannot be read."""
     state = read_state(snapshot)
+    whole = _look(root, state)
+    parts = tuple(_look(root, part) for part in _parts(state))
+    if len(parts) < 2 or not all(part.metrics and part.model for part in parts):
+        return whole
+    names = {metric.name: metric for part in parts for metric in part.metrics}
+    predictions = next((part.predictions for part in parts if part.predictions), None)
+    return replace(whole, metrics=tuple(names.values()), predictions=predictions, model=None, parts=parts)
+
+
+def _parts(state: State) -> Iterator[State]:
+    """Yield the pipeline of each ``dvc.yaml`` that measures something, as far as it stands there."""
+    pipeline = state.pipeline
+    for file in dict.fromkeys(stage.file for stage in pipeline.stages):
+        stages = tuple(stage for stage in pipeline.stages if stage.file == file)
+        outs = {out.path for stage in stages for out in stage.outs}
+        measured = [path for path in _metric_files(state) if path in outs]
+        if measured:
+            artifacts = {name: one for name, one in pipeline.artifacts.items() if one.get("path") in outs}
+            own = replace(pipeline, stages=stages, metrics=tuple(measured), artifacts=artifacts)
+            yield replace(state, pipeline=own)
+
+
+def _look(root: Path, state: State) -> Found:
+    snapshot = state.snapshot
     notes: list[str] = []
     missed: list[LockgateError] = []
     unkept: dict[str, bytes] = {}

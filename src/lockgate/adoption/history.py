@@ -13,7 +13,7 @@ from lockgate import git, policy
 from lockgate.dvc.objects import DvcError
 from lockgate.dvc.pipeline import State, read_state
 from lockgate.errors import LockgateError
-from lockgate.evaluation import report
+from lockgate.evaluation import report, several
 from lockgate.git import Commit, Overlay
 from lockgate.power import smallest_shown
 from lockgate.result import Outcome
@@ -90,13 +90,16 @@ def would_have(root: Path, changes: tuple[Merged, ...], policy_text: str, declar
 
 def _judged(root: Path, change: Merged, policy_text: str, declared: str) -> WouldHave:
     base, head = (_with(Commit(root, sha[:10], sha), policy_text, declared) for sha in (change.into, change.commit))
-    result = report.build(root, base, head)
-    if all(metric.head is None for metric in result.metrics):
-        notes = [metric.note for metric in result.metrics if metric.note]
+    result = several.build(root, base, head)
+    metrics = [metric for one in result.each for metric in one.metrics]
+    if not metrics:
+        return WouldHave(change, result.verdict.outcome, result.verdict.reason)
+    if all(metric.head is None for metric in metrics):
+        notes = [metric.note for metric in metrics if metric.note]
         return WouldHave(change, "unknown", notes[0] if notes else "it recorded no metric")
-    if all(metric.base is None for metric in result.metrics):
+    if all(metric.base is None for metric in metrics):
         return WouldHave(change, "unknown", "the commit before it recorded no metric to compare with")
-    failing = [gate for gate in result.gates if not gate.passed]
+    failing = [gate for one in result.each for gate in one.gates if not gate.passed]
     if failing and all(gate.reason.startswith("cannot be") for gate in failing):
         return WouldHave(change, "unknown", f"{failing[0].rule}: {failing[0].reason}")
     return WouldHave(change, result.verdict.outcome, result.verdict.reason)
@@ -111,7 +114,7 @@ def _with(commit: Commit, policy_text: str, declared: str) -> Overlay:
     return Overlay(commit, added)
 
 
-def margins(root: Path, tip: str, policy_text: str, file: str) -> dict[str, float]:
+def margins(root: Path, tip: str, policy_text: str, file: str, model: str | None = None) -> dict[str, float]:
     """Return the margin of each metric that an equally good model keeps four times in five on these test rows.
 
     It is measured with the newest commits whose predictions (in ``file``) differ from those of ``tip``: where two
@@ -130,7 +133,7 @@ def margins(root: Path, tip: str, policy_text: str, file: str) -> dict[str, floa
             if digest in seen:
                 continue
             seen.add(digest)
-            for metric in report.build(root, base, head).metrics:
+            for metric in report.build(root, base, head, model=model).metrics:
                 least = smallest_shown(metric)
                 if least is not None:
                     found.setdefault(metric.name, least)

@@ -21,6 +21,7 @@ from lockgate.adoption.proposal import (
     WORKFLOWS,
     Proposal,
     chosen,
+    name_among_several,
     propose,
     undirected,
 )
@@ -97,8 +98,7 @@ def plan_init(  # noqa: PLR0913 - what the command line offers
     proposal = proposing.with_margins({})
     if found.predictions is not None:
         tell("measuring what the test rows can show")
-        measured = margins(root, at.commit, proposal.policy_text, found.predictions.file)
-        proposal = proposing.with_margins(measured)
+        proposal = proposing.with_margins(_margins(root, at, found, proposal.policy_text))
     changes, left = change.difference(snapshot, proposal.files)
     kept = snapshot.read(policy.FILE)
     text = kept.decode("utf-8", "replace") if kept is not None else proposal.policy_text
@@ -111,6 +111,19 @@ def plan_init(  # noqa: PLR0913 - what the command line offers
     shown = replace(proposal, lines=tuple(line for line in proposal.lines if line.file in changes))
     description = describe(shown, history, pulls=pulls, workflows=bool(names))
     return Plan(at, found, shown, changes, left, description, history)
+
+
+def _margins(root: Path, at: Start, found: Found, text: str) -> dict[str, float]:
+    """Return the margin of each metric, of several models with their names before it."""
+    if not found.parts:
+        return margins(root, at.commit, text, found.predictions.file) if found.predictions else {}
+    measured: dict[str, float] = {}
+    for part in found.parts:
+        if part.predictions is not None:
+            name = name_among_several(part)
+            own = margins(root, at.commit, text, part.predictions.file, name)
+            measured |= {f"{name}/{metric}": value for metric, value in own.items()}
+    return measured
 
 
 def plan_removal(root: Path) -> Plan:

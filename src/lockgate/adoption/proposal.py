@@ -173,11 +173,73 @@ def _policy(  # noqa: PLR0913 - what the file is made of
 
     parts = [f"{MARK}: what a reviewer is shown, and what must hold. It is yours to change.\n"]
     parts += [f"# yaml-language-server: $schema={schema}\n"] if schema else []
-    described = _model_of(found)
-    parts.append(f"model: {described}\n")
-    say(f"model: {described}", _why_model(found.model))
+    if found.parts:
+        told = ("".join(_model_among_several(one, directions, margins, lines, opened)) for one in found.parts)
+        parts += ["\nmodels:\n", "\n".join(one for one in told if one)]
+    else:
+        described = _model_of(found)
+        parts.append(f"model: {described}\n\n")
+        say(f"model: {described}", _why_model(found.model))
+        parts += _sections(found, directions, margins, say, opened)
+    parts += _dependencies_of(found, lock, say)
+    if found.unread:
+        parts.append(f"\nignored: {flow_list(found.unread)}\n")
+        say(f"ignored: {flow_list(found.unread)}", "no stage reads these folders: a change there is no warning")
+    if releases:
+        parts.append("\nenvironments:\n  staging: {}\n  production: {after: staging, rebuilt: full}\n")
+        say("environments: staging, production", "a release goes to production after staging, rebuilt byte for byte")
+    return "".join(parts)
+
+
+def _model_among_several(
+    part: Found,
+    directions: Mapping[str, Better],
+    margins: Mapping[str, float],
+    lines: list[Line],
+    opened: list[str],
+) -> Iterator[str]:
+    """Yield the policy of one of several models, below ``models:``."""
+    name = name_among_several(part)
+
+    def say(says: str, why: str) -> None:
+        lines.append(Line(policy.FILE, f"models.{name}: {says}", why))
+
+    file = part.state.pipeline.stages[0].file
+    if not chosen(part, directions):
+        opened.append(
+            f"{name} is left out: of no metric of {file} is it known which way is better (--better NAME=higher)."
+        )
+        return
+    yield f"  {scalar(name)}:\n"
+    say(name, f"the pipeline of {file} has metrics and a model of its own")
+    if part.model is not None and not part.model.declared:
+        stem = name.rpartition(":")[2]
+        place = posixpath.relpath(part.model.path, posixpath.dirname(file) or ".")
+        opened.append(
+            f"Add to {file}, so that {name} can be released: artifacts: {{{stem}: {{path: {place}, type: model}}}}"
+        )
+    if part.model is not None and part.model.is_opaque:
+        yield "    opaque: true\n"
+        say("opaque: true", "loading it may run code, so Lockgate never does")
+    own = {key.removeprefix(f"{name}/"): value for key, value in margins.items() if key.startswith(f"{name}/")}
+    for line in "".join(_sections(part, directions, own, say, opened)).splitlines():
+        yield f"    {line}\n" if line else "\n"
+
+
+def name_among_several(part: Found) -> str:
+    """Return what one of several models is called: its artifact's name, else its folder's and its file's."""
+    if part.model is None or part.model.declared:
+        return part.model.name if part.model else ""
+    folder = posixpath.dirname(part.state.pipeline.stages[0].file)
+    return f"{folder}:{part.model.name}" if folder else part.model.name
+
+
+def _sections(
+    found: Found, directions: Mapping[str, Better], margins: Mapping[str, float], say: Say, opened: list[str]
+) -> list[str]:
+    """Return the sections of one model: metrics, predictions, plots, the seed and gates."""
     metrics = chosen(found, directions)
-    parts += ["\nmetrics:\n", *_metric_lines(metrics, say, compared=found.predictions is not None)]
+    parts = ["metrics:\n", *_metric_lines(metrics, say, compared=found.predictions is not None)]
     unknown = undirected(found, directions)
     parts += [f"  # {metric.name}: {_metric_flow(metric, 'higher or lower?', compared=False)}\n" for metric in unknown]
     if unknown:
@@ -192,14 +254,7 @@ def _policy(  # noqa: PLR0913 - what the file is made of
         parts.append(f"\ntrain: {{seed: {scalar(found.seed)}}}\n")
         say(f"train.seed: {found.seed}", "what lockgate report --seeds varies, to show how much is luck")
     parts += ["\ngates:\n", *_gate_lines(found, directions, margins, say)]
-    parts += _dependencies_of(found, lock, say)
-    if found.unread:
-        parts.append(f"\nignored: {flow_list(found.unread)}\n")
-        say(f"ignored: {flow_list(found.unread)}", "no stage reads these folders: a change there is no warning")
-    if releases:
-        parts.append("\nenvironments:\n  staging: {}\n  production: {after: staging, rebuilt: full}\n")
-        say("environments: staging, production", "a release goes to production after staging, rebuilt byte for byte")
-    return "".join(parts)
+    return parts
 
 
 def _model_of(found: Found) -> str:

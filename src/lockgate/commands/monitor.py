@@ -291,16 +291,16 @@ def _asked(arguments: argparse.Namespace, model: str, environment: str, log: "li
 
 def _policy(model: str) -> "Policy | None":
     """Return the policy that lies here, if it is that of the model."""
-    from lockgate.policy import FILE, read_policy
+    from lockgate.policy import FILE, read_models
 
     try:
-        policy = read_policy(Path(FILE).read_bytes())
+        models = read_models(Path(FILE).read_bytes())
     except FileNotFoundError:
         progress(f"there is no {FILE} here: no slices, no clusters but days, no alarms")
         return None
-    if policy.model != model:
-        progress(f"the {FILE} here is of {policy.model}, not of {model}: it is not used")
-        return None
+    policy = models.find(model)
+    if policy is None:
+        progress(f"the {FILE} here is of {', '.join(models.names)}, not of {model}: it is not used")
     return policy
 
 

@@ -12,6 +12,7 @@ from lockgate import git
 from lockgate.dependencies.commit import CHOICES
 from lockgate.envelope import envelope
 from lockgate.errors import NotAskedError
+from lockgate.evaluation.report import add_model
 from lockgate.files import progress
 from lockgate.formatting import count, decimals, fixed, interval, table
 from lockgate.policy import FILE, read_policy
@@ -40,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="current",
         help="locked: stages run with the packages that the policy locks; current: with those installed here",
     )
+    add_model(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -48,7 +50,7 @@ def main(arguments: argparse.Namespace) -> int:
     root = git.project_root()
     at = git.Commit(root, arguments.commit, git.resolve(root, arguments.commit))
     text = at.read(FILE)
-    policy = read_policy(text) if text is not None else None
+    policy = read_policy(text, arguments.model) if text is not None else None
     if policy is None or policy.staleness is None:
         raise NotAskedError(
             f"{FILE} of {arguments.commit} does not say what makes a model older",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lockgate.errors import NotAskedError, UsageError
 from lockgate.monitoring.locations import outcomes_beside
-from lockgate.policy import FILE, Policy, read_policy
+from lockgate.policy import FILE, Policy, read_models
 from lockgate.releasing.options import add_reader_options, parse_ref
 from lockgate.serving.contract import Contract, read_contract
 from lockgate.serving.described import Described, described
@@ -86,12 +86,12 @@ def served_of(arguments: argparse.Namespace) -> Served:
     found = source.newest()
     folder = source.bring(found)
     try:
-        policy = read_policy((folder / FILE).read_bytes())
+        policy = read_models((folder / FILE).read_bytes()).belonging_to(found.release.partition("@")[0])
     except FileNotFoundError:
         raise NotServed(found.release, f"has no {FILE}") from None
     contract = read_contract(folder)
     name = found.release.partition("@")[0]
-    return Served(name, found.release, folder, policy, contract, described(folder, contract.request))
+    return Served(name, found.release, folder, policy, contract, described(folder, contract.request, found.release))
 
 
 def spare_memory() -> None:

@@ -20,7 +20,7 @@ from lockgate.policy_values import FILE, Key, PolicyError, Schema
 if TYPE_CHECKING:
     from lockgate.policy.document import Policy
 
-REPOSITORY = ("lock", "stages", "dependencies")
+REPOSITORY = ("lock", "stages", "dependencies", "ignored")
 """Sections that are given once, on top: one run of the pipeline goes by them."""
 INHERITED = ("train", "environments", "withdrawn", "unverified", "rebuild")
 """Sections that may stand on top, for each model that has none of its own."""
@@ -93,6 +93,11 @@ class Models:
     def dependencies(self) -> Dependencies | None:
         """What stages run with: the repository's."""
         return self.policies[0].dependencies
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The folders and files that no stage reads: the repository's."""
+        return self.policies[0].ignored
 
     @property
     def lock(self) -> Literal["reproduced", "claimed"]:

@@ -29,7 +29,7 @@ from lockgate.dvc.ignore import Ignores
 from lockgate.dvc.pipeline import is_address, read_pipeline, with_parents
 from lockgate.errors import LockgateError
 from lockgate.git import Commit
-from lockgate.policy import FILE, read_policy
+from lockgate.policy import FILE, read_models
 
 FOLDERS = (".github", ".dvc", "requirements")
 """All that is below these, in the project or at the top of the repository, and what stands in their place."""
@@ -114,7 +114,7 @@ def _ignored(base: Commit) -> tuple[str, ...]:
     says nothing, and is answered where it is judged."""
     text = base.read(FILE)
     try:
-        return read_policy(text).ignored if text is not None else ()
+        return read_models(text).ignored if text is not None else ()
     except LockgateError:
         return ()
 

@@ -67,7 +67,9 @@ _JUDGED: dict[Judgement, str] = {"better": "🟢 better", "worse": "🔴 **worse
 
 def render_markdown(document: Document, limit: int = LIMIT - ROOM) -> str:
     """Return the comment, never longer than ``limit`` characters; what had to be left out is said at its end."""
-    heading = f"### {_line(document.verdict)}\n\n{_line(document.lead)}\n"
+    heading = f"### {_line(document.verdict)}\n"
+    if document.lead:
+        heading += f"\n{_line(document.lead)}\n"
     rows = {section.name: USUAL_ROWS for section in document.sections}
     drawn = {section.name: _section(cut(section, USUAL_ROWS)) for section in document.sections}
     steps = ((name, fewer) for name in SHRINK_ORDER if name in rows for fewer in FEWER_ROWS)

@@ -42,7 +42,7 @@ def render_text(document: Document, *, color: bool = False) -> str:
     verdict = _wrap(_line(document.verdict, color=color), "")
     sections = (cut(section, FOLDED_ROWS if section.folded else USUAL_ROWS) for section in document.sections)
     lead = _wrap(_line(document.lead, color=color), "")
-    text = "\n\n".join([verdict, lead, *(_section(section, color=color) for section in sections)])
+    text = "\n\n".join([verdict, *([lead] if lead else []), *(_section(section, color=color) for section in sections)])
     return "\n\n".join([text, verdict] if text.count("\n") > SCREEN else [text]) + "\n"
 
 

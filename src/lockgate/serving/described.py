@@ -93,13 +93,15 @@ class Described:
         return cls(columns, tuple(_part(one) for one in told["key"]))
 
 
-def described(folder: Path, request: RequestSchema) -> Described:
-    """Return what the record keeps of the build in ``folder``: its policy names the key, if there is one.
+def described(folder: Path, request: RequestSchema, release: str = "") -> Described:
+    """Return what the record keeps of the build of ``release`` in ``folder``: its policy names the key, if there is
+    one.
 
     Raises :class:`~lockgate.serving.request_parts.PartRefused` for a key that the request does not have.
     """
     try:
-        serving = policy.read_policy((folder / policy.FILE).read_bytes()).serving
+        models = policy.read_models((folder / policy.FILE).read_bytes())
+        serving = models.belonging_to(release.partition("@")[0]).serving
     except (OSError, LockgateError):
         serving = None
     found = Described(request.columns)

@@ -215,7 +215,7 @@ class Service:
 
     async def _serving(self, found: Found, loadable: Loadable, process: ModelProcess) -> Serving:
         if self.recorder is not None:
-            self.recorder.know(found.digest, described(loadable.folder, loadable.contract.request))
+            self.recorder.know(found.digest, described(loadable.folder, loadable.contract.request, loadable.name))
         differs = () if loadable.own_dependencies else tuple(differences(loadable, installed()))
         for difference in differs:
             LOG.warning("%s: %s", found.release, difference)

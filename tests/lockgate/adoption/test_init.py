@@ -1,18 +1,21 @@
 """``lockgate init`` in a stranger's repository: what is proposed, that it holds, that it can be taken back."""
 
 import gc
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.e2e import forge as forges
+from tests.lockgate import two_models
 from tests.lockgate.factory import Project
 
 from lockgate import git
 from lockgate.gates import NoRegression
-from lockgate.policy import read_policy
+from lockgate.policy import read_models, read_policy
 
 Lockgate = Callable[..., tuple[int, str, str]]
 PINNED = ("--pin", "a" * 40, "--no-lock")
@@ -419,3 +422,30 @@ def test_a_project_in_a_folder_gets_workflows_that_name_it_and_they_are_taken_ba
     (tmp_path / "remove.patch").write_text(shown[shown.index("--- a/") :])
     project.git("-C", str(tmp_path / "repo"), "apply", "--check", str(tmp_path / "remove.patch"))
     assert "--- a/.github/workflows/lockgate-ml-delay-publish.yml" in shown
+
+
+def test_several_pipelines_with_metrics_are_proposed_as_several_models(
+    tmp_path: Path, lockgate: Lockgate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    project = Project.create(tmp_path / "project")
+    monkeypatch.chdir(project.root)
+    two_models.make(project)
+    (project.root / "lockgate.yaml").unlink()
+    project.commit("no policy yet")
+    two_models.set_params(project, "arrivals", noise=0.9)
+    two_models.run(project)
+    project.commit("less noise")
+
+    code, out, err = lockgate("init", "--no-push", *PINNED)
+
+    assert code == 0, out + err
+    models = read_models(project.git("show", "lockgate-init:lockgate.yaml"))
+    assert models.names == (two_models.ARRIVALS, two_models.RISK)
+    for one in models.policies:
+        assert [metric.statistic for metric in one.metrics] == ["roc_auc"]
+        assert one.predictions is not None
+        assert any(isinstance(gate, NoRegression) and 0 < gate.margin < 0.1 for gate in one.gates)
+    assert "arrivals: better" in out  # what the last commits would have got
+    project.git("merge", "-q", "lockgate-init")
+    assert "problem  policy" not in lockgate("doctor")[1]
