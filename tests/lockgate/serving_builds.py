@@ -96,6 +96,25 @@ def plain_build(folder: Path, code: str, request: dict[str, Any], model: str, x:
     return folder
 
 
+def any_build(folder: Path, body: str, answer: Any, expected: list[float]) -> Path:
+    """Write the build of a model that takes one number ``x`` and answers what the expression ``body`` says of it."""
+    folder.mkdir(parents=True)
+    wheel = "any_model-0.1-py3-none-any.whl"
+    code = (
+        "import numpy as np\n\nclass Model:\n    def predict(self, batch):\n"
+        f"        x = batch.column('x').to_numpy()\n        return {body}\n\ndef load(path):\n    return Model()\n"
+    )
+    (folder / wheel).write_bytes(_wheel("any_model", "0.1", {"__init__.py": code}))
+    (folder / "model.json").write_text("{}")
+    request: dict[str, Any] = {"columns": [{"name": "x", "type": "number"}], "example": {"x": 0.5}}
+    (folder / "request.json").write_text(json.dumps(request | ({"answer": answer} if answer is not None else {})))
+    told: dict[str, Any] = {"answers": [expected]} if answer is not None else {"probabilities": expected}
+    (folder / "samples.json").write_text(json.dumps({"requests": [{"x": 0.5}], **told}))
+    (folder / "model-card.md").write_text("# Any\n")
+    _promise(folder, wheel=wheel, entry="any_model:load", model="model.json")
+    return folder
+
+
 def flight_build(folder: Path, model: Path, frame: "pd.DataFrame") -> Path:
     """Write a build of the flight-delay model in the file ``model``, with the wheel of this checkout's code.
 

@@ -192,6 +192,7 @@ def _sample(candidate: Candidate, folder: Path, python: Path) -> None:
     the interpreter ``python``."""
     from pydantic import ValidationError
 
+    from lockgate.serving.answers import Answer, AnswerError
     from lockgate.serving.contract import first_of
     from lockgate.serving.process import ModelFailed, ModelProcess, unpack
 
@@ -203,7 +204,12 @@ def _sample(candidate: Candidate, folder: Path, python: Path) -> None:
         wheel = make_wheel(candidate, build)
         schema = _schema(serving.request, build / wheel, python)
         write(build / REQUEST, as_json(schema))
-        write(build / SAMPLES, as_json({"requests": [schema.get("example")], "probabilities": [0.5]}))
+        try:
+            kind = Answer.of(schema.get("answer"))
+        except AnswerError as error:
+            raise CodeFailed(serving.request, str(error)) from None
+        stand_in = [1.0 / len(kind.columns)] * len(kind.columns)
+        write(build / SAMPLES, as_json({"requests": [schema.get("example")], "answers": [stand_in]}))
         place_contract(candidate, build, wheel)
         loadable = unpack(candidate.tag, build, python)
         try:
@@ -212,7 +218,7 @@ def _sample(candidate: Candidate, folder: Path, python: Path) -> None:
             parsed = loadable.contract.request.many(len(requests)).validate_json(json.dumps(requests))
             model = ModelProcess(loadable)
             try:
-                answers = model.predict(loadable.contract.request.batch(parsed)).tolist()
+                answers = model.predict(loadable.contract.request.batch(parsed)).reshape(len(parsed), -1).tolist()
             finally:
                 model.close()
         except ValidationError as error:
@@ -222,8 +228,9 @@ def _sample(candidate: Candidate, folder: Path, python: Path) -> None:
         finally:
             loadable.discard()
         write(folder / REQUEST, build / REQUEST)
-    answers = [round(answer, DECIMALS) for answer in answers]
-    write(folder / SAMPLES, as_json({"requests": requests, "probabilities": answers}))
+    answers = [[round(value, DECIMALS) for value in answer] for answer in answers]
+    told = {"probabilities": [value for [value] in answers]} if kind.kind == "probability" else {"answers": answers}
+    write(folder / SAMPLES, as_json({"requests": requests, **told}))
 
 
 def _schema(function: str, wheel: Path, python: Path) -> Any:

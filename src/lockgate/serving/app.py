@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect
 
 from lockgate import policy
 from lockgate.errors import LockgateError
+from lockgate.serving import answers as answers_
 from lockgate.serving.page import POLICY, describe
 from lockgate.serving.process import ModelFailed
 from lockgate.serving.record import RecordFull
@@ -53,12 +54,17 @@ class Refusal(BaseModel):
     fields: list[Finding] = []
 
 
-class Answer(BaseModel):
-    """Probabilities, and which release they are of."""
+class Answered(BaseModel):
+    """What every answer says: which release it is of. What the model answers is beside it."""
 
     id: str = Field(description="the name of this answer in the record of scores")
     release: str
     build: str = Field(description="SHA-256 of the build's manifest")
+
+
+class Answer(Answered):
+    """Probabilities, and which release they are of."""
+
     probabilities: list[float] = Field(description="one for each request, in their order")
 
 
@@ -94,20 +100,21 @@ def make_app(  # noqa: C901 - a list of handlers
     app = FastAPI(
         title=found.build.release.name,
         version=found.build.release.version,
-        summary="From a raw request to a probability.",
+        summary=f"From a raw request to {_NAMES[contract.request.answer.kind]}.",
         docs_url=None,
         redoc_url=None,
     )
     card = (serving.loadable.folder / contract.card).read_text(encoding="utf-8") if contract.card else ""
     names = {"release": found.release, "build": found.digest}
+    answers = contract.request.answer
     known = {column.name: frozenset(column.categories) for column in contract.request.columns if column.categories}
     optional = tuple(column.name for column in contract.request.columns if column.optional)
     refuses = _refuses_unknown(serving)
 
     @app.post(
         "/v1/predict",
-        response_model=Answer,
-        responses={status: {"model": Refusal, "description": text} for status, text in _REFUSALS.items()},
+        response_model=Answer if answers.kind == "probability" else Answered,
+        responses=_responses(answers),
         openapi_extra={"requestBody": _request_body(serving, limits.rows)},
         summary="Score one request, or several",
     )
@@ -119,13 +126,13 @@ def make_app(  # noqa: C901 - a list of handlers
         try:
             rows = _parse(body, one, many)
             _count_unknown(rows, known, service, refuse=refuses)
-            probabilities = (await serving.engine.predict(rows)).tolist()
+            found_answers = await serving.engine.predict(rows)
         except ModelFailed as error:
             LOG.error("%s", error)
             raise Refused(500, "the model failed on this request") from None
         finally:
             service.held -= len(body)
-        answer = {"id": uuid.uuid4().hex, **names, "probabilities": probabilities}
+        answer = {"id": uuid.uuid4().hex, **names, **answers.fields(found_answers)}
         if service.recorder is not None:
             try:
                 took = (time.perf_counter() - begin) * 1000
@@ -292,6 +299,22 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> None:
             if key in seen:
                 raise _Duplicate(key[:200])
             seen.add(key)
+
+
+_NAMES = {"probability": "a probability", "classes": "the probability of each class", "number": "a number"}
+
+
+def _responses(answers: answers_.Answer) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of each answer; of a model that gives no single probability, its own fields."""
+    told: dict[int | str, dict[str, Any]] = {
+        status: {"model": Refusal, "description": text} for status, text in _REFUSALS.items()
+    }
+    if answers.kind != "probability":
+        schema = Answered.model_json_schema()
+        schema["properties"] |= answers.json_schema()
+        schema["required"] = [*schema["required"], *answers.json_schema()]
+        told[200] = {"content": {"application/json": {"schema": schema}}, "description": "The answers"}
+    return told
 
 
 def _refuses_unknown(serving: Serving) -> bool:

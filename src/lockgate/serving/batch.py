@@ -60,7 +60,7 @@ def score_piece(
         return Count(0, rows, 1)
     keys = piece.keys(job.key)
     requests = requests_of(piece, loadable.contract.request)
-    scores = scores_of(keys, model(requests), job, when)
+    scores = scores_of(keys, loadable.contract.request.answer.table(model(requests)), job, when)
     new = output.write(piece.name, piece.digest, scores)
     return Count(new, rows - new, 1)
 
@@ -88,9 +88,10 @@ def score_here(
             free.put(model)
 
     waiting: set[Future[Count]] = set()
+    none = loadable.contract.request.answer.none
     with _Models(loadable, processes, free) as models, ThreadPoolExecutor(processes) as pool:
         try:
-            for piece in _prepared(_all(inputs, loadable, job), job, output):
+            for piece in _prepared(_all(inputs, loadable, job), job, output, none):
                 if output.has(piece.name, piece.digest):
                     total += Count(0, len(piece.table), 1)
                     progress(total)
@@ -212,11 +213,11 @@ def _all(inputs: Sequence[Input], loadable: Loadable, job: Job) -> Iterator[Piec
         yield from one.pieces(columns_of(loadable, job), loadable.contract.request, job.rows)
 
 
-def _prepared(pieces: Iterator[Piece], job: Job, output: Output) -> Iterator[Piece]:
-    """Make the output ready when the first piece shows the types of the key."""
+def _prepared(pieces: Iterator[Piece], job: Job, output: Output, answers: "pa.Table") -> Iterator[Piece]:
+    """Make the output ready when the first piece shows the types of the key. ``answers`` is a table of none."""
     for number, piece in enumerate(pieces):
         if number == 0:
-            output.prepare(job, piece.keys(job.key).schema)
+            output.prepare(job, scores_of(piece.keys(job.key).slice(0, 0), answers, job, "").schema)
         yield piece
 
 

@@ -10,13 +10,14 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lockgate.errors import LockgateError
+from lockgate.serving.answers import Answer, AnswerError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 SERVING: Final = "serving.json"
 SCHEMA: Final = "lockgate.serving/1"
-TOLERANCE: Final = 1e-9  # how far a sample's probability may be off: processors differ in the last bits of exp
+TOLERANCE: Final = 1e-9
+"""How far a sample's answer may be off, of large numbers the share: processors differ in the last bits of exp."""
 
 _TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?$"
 _ENTRY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
@@ -71,6 +73,7 @@ class RequestSchema:
 
     columns: tuple[Column, ...]
     example: Mapping[str, Any]
+    answer: Answer = field(default_factory=Answer)
 
     @cached_property
     def arrow(self) -> "pa.Schema":
@@ -125,10 +128,10 @@ class RequestSchema:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Requests with the probabilities that the model gave when it was released."""
+    """Requests with what the model answered when it was released: so many numbers for each."""
 
     requests: tuple[Mapping[str, Any], ...]
-    probabilities: tuple[float, ...]
+    answers: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -174,12 +177,14 @@ def _request(place: Path) -> RequestSchema:
         columns = TypeAdapter(
             tuple[Column, ...], config=ConfigDict(extra="forbid", allow_inf_nan=False)
         ).validate_python(said["columns"])
-        request = RequestSchema(columns, said["example"])
+        request = RequestSchema(columns, said["example"], Answer.of(said.get("answer")))
         request.one.validate_json(json.dumps(request.example))
     except ValidationError as error:
         raise ContractError(str(place), f"is not a schema of a request: {first_of(error)}") from None
     except (KeyError, TypeError) as error:
         raise ContractError(str(place), f"is not a schema of a request: {error!r}") from None
+    except AnswerError as error:
+        raise ContractError(str(place), f"is not a schema of a request: {error}") from None
     if not columns or len({column.name for column in columns}) != len(columns):
         raise ContractError(str(place), "names no column, or one twice")
     return request
@@ -191,14 +196,18 @@ def _samples(place: Path, request: RequestSchema) -> Samples:
     said = _json(place)
     try:
         requests = request.many(10_000).validate_json(json.dumps(said["requests"]))
-        probabilities = tuple(float(p) for p in said["probabilities"])
+        told = [[p] for p in said["probabilities"]] if "probabilities" in said else said["answers"]
+        answers = tuple(tuple(float(value) for value in one) for one in told)
     except ValidationError as error:
         raise ContractError(str(place), f"has a sample that its own schema refuses: {first_of(error)}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise ContractError(str(place), f"holds no samples: {error!r}") from None
-    if len(requests) != len(probabilities) or not all(math.isfinite(p) for p in probabilities):
-        raise ContractError(str(place), "does not have one probability for each request")
-    return Samples(tuple(requests), probabilities)
+    if len(requests) != len(answers):
+        raise ContractError(str(place), "does not have one answer for each request")
+    for number, one in enumerate(answers):
+        if problem := request.answer.problem(one):
+            raise ContractError(str(place), f"does not have one answer for each request: number {number} {problem}")
+    return Samples(tuple(requests), answers)
 
 
 def first_of(error: Any) -> str:

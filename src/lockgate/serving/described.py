@@ -21,7 +21,7 @@ from lockgate.serving.request_parts import PartRefused, check_part, part_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RECORDED: Final = ("id", "row", "time", "release", "build", "probability", "latency_ms", "label", "request")
+RECORDED: Final = ("id", "row", "time", "release", "build", "probability", "latency_ms", "label", "request", "answer")
 """Names of the record itself, which a column of a request cannot have there."""
 
 

@@ -61,7 +61,7 @@ class Engine:
         return self._line is not None and self.process.process.poll() is None
 
     async def predict(self, rows: Sequence[Mapping[str, Any]]) -> "npt.NDArray[np.float64]":
-        """Return one probability for each parsed request. Raises :class:`ModelFailed`."""
+        """Return the answer to each parsed request, a number or a row of them. Raises :class:`ModelFailed`."""
         waiting = _Waiting(rows, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._wake.set()
@@ -158,7 +158,8 @@ class Engine:
             await writer.drain()
             size = struct.unpack("<Q", await reader.readexactly(8))[0]
             answer = await reader.readexactly(size)
-        return np.frombuffer(self.process.unwrap(answer, brief=True), dtype=np.float64)
+        numbers = np.frombuffer(self.process.unwrap(answer, brief=True), dtype=np.float64)
+        return self.process.loadable.contract.request.answer.shaped(numbers)
 
     async def _restart(self) -> None:
         """Start the model again from the same verified files; without success the next batch tries again."""

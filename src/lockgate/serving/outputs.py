@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 JOB = "_scores.json"
 SCHEMA = "lockgate.scores/1"
-ADDED = ("probability", "release", "build", "scored_at")
+ADDED = ("release", "build", "scored_at")
+"""The columns beside the key and what the model answers."""
 
 
 class OutputTaken(LockgateError):  # noqa: N818 - named for what the user reads
@@ -137,18 +138,19 @@ class SqlOutput:
 
     def prepare(self, job: Job, sample: "pa.Schema | None" = None) -> None:
         """See :meth:`Output.prepare`."""
-        from sqlalchemy import Column, Float, Table, Text, inspect
+        from sqlalchemy import Column, Table, Text, inspect
 
         if sample is None:
             raise ValueError("the types of the key are needed")
         keys = [Column(name, _sql_type(sample.field(name).type), primary_key=True) for name in job.key]
-        more: list[Any] = [Column("probability", Float), Column("release", Text)]
+        own = [field for field in sample if field.name not in (*job.key, *ADDED)]
+        more: list[Any] = [Column(field.name, _sql_type(field.type)) for field in own] + [Column("release", Text)]
         more += [Column("build", Text, primary_key=True), Column("scored_at", Text)]
         self.table = Table(self.name, self.metadata, *keys, *more)
         self.build = job.build
         self.metadata.create_all(self.engine)
         there = {column["name"] for column in inspect(self.engine).get_columns(self.name)}
-        if there != {*job.key, *ADDED}:
+        if there != {*job.key, *(field.name for field in own), *ADDED}:
             raise OutputTaken(f"the table {self.name}", f"has other columns: {', '.join(sorted(there))}")
 
     def has(self, name: str, digest: str) -> bool:
@@ -189,18 +191,23 @@ def output_of(where: str, table: str | None) -> Output:
     return ParquetOutput(where)
 
 
-def scores_of(keys: "pa.Table", probabilities: Any, job: Job, scored_at: str) -> "pa.Table":
-    """Return the rows to be stored: the key columns, the probability, and what gave it when."""
+def scores_of(keys: "pa.Table", answers: "pa.Table", job: Job, scored_at: str) -> "pa.Table":
+    """Return the rows to be stored: the key columns, the columns of the answer, and what gave it when.
+
+    Raises :class:`~lockgate.errors.UsageError` where a column of the key has the name of one of the others.
+    """
     import pyarrow as pa
 
     count = len(keys)
+    if double := set(keys.column_names) & {*answers.column_names, *ADDED}:
+        raise UsageError(f"the key has a column '{min(double)}', which scores have themselves", "Name another key.")
     added = [
-        pa.array(probabilities, pa.float64()),
         pa.repeat(pa.scalar(job.release), count),
         pa.repeat(pa.scalar(job.build), count),
         pa.repeat(pa.scalar(scored_at), count),
     ]
-    return pa.table([*keys.columns, *added], names=[*keys.column_names, *ADDED])
+    names = [*keys.column_names, *answers.column_names, *ADDED]
+    return pa.table([*keys.columns, *answers.columns, *added], names=names)
 
 
 def _sql_type(kind: "pa.DataType") -> Any:

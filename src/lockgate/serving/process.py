@@ -100,6 +100,7 @@ class ModelProcess:
             "code": str(loadable.code),
             "entry": loadable.contract.entry,
             "model": str(loadable.folder / loadable.contract.model),
+            "answer": loadable.contract.request.answer.for_worker(),
         }
         try:
             self.ask(json.dumps(told).encode(), self.schema.serialize())
@@ -108,22 +109,27 @@ class ModelProcess:
             raise
 
     def predict(self, batch: "pa.RecordBatch") -> "npt.NDArray[np.float64]":
-        """Return one probability a row. Raises :class:`ModelFailed`."""
+        """Return the answers, one number a request or a row of them (:class:`~lockgate.serving.answers.Answer`).
+        Raises :class:`ModelFailed`."""
         import numpy as np
 
-        return np.frombuffer(self.ask(batch.serialize()), dtype=np.float64)
+        numbers = np.frombuffer(self.ask(batch.serialize()), dtype=np.float64)
+        return self.loadable.contract.request.answer.shaped(numbers)
 
     def try_samples(self) -> None:
         """Have the model answer the build's own samples. Raises :class:`ModelFailed` unless it answers as it did."""
         import numpy as np
 
         samples = self.loadable.contract.samples
-        answers = self.predict(self.loadable.contract.request.batch(samples.requests))
-        off = np.abs(answers - np.array(samples.probabilities))
+        answers = self.predict(self.loadable.contract.request.batch(samples.requests)).reshape(
+            len(samples.requests), -1
+        )
+        expected = np.array(samples.answers)
+        off = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
         if off.max() > TOLERANCE:
-            worst = int(off.argmax())
+            worst, place = np.unravel_index(int(off.argmax()), off.shape)
             raise self.failed(
-                f"sample request {worst} gave {answers[worst]} where {samples.probabilities[worst]} is expected"
+                f"sample request {worst} gave {answers[worst, place]} where {expected[worst, place]} is expected"
             )
 
     def ask(self, *frames: Any) -> bytes:

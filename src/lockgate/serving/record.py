@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from lockgate.errors import LockgateError, NotAskedError
 from lockgate.files import locked
+from lockgate.serving.answers import one_of, rows_in
 from lockgate.serving.described import Described
 from lockgate.serving.sinks import Row, Sink, filtered
 
@@ -100,8 +101,8 @@ class Recorder:
     async def add(self, answer: Mapping[str, Any], requests: bytes, milliseconds: float | None = None) -> None:
         """Have an answer on record, in the journal when this returns. Raises :class:`RecordFull`.
 
-        ``answer`` has ``id``, ``release``, ``build`` and ``probabilities``; ``requests`` is JSON text on one line;
-        ``milliseconds`` is how long the answer took.
+        ``answer`` has ``id``, ``release``, ``build`` and what the model answered; ``requests`` is JSON text on one
+        line; ``milliseconds`` is how long the answer took.
         """
         took = b"" if milliseconds is None else b'"ms":%.3f,' % milliseconds
         told = (json.dumps(answer).encode(), time.time(), took, requests)
@@ -200,12 +201,12 @@ def read_journal(path: Path) -> list[Row]:
             told = json.loads(line)
             answer = told["answer"]
             when = datetime.fromtimestamp(told["time"], UTC).isoformat(timespec="microseconds")
-            for number, (probability, request) in enumerate(
-                zip(answer["probabilities"], told["requests"], strict=True)
-            ):
+            if rows_in(answer) != len(told["requests"]):
+                continue
+            for number, request in enumerate(told["requests"]):
                 text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
                 whom = (answer["id"], number, when, answer["release"], answer["build"])
-                rows.append((*whom, probability, text, told.get("ms")))
+                rows.append((*whom, one_of(answer, number), text, told.get("ms")))
     return rows
 
 

@@ -30,8 +30,9 @@ METADATA: Final = b"lockgate.record"
 DAY: Final = "day="  # a folder's name begins so, the date follows
 LONGEST_NAME: Final = 63  # bytes of a column's name in PostgreSQL
 
-Row = tuple[str, int, str, str, str, float, str, float | None]
-"""A score in the order of :data:`COLUMNS` (time and request are text), and the milliseconds that the answer took."""
+Row = tuple[str, int, str, str, str, float | str, str, float | None]
+"""A score in the order of :data:`COLUMNS` (time and request are text), and the milliseconds that the answer took. In
+place of the probability stands, of a model that answers something else, what it answered, as JSON."""
 
 
 class Sink(Protocol):
@@ -125,6 +126,7 @@ def as_table(rows: Sequence[Row], described: Described | None) -> "pa.Table":
     import pyarrow as pa
 
     ids, numbers, times, releases, builds, probabilities, requests, latencies = zip(*rows, strict=True)
+    others = [one if isinstance(one, str) else None for one in probabilities]
     table = pa.table(
         {
             "id": pa.array(ids, pa.string()),
@@ -132,11 +134,13 @@ def as_table(rows: Sequence[Row], described: Described | None) -> "pa.Table":
             "time": pa.array([datetime.fromisoformat(one) for one in times], pa.timestamp("us", "UTC")),
             "release": pa.array(releases, pa.string()),
             "build": pa.array(builds, pa.string()),
-            "probability": pa.array(probabilities, pa.float64()),
+            "probability": pa.array([None if isinstance(one, str) else one for one in probabilities], pa.float64()),
             "latency_ms": pa.array(latencies, pa.float64()),
             "request": pa.array(requests, pa.string()),
         }
     )
+    if any(others):
+        table = table.append_column("answer", pa.array(others, pa.string()))
     told: dict[str, Any] = {"schema": SCHEMA, "build": builds[0]}
     if described is not None:
         typed = described.typed(requests)
@@ -195,7 +199,7 @@ class SqlTable:
         try:
             for build in parts:
                 if build not in self._ready:
-                    self._prepare(build, known.get(build))
+                    self._prepare(build, known.get(build), other=isinstance(parts[build][0][5], str))
             with self.engine.begin() as connection:
                 for build, part in parts.items():
                     insert_new(connection, self.table, self._values(part, known.get(build)))
@@ -206,6 +210,9 @@ class SqlTable:
     def _values(self, rows: Sequence[Row], described: Described | None) -> list[dict[str, Any]]:
         names = (*COLUMNS, "latency_ms")
         found: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in rows]
+        for row in found:
+            if isinstance(row["probability"], str):
+                row |= {"answer": row["probability"], "probability": None}
         if described is not None:
             typed = described.typed([row[6] for row in rows])
             fitting = [one for one in typed.schema if self._fits(one.name, one.type)]
@@ -216,7 +223,7 @@ class SqlTable:
     def _fits(self, name: str, kind: "pa.DataType") -> bool:
         return name in self.table.c and isinstance(self.table.c[name].type, sql_type(kind))
 
-    def _prepare(self, build: str, described: Described | None) -> None:
+    def _prepare(self, build: str, described: Described | None, *, other: bool) -> None:
         """Have the tables and all columns there. Another service may do the same at the same time."""
         from sqlalchemy import Column, Float, Index, Integer, MetaData, Table, Text, inspect
 
@@ -234,7 +241,7 @@ class SqlTable:
             if f"{TABLE}_time" not in {one["name"] for one in inspect(connection).get_indexes(TABLE)}:
                 with suppress(Exception), connection.begin_nested():
                     Index(f"{TABLE}_time", scores.c.time).create(connection)
-            wanted: list[tuple[str, Any]] = [("latency_ms", Float)]
+            wanted: list[tuple[str, Any]] = [("latency_ms", Float), *([("answer", Text)] if other else [])]
             wanted += [(one.name, sql_type(one.type)) for one in described.typed([]).schema] if described else []
             there = self._names(connection)
             for name, kind in wanted:
