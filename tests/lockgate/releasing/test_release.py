@@ -440,7 +440,7 @@ def half_a_sample(folder: Path) -> None:
         (other_commit, "was prepared for ffffffffffff, not for"),
         (without_samples, "lacks samples.json"),
         (strange_level, "is not a prepared release"),
-        (half_a_sample, "does not have one probability for each request"),
+        (half_a_sample, "does not have one answer for each request"),
         (shutil.rmtree, "is not a prepared release"),
     ],
 )
