@@ -140,7 +140,7 @@ def make_app(  # noqa: C901 - a list of handlers
             except RecordFull as error:
                 raise Refused(503, f"{error}: a score that cannot be recorded is not given") from None
         service.metrics.rows.inc(len(rows))
-        service.metrics.scored(rows, probabilities, optional)
+        service.metrics.scored(rows, answer["probabilities"] if answers.kind == "probability" else [], optional)
         service.metrics.seconds.observe(time.perf_counter() - begin)
         return Response(json.dumps(answer), media_type="application/json")
 
