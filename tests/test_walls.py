@@ -28,7 +28,11 @@ DRIVERS: dict[str, set[str]] = {
     },
     "obstore": {"lockgate/store.py"},
     "fsspec": {"flight_delay/ingest.py"},
-    "sqlalchemy": {"lockgate/commands/score.py", "lockgate/serving/"},  # the tables of a batch; the record of scores
+    "sqlalchemy": {
+        *(f"lockgate/commands/{name}.py" for name in ("outcomes", "record", "score")),  # what it raises
+        *(f"lockgate/monitoring/{name}.py" for name in ("forgetting", "outcome_input", "outcome_store", "scores")),
+        "lockgate/serving/",  # the tables of a batch; the record of scores
+    },
     "http": {"lockgate/forge/github.py"},
     "urllib.request": {
         "lockgate/dependencies/advisories.py",

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
+from lockgate.monitoring.arrays import floats, integers
 from lockgate.monitoring.matching import last_places, numbered
 from lockgate.monitoring.outcome_store import BY_ID, LABEL, Bounds, OutcomeStore
 from lockgate.serving.described import request_column
@@ -14,7 +15,6 @@ from lockgate.serving.described import request_column
 __all__ = ["RECORDED", "joined", "request_column"]
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -108,7 +108,7 @@ class Known:
                 if pa.types.is_string(values.type) and not text:
                     labels, text = _as_text(labels), True
                 taken = values.take(pa.array(places[found]))
-                labels[found] = taken.to_pylist() if text else _numbers(taken)
+                labels[found] = taken.to_pylist() if text else floats(taken)
             held.clear()
 
         limits = [bounds_of(way) for way in ways]
@@ -137,12 +137,6 @@ def _as_text(labels: "NDArray[Any]") -> "NDArray[Any]":
     import numpy as np
 
     return np.array([None if np.isnan(one) else f"{one:g}" for one in labels], dtype=object)
-
-
-def _numbers(values: "pa.ChunkedArray") -> "NDArray[np.float64]":
-    from lockgate.monitoring.arrays import floats
-
-    return floats(values)
 
 
 def bounds_of(keys: "pa.Table") -> Bounds:
@@ -195,8 +189,6 @@ def _sorted(table: "pa.Table") -> "pa.Table":
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
-
-    from lockgate.monitoring.arrays import integers
 
     steps = np.diff(integers(table.column("time")))
     ties = np.flatnonzero(steps == 0)

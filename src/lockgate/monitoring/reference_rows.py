@@ -146,7 +146,7 @@ def make_reference(
         rows=len(rows.label),
         positives=int(rows.label.sum()),
         columns=tuple(told),
-        score=_numbers("score", "number", rows.score_base, rows.cluster),
+        score=_of_numbers("score", "number", rows.score_base, rows.cluster),
         metrics=metrics,
         calibration=tuple(_calibration(rows)),
         clusters=_clusters(policy, rows, forecast),
@@ -199,7 +199,7 @@ def _column(name: str, column: Any, cluster: "Indices | None") -> ColumnReferenc
 
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        return _numbers(name, "integer" if pa.types.is_integer(kind) else "number", floats(column), cluster)
+        return _of_numbers(name, "integer" if pa.types.is_integer(kind) else "number", floats(column), cluster)
     if pa.types.is_timestamp(kind):
         hours = tuple(str(hour) for hour in range(24))
         shell = ColumnReference(name, "timestamp", len(column), 0, 0.0, (0,) * 25, (), values=hours)
@@ -228,7 +228,7 @@ def _column(name: str, column: Any, cluster: "Indices | None") -> ColumnReferenc
     return _counted(shell, place[codes], cluster)
 
 
-def _numbers(name: str, kind: Any, numbers: "Floats", cluster: "Indices | None") -> ColumnReference:
+def _of_numbers(name: str, kind: Any, numbers: "Floats", cluster: "Indices | None") -> ColumnReference:
     import numpy as np
 
     there = numbers[~np.isnan(numbers)]
