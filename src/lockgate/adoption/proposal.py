@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lockgate import policy
+from lockgate.adoption import kinds
 from lockgate.adoption.found import Found, FoundMetric, FoundModel
 from lockgate.adoption.pin import Pin
 from lockgate.adoption.workflows import path_of
@@ -299,11 +300,11 @@ def _predictions_of(found: Found, metrics: list[FoundMetric], say: Say) -> Itera
         return
     shown = next((metric.name for metric in metrics if metric.statistic), None)
     yield f"\npredictions:\n  file: {scalar(table.file)}\n  key: {flow_list(table.key)}\n"
-    yield f"  label: {scalar(table.label)}\n  score: {scalar(table.score)}\n"
     say(f"predictions.file: {table.file}", "rows are compared one by one, so that a change has an interval")
     say(f"predictions.key: {flow_list(table.key)}", found.prediction_columns.get("key", ""))
-    say(f"predictions.label: {table.label}", found.prediction_columns.get("label", ""))
-    say(f"predictions.score: {table.score}", found.prediction_columns.get("score", ""))
+    for key, value in kinds.lines(table, scalar):
+        yield f"  {key}: {value}\n"
+        say(f"predictions.{key}: {value}", found.prediction_columns.get(key, "what the columns hold"))
     if table.cluster:
         yield f"  cluster: {flow_list(table.cluster)}\n"
         say(f"predictions.cluster: {flow_list(table.cluster)}", found.prediction_columns.get("cluster", ""))

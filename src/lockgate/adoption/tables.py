@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from lockgate.adoption import kinds
 from lockgate.evaluation.predictions import File, Refused, read_scored
-from lockgate.policy import OF_KIND, STATISTICS, Predictions, Statistic
+from lockgate.policy import STATISTICS, Predictions, Statistic
 
 if TYPE_CHECKING:
     from lockgate.adoption.found import FoundMetric
@@ -43,8 +44,12 @@ class Table:
         """Return the metric with the statistic that it is, if the rows give the number that its file holds."""
         if metric.of_training:
             return metric
-        words = re.sub(r"[^a-z]+", "_", metric.key.lower())
-        close = [name for name, value in self.statistics.items() if abs(value - metric.value) <= SAME]
+        words = re.sub(r"[^a-z]+", "_", metric.key.lower()) + " " + re.sub(r"[^a-z0-9]+", "_", metric.key.lower())
+        close = [
+            name
+            for name, value in self.statistics.items()
+            if abs(value - metric.value) <= SAME * max(1.0, abs(value) / 100)
+        ]
         named = [name for name in close if name in words or _ALIASES.get(name, "~") in words]
         exact = [name for name in close if abs(self.statistics[name] - metric.value) < 1e-9]
         for name in [*named, *exact]:
@@ -75,39 +80,56 @@ def predictions_in(path: str, content: bytes) -> Table | str:  # noqa: PLR0911 -
         return f"it cannot be read ({str(error).splitlines()[0]})"
     if table.num_rows < 2:
         return "it has fewer than two rows"
-    labels = [name for name in names if _is_binary(table.column(name))]
-    label = _best(labels, LABEL)
-    scores = [
-        name for name in names if name != label and _is_score(table.column(name)) and not KEY.fullmatch(name.lower())
-    ]
-    score = _best([name for name in scores if SCORE.fullmatch(name.lower())], SCORE)
-    if label is None:
-        return "no column holds labels that are 0 and 1 alone"
-    if score is None:
-        return "no column looks like a score (a number for each row, named score, probability, prediction …)"
-    key = _key(table, [name for name in names if name not in (label, score)])
+    found = _binary(table, path, names) or kinds.other_kind(table, path, names)
+    if found is None:
+        return _lacking(table, names)
+    what, reasons = found
+    taken = (*kinds.columns_of(what), *_of_prefix(what, names))
+    key = _key(table, [name for name in names if name not in taken])
     if key is None:
-        return (
-            f"no column names its rows (its labels are in '{label}', its scores in '{score}'): add one, such as an id"
-        )
-    rest = [name for name in names if name not in (label, score)]
+        said = what.score or what.predicted or what.prediction or "…"
+        return f"no column names its rows (labels are in '{what.label}', scores in '{said}'): add one, such as an id"
+    rest = [name for name in names if name not in taken]
     cluster = next((name for name in rest if GROUP.fullmatch(name.lower()) and _repeats(table.column(name))), None)
     slices = tuple(name for name in rest if (name,) != key and name != cluster and _is_category(table.column(name)))[:5]
-    found = Predictions(path, key, label, score, slices, None, (cluster,) if cluster else ())
+    what = replace(what, key=key, slices=slices, cluster=(cluster,) if cluster else ())
     try:
-        scored = read_scored(found, file)
+        scored = read_scored(what, file)
     except Refused as error:
         return str(error)
-    reasons = {
-        "key": f"differs in each of the {table.num_rows:,} rows",
-        "label": "holds 0 and 1 alone",
-        "score": "holds a number for each row",
-    }
+    reasons = {"key": f"differs in each of the {table.num_rows:,} rows", **reasons}
     if cluster:
         reasons["cluster"] = "rows with the same value were probably drawn together, so intervals count them together"
     if slices:
         reasons["slices"] = f"have {SLICES.start} to {SLICES.stop - 1} values each"
-    return Table(found, reasons, _statistics(scored))
+    return Table(what, reasons, kinds.statistics_of(what, scored))
+
+
+def _of_prefix(what: Predictions, names: list[str]) -> list[str]:
+    prefix = what.probabilities.prefix if what.probabilities else ""
+    return [name for name in names if prefix and name.startswith(prefix)]
+
+
+def _binary(table: Any, path: str, names: list[str]) -> tuple[Predictions, Mapping[str, str]] | None:
+    label, score = _label_and_score(table, names)
+    if label is None or score is None:
+        return None
+    found = Predictions(path, (), label, score, (), None)
+    return found, {"label": "holds 0 and 1 alone", "score": "holds a number for each row"}
+
+
+def _label_and_score(table: Any, names: list[str]) -> tuple[str | None, str | None]:
+    label = _best([name for name in names if _is_binary(table.column(name))], LABEL)
+    scores = [
+        name for name in names if name != label and _is_score(table.column(name)) and not KEY.fullmatch(name.lower())
+    ]
+    return label, _best([name for name in scores if SCORE.fullmatch(name.lower())], SCORE)
+
+
+def _lacking(table: Any, names: list[str]) -> str:
+    if _label_and_score(table, names)[0] is None:
+        return "no column holds labels that are 0 and 1 alone, and none classes or numbers beside their prediction"
+    return "no column looks like a score (a number for each row, named score, probability, prediction …)"
 
 
 def _names(file: File) -> list[str]:
@@ -127,22 +149,6 @@ def _names(file: File) -> list[str]:
             io.BytesIO(file.source) if isinstance(file.source, bytes) else file.source
         ).schema_arrow.names
     )
-
-
-def _statistics(scored: Any) -> dict[Statistic, float]:
-    from lockgate.evaluation.statistics import Undefined, value
-
-    found: dict[Statistic, float] = {}
-    for name in OF_KIND["binary"]:
-        if name == "mean":
-            continue
-        try:
-            figure = value(name, scored.label, scored.score)
-        except (Undefined, ValueError):
-            continue
-        if figure == figure:  # noqa: PLR0124 - not NaN
-            found[name] = figure
-    return found
 
 
 def _best(names: list[str], pattern: "re.Pattern[str]") -> str | None:

@@ -367,10 +367,10 @@ def _classes(name: str, file: str, column: Any) -> "tuple[Indices, list[str], st
         raise Refused(
             f"'{name}' of {file} has {len(values):,} values, more than the {MOST_CLASSES:,} classes there may be"
         )
-    return numbers, [_written(value) for value in values], kind
+    return numbers, [written(value) for value in values], kind
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """Return the name of a class: a whole number is written without a point, whatever its type is."""
     if isinstance(value, bool):
         return "true" if value else "false"
