@@ -89,7 +89,8 @@ def render_several(told: Documents, limit: int) -> str:
     room = (limit - _length(overview)) // len(told.models) if told.models else 0
     parts = [overview]
     for name, one in told.models:
-        summary = f"<details>\n<summary><code>{escaped(shorten(name, CODE_LIMIT))}</code></summary>\n\n"
+        sign = f"{_OUTCOME[one.outcome]} <code>{escaped(shorten(name, CODE_LIMIT))}</code> {one.outcome}"
+        summary = f"<details>\n<summary>{sign}</summary>\n\n"
         folded = one.outcome == "passed" and len(told.models) > 1
         drawn = render_markdown(one, room - _length(summary) - 64)
         parts.append(f"{summary}{drawn}\n</details>\n" if folded else f"---\n\n{drawn}")

@@ -29,7 +29,9 @@ def test_the_worst_model_comes_first_and_what_passed_is_folded() -> None:
     shown = render(samples.two_models(), "md")
 
     assert shown.startswith("### ❌ 1 failed, 1 passed; 2 of 3 models touched\n")
-    assert shown.index("### ❌ `cancellations:risk` failed") < shown.index("<code>arrivals</code>")
+    assert shown.index("### ❌ `cancellations:risk` failed") < shown.index(
+        "<summary>✅ <code>arrivals</code> passed</summary>"
+    )
     assert "| `delay` | not touched | — |" in shown
     assert "| `fuel` | removed | — |" in shown
     assert "`compare`" in shown  # of no one model
