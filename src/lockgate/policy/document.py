@@ -14,6 +14,7 @@ A section is a module of this package, named like its key. To add one:
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 from lockgate import policy_values as values
@@ -178,6 +179,7 @@ _CHECKS: tuple[Callable[[Policy], None], ...] = (
 """What has to fit together, in the order in which it is looked at."""
 
 
+@lru_cache(maxsize=64)  # a check asks for the same few again and again: nothing of a policy can be changed
 def read_models(text: str | bytes) -> Models:
     """Return the policies written in ``text``: one for each model that it has.
 
