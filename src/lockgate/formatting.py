@@ -57,6 +57,8 @@ _TITLES = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "calibration_error": "calibration error",
+    "ndcg": "NDCG",
+    "mrr": "MRR",
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
     "f1": "F1",
