@@ -50,12 +50,12 @@ def test_the_flights_are_what_the_study_found() -> None:
     names = ("AUC", "average precision", "log loss", "Brier", "calibration")
     told = ", ".join(f"{error:.1f} ({name})" for error, name in zip(errors.values(), names, strict=True))
     (rows, of), (days, _) = total(called["rows"]), total(called["days"])
-    (halves, drawn), (by_days, _) = total(apart["rows"]), total(apart["days"])
+    (halves, drawn), (by_days, of_days) = total(apart["rows"]), total(apart["days"])
     lag = found["correlation of a day's sum with the next"]
     assert f"({found['rows']:,} rows, {found['days']} days" in PAGE
     assert f"| 1 | {told} |" in PAGE
     assert f"of {of} comparisons | {rows} | {days} |" in PAGE
-    assert f"standard errors, of {drawn} | {halves} | {by_days} |" in PAGE
+    assert f"standard errors | {halves} of {drawn} | {by_days} of {of_days} |" in PAGE
     assert f"| | {lag['log loss']:.2f}, {lag['change of log loss']:.2f} |".replace("-", "\N{MINUS SIGN}") in PAGE
 
 
