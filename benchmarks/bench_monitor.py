@@ -17,6 +17,7 @@ from statistics import median
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -70,15 +71,27 @@ def make(folder: Path, rows: int = ROWS, days: int = 1) -> None:
 
 def recorded(table: pa.Table, build: str, described: Described) -> pa.Table:
     """Return rows as the service records them, with their requests."""
-    requests = [
-        f'{{"carrier":"{c}","departure":"{d.isoformat()}","wind":{"null" if w is None else w},"n":{n}}}'
-        for c, d, w, n in zip(*(table[name].to_pylist() for name in ("carrier", "departure", "wind", "n")), strict=True)
+    asked = ("carrier", "departure", "wind", "n")
+    values = {name: pc.fill_null(table[name].cast(pa.string()), "null") for name in asked}
+    times = pc.replace_substring(values["departure"], " ", "T")
+    parts = [
+        '{"carrier":"',
+        values["carrier"],
+        '","departure":"',
+        times,
+        '","wind":',
+        values["wind"],
+        ',"n":',
+        values["n"],
+        "}",
     ]
-    times = [f"{one.isoformat(timespec='microseconds')}+00:00" for one in table["time"].to_pylist()]
-    count = table.num_rows
-    columns = [table["id"].to_pylist(), [0] * count, times, [monitored.RELEASE] * count, [build] * count]
-    columns += [table["probability"].to_pylist(), requests, table["latency_ms"].to_pylist()]
-    return as_table(list(zip(*columns, strict=True)), described)
+    requests = pc.binary_join_element_wise(*(pa.scalar(one) if isinstance(one, str) else one for one in parts), "")
+    first = {name: table[name][0].as_py() for name in ("id", "time", "probability", "latency_ms")}
+    one = (first["id"], 0, f"{first['time'].isoformat()}+00:00", monitored.RELEASE, build, first["probability"])
+    form = as_table([(*one, requests[0].as_py(), first["latency_ms"])], described).schema
+    known = {"release": pa.array([monitored.RELEASE] * table.num_rows), "build": pa.array([build] * table.num_rows)}
+    columns = {**{name: table[name] for name in table.column_names}, **known, "request": requests}
+    return pa.table([columns[name].cast(form.field(name).type) for name in form.names], schema=form)
 
 
 def measured(folder: Path, command: list[str]) -> tuple[float, float]:

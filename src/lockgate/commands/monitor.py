@@ -348,6 +348,7 @@ def _told(tables: "Iterator[pa.Table]") -> "Iterator[pa.Table]":
         if number % 50 == 0:
             progress(f"{number} days read")
         yield table
+        del table  # not to be held while the next day is read
 
 
 def _keep(registry: Registry, report: "Report", signer: Any, actor: Actor) -> None:

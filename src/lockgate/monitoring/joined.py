@@ -71,6 +71,7 @@ def joined(
             table = join_day(record, known, day, model=model, schema=schema, columns=columns)
             if table is not None:
                 yield table
+            del table  # or two days would be in memory while the next one is read
 
 
 class Known:

@@ -147,7 +147,7 @@ class _Reader:
 
     def windows(self, tables: "Iterable[pa.Table]") -> Iterator[_Open]:
         """Yield each window when its last row was read; one that is not over yet is left out and told."""
-        usable = (table for table in map(self._usable, tables) if table.num_rows)
+        usable = self._each_usable(tables)
         current = (
             yield from self._by_rows(usable) if self.asked.kind == "rows" else self._by_time(usable, self.asked.kind)
         )
@@ -165,6 +165,7 @@ class _Reader:
                 current = None
             current = current or _Open(window)
             self._add(current, table)
+            del table
         if current is not None and date.fromisoformat(current.window.end) <= self.asked.now.date():
             yield current
             return None
@@ -181,7 +182,18 @@ class _Reader:
                 if self._held(current) >= size:
                     yield current
                     current = None
+                del piece
+            del table
         return current
+
+    def _each_usable(self, tables: "Iterable[pa.Table]") -> "Iterator[pa.Table]":
+        """Yield what is usable of each table. None is held while the next one is read: a day can be large."""
+        for table in tables:
+            usable = self._usable(table)
+            del table
+            if usable.num_rows:
+                yield usable
+            del usable
 
     def finding(self, open_window: _Open) -> Finding:
         """Return what one window comes to, without alarms."""
