@@ -344,11 +344,14 @@ def _references(registry: Registry) -> "Callable[[str, str], Reference | None]":
 
 
 def _told(tables: "Iterator[pa.Table]") -> "Iterator[pa.Table]":
+    import pyarrow as pa
+
     for number, table in enumerate(tables, 1):
         if number % 50 == 0:
             progress(f"{number} days read")
         yield table
         del table  # not to be held while the next day is read
+        pa.default_memory_pool().release_unused()
 
 
 def _keep(registry: Registry, report: "Report", signer: Any, actor: Actor) -> None:
