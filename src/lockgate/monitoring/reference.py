@@ -200,6 +200,7 @@ class Reference:
     calibration: tuple[CalibrationBin, ...]
     clusters: Clusters
     baseline: Baseline
+    kind: str = "binary"  # of model; where it is another one there is no baseline, nor are there sums by cluster
     notes: tuple[str, ...] = ()  # what is not in it, and why: sentences
 
     def column(self, name: str) -> ColumnReference | None:
@@ -304,6 +305,7 @@ def _read(said: Any) -> Reference:
         calibration=tuple(_of(CalibrationBin, one) for one in said["calibration"]),
         clusters=_of(Clusters, {**clusters, **sums}),
         baseline=_of(Baseline, {**baseline, "columns": tuple(map(part, baseline["columns"])), "rates": rates}),
+        kind=said.get("kind", "binary"),
         notes=tuple(said["notes"]),
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lockgate.errors import LockgateError
 from lockgate.evaluation import predictions, statistics
+from lockgate.evaluation.compare import answers_on, definition_on
 from lockgate.evaluation.predictions import File, Refused, Shared, matching_rows
 from lockgate.evaluation.statistics import Definition, Undefined, reported
 from lockgate.formatting import count
@@ -113,46 +114,53 @@ def make_reference(
     file: File,
     requests: Requests | None,
     learnt: "tuple[pa.Table | None, Floats] | None" = None,
+    labels: File | None = None,
 ) -> Reference:
     """Return what a release promises by the predictions in ``file``.
 
     ``requests`` are those of the same rows, ``None`` where the policy names none; ``learnt`` is the table of requests
-    that the baseline is learnt from and its labels, ``None``: the reference rows themselves.
+    that the baseline is learnt from and its labels, ``None``: the reference rows themselves. ``labels`` is the file
+    that has the label, where the policy names one. Of a model that is not binary there are columns and metrics alone.
 
     Raises :class:`NoReference`, :class:`~lockgate.evaluation.predictions.Refused` for predictions that cannot be read,
     :class:`~lockgate.serving.request_parts.PartRefused` for a column of the baseline that a request does not have.
     """
-    import numpy as np
-
     what = policy.predictions
     assert what is not None  # noqa: S101 - asked for by the caller
     weights = tuple(dict.fromkeys(one.weights for one in policy.metrics if one.weights is not None))
-    scored = predictions.read_scored(what, file, weights)
+    averaged = tuple(dict.fromkeys(one.column for one in policy.metrics if one.column is not None))
+    scored = predictions.read_scored(what, file, weights, averaged, labels)
     with statistics.sorted_once():
         rows = predictions.join(what, file, file, (scored, scored))
         notes = list(rows.notes)
         table, cluster = _requests_of(rows, requests, policy, notes)
         told = _columns(requests, table, cluster, notes)
         metrics = tuple(_metrics(policy, rows, notes))
-    baseline = _baseline(policy, rows, table, learnt)
-    forecast = baseline.forecast(table) if table is not None else None
-    if forecast is None or len(forecast) != len(rows.label):
-        if baseline.columns:
-            raise NoReference(f"the baseline needs {baseline.columns[0]}, and {notes[0]}")
-        forecast = np.full(len(rows.label), baseline.overall)
     reference = Reference(
         name=name,
         version=version,
+        kind=what.kind,
         rows=len(rows.label),
-        positives=int(rows.label.sum()),
+        positives=0,
         columns=tuple(told),
-        score=_of_numbers("score", "number", rows.score_base, rows.cluster),
+        score=_of_numbers("score", "number", _spread(rows), rows.cluster),
         metrics=metrics,
-        calibration=tuple(_calibration(rows)),
-        clusters=_clusters(policy, rows, forecast),
-        baseline=baseline,
+        calibration=(),
+        clusters=Clusters(what.cluster if rows.cluster is not None else (), _number(rows)),
+        baseline=Baseline((), "", 0, 0.0, {}),
         notes=tuple(notes),
     )
+    if what.kind == "binary":
+        baseline = _baseline(policy, rows, table, learnt)
+        reference = replace(
+            reference,
+            positives=int(rows.label.sum()),
+            calibration=tuple(_calibration(rows)),
+            clusters=_clusters(policy, rows, _forecast(baseline, rows, table, notes)),
+            baseline=baseline,
+        )
+    elif policy.reference.baseline or policy.reference.table:
+        raise NoReference("a baseline is learnt for binary models alone")
     size = len(to_bytes(reference))
     if size > LARGEST and reference.clusters.slice_ranks:
         notes.append("Slices are not ranked by cluster: the file would be too large.")
@@ -161,6 +169,32 @@ def make_reference(
     if size > LARGEST:
         raise NoReference(f"it has {size:,} bytes, at most {LARGEST:,} fit: name fewer columns for slices or baseline")
     return reference
+
+
+def _forecast(baseline: Baseline, rows: Shared, table: "pa.Table | None", notes: Sequence[str]) -> "Floats":
+    """Return the baseline's probability for each row. Raises :class:`NoReference` where it needs requests that are not
+    those of the rows."""
+    import numpy as np
+
+    forecast = baseline.forecast(table) if table is not None else None
+    if forecast is None or len(forecast) != len(rows.label):
+        if baseline.columns:
+            raise NoReference(f"the baseline needs {baseline.columns[0]}, and {notes[0]}")
+        forecast = np.full(len(rows.label), baseline.overall)
+    return forecast
+
+
+def _spread(rows: Shared) -> "Floats":
+    """Return the one number a row by which what a model says is described: its score, its prediction, or how sure it is
+    of its class."""
+    score = rows.score_base
+    if score.ndim == 1:
+        return score
+    return score.max(axis=1) if rows.kind == "multiclass" else score[:, 0]
+
+
+def _number(rows: Shared) -> int:
+    return len(rows.label) if rows.cluster is None else int(rows.cluster.max()) + 1
 
 
 def _requests_of(
@@ -307,25 +341,15 @@ def _metric(
     figure = low = high = None
     why = ""
     try:
-        definition = _definition(metric, rows, chosen)
-        label, score = rows.label[chosen], rows.score_base[chosen]
-        figure = statistics.value(statistic, label, score, definition)
+        definition = definition_on(metric, rows, chosen)
+        label, answers = rows.label[chosen], answers_on(metric, rows.answers[0], chosen)
+        figure = statistics.value(statistic, label, answers, definition)
         cluster = None if rows.cluster is None else rows.cluster[chosen]
-        low, high = interval(statistic, label, score, cluster, definition)
+        low, high = interval(statistic, label, answers, cluster, definition)
     except Undefined as reason:
         why = str(reason)
     figure, low, high = (None if one is None else reported(one) for one in (figure, low, high))
     return MetricReference(metric.name, statistic, metric.better, len(chosen), figure, low, high, column, value, why)
-
-
-def _definition(metric: Metric, rows: Shared, chosen: "Indices") -> Definition:
-    weights = None
-    if metric.weights is not None:
-        of_all = rows.weights[metric.weights]
-        if isinstance(of_all, str):
-            raise Undefined(of_all)
-        weights = of_all[chosen]
-    return Definition(metric.threshold, metric.bins, metric.average, weights)
 
 
 def interval(
@@ -338,9 +362,9 @@ def interval(
     """
     import numpy as np
 
-    rarer = min(int(label.sum()), int((~label).sum()))
     if len(label) < statistics.FEWEST_ROWS:
         raise Undefined(f"{count(len(label), 'row')}: too few for an interval")
+    rarer = min(int(label.sum()), int((~label).sum())) if definition.kind == "binary" else len(label)
     if rarer < statistics.FEWEST_OF_A_CLASS:
         raise Undefined(f"{count(rarer, 'row')} of the rarer class: too few for an interval")
     figure, influence = statistics.influence(name, label, score, definition)

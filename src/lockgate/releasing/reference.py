@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def place_reference(candidate: Candidate, folder: Path) -> None:
     """Write :data:`~lockgate.monitoring.reference.FILE` to the build in ``folder``, whose contract is there already.
 
-    A policy without predictions, or predictions that hold no binary labels, give none, which is told. Raises
+    A policy without predictions, or predictions that cannot be judged, give none, which is told. Raises
     :class:`~lockgate.monitoring.reference_rows.NoReference` where the policy wants what cannot be had, and
     :class:`~lockgate.serving.request_parts.PartRefused` for a key or baseline that no request has.
     """
@@ -46,7 +46,8 @@ def place_reference(candidate: Candidate, folder: Path) -> None:
                 raise NoReference(f"there is no {wanted.table}")
             label = read_labels(table, wanted.label or policy.predictions.label)
             learnt = (read_requests(table, schema).table if schema and wanted.baseline else None), label
-        reference = make_reference(policy, candidate.name, candidate.version, file, requests, learnt)
+        labels = _file(candidate, policy.predictions.labels) if policy.predictions.labels else None
+        reference = make_reference(policy, candidate.name, candidate.version, file, requests, learnt, labels)
     except Refused as reason:
         if policy.reference.baseline or policy.reference.table:
             raise NoReference(str(reason)) from None

@@ -178,6 +178,27 @@ def test_requests_that_cannot_be_joined_are_described_by_themselves_and_carry_no
     assert other.baseline.overall == pytest.approx(float(np.mean(learnt[1])), rel=1e-5)
 
 
+def test_a_model_of_numbers_or_of_several_classes_is_described_without_a_baseline(tmp_path: Path) -> None:
+    luck = np.random.default_rng(2)
+    target = luck.normal(size=400)
+    kinds = np.array(["a", "b", "c"])[luck.integers(0, 3, 400)]
+    said = {f"p_{one}": np.where(kinds == one, 0.6, 0.2) for one in "abc"}
+    table = pa.table({"day": ["x"] * 400, "n": np.arange(400), "y": target, "guess": target + 0.1, "k": kinds} | said)
+    file = files(tmp_path, table)[0]
+    plain = "model: m\nmetrics: {%s: {file: m.json, key: a, better: %s, statistic: %s}}\n"
+    key = "predictions: {file: p.parquet, key: [day, n], kind: %s, label: %s, %s}\n"
+    asked = [
+        (plain % ("rmse", "lower", "rmse") + key % ("regression", "y", "prediction: guess"), "rmse", 0.1),
+        (plain % ("accuracy", "higher", "accuracy") + key % ("multiclass", "k", "probabilities: {prefix: p_}"), "accuracy", 1.0),
+    ]
+    for text, metric, figure in asked:
+        found = make_reference(read_policy(text), "m", "v1.0.0", file, None)
+        assert read_reference(to_bytes(found)) == found
+        [whole] = found.metrics
+        assert (whole.metric, whole.figure) == (metric, pytest.approx(figure))
+        assert (found.kind != "binary", found.baseline.rows, sum(found.score.counts)) == (True, 0, 400)
+
+
 def test_a_build_of_before_has_none_and_another_file_is_refused(tmp_path: Path) -> None:
     assert read_reference(tmp_path) is None
     good = json.loads(to_bytes(made(tmp_path, read_policy(POLICY))))
