@@ -48,6 +48,7 @@ def joined(
     - ``probability`` (float64), null where the model gives another kind of answer;
     - ``latency_ms`` (float64), null where the record does not know it, because an older Lockgate wrote it;
     - ``label`` (float64; string for a model of several classes), null where no outcome is known;
+    - ``answer`` (string), where a model of the day answers something else than a probability: that, as JSON;
     - the columns of the request, and the parts of its timestamps that belong to the key, typed as
       :attr:`~lockgate.serving.contract.RequestSchema.arrow` says for the release that answered. Where the releases of a
       day differ in their columns, the table has all of them, null where a release has none. A request's column of one

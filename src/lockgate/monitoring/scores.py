@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyarrow import fs
 
 BASE: Final = ("id", "row", "time", "release", "build", "probability", "latency_ms")
+ANSWER: Final = "answer"  # of a model that answers something else than a probability, as JSON
 ROWS: Final = 65_536  # that a database is asked for at once
 PARALLEL: Final = 8  # files that are read at the same time
 
@@ -242,7 +243,8 @@ def _read_file(
             if bounds and not any(overlaps(group, bounds) for group in groups):
                 return None
             typed = described.typed([]).schema.names
-            table = parquet.read(columns=[*BASE, *_wanted(described, typed, columns)])
+            other = [ANSWER] if ANSWER in parquet.schema_arrow.names else []
+            table = parquet.read(columns=[*BASE, *other, *_wanted(described, typed, columns)])
     except (pa.ArrowException, OSError, KeyError) as error:
         raise RecordRefused(path, f"cannot be read: {str(error).splitlines()[0]}") from None
     return Scores(_based(table), described)
@@ -270,7 +272,7 @@ def _of_text(
     typed = described.typed(requests) if described is not None else _shown(requests, schema)
     if "latency_ms" not in table.column_names:
         table = table.append_column("latency_ms", pa.nulls(len(table), pa.float64()))
-    table = table.select(BASE)
+    table = table.select([*BASE, *([ANSWER] if ANSWER in table.column_names else [])])
     for name in _wanted(described, typed.column_names, columns):
         table = table.append_column(name, typed.column(name))
     return Scores(_based(table), described)
@@ -377,8 +379,8 @@ class SqlRecord:
 
         names = [*COLUMNS]
         with self._engine.connect() as connection:
-            if "latency_ms" in {one["name"] for one in inspect(connection).get_columns(TABLE)}:
-                names.append("latency_ms")
+            there = {one["name"] for one in inspect(connection).get_columns(TABLE)}
+            names += [name for name in ("latency_ms", ANSWER) if name in there]
         quote = self._engine.dialect.identifier_preparer.quote
         asked = ", ".join(map(quote, names))
         query = f"SELECT {asked} FROM {TABLE} WHERE time >= :begin AND time < :end ORDER BY time, id, {quote('row')}"  # noqa: S608

@@ -114,6 +114,19 @@ def test_the_last_outcome_of_a_request_counts_whether_it_came_by_key_or_by_answe
     assert few.column_names[8:] == ["flight", "request_label", "date"]  # the key is always there
 
 
+def test_what_a_model_answers_that_gives_no_probability_is_there_as_it_was_recorded(where: str) -> None:
+    told = '{"prediction":2.5}'
+    sink_of(where).deliver(
+        "1",
+        [(*score(1, 25)[:5], told, *score(1, 25)[6:]), score(2, 26, build=OTHER)],
+        {BUILD: DESCRIBED, OTHER: DESCRIBED},
+    )
+    add(where, outcomes((1, 25, 3.5)))
+    first, second = (table.to_pylist()[0] for table in joined(where, None, FIRST, LAST))
+    assert (first["answer"], first["probability"], first["label"]) == (told, None, 3.5)
+    assert (second.get("answer"), second["probability"]) == (None, 0.02)
+
+
 def test_two_releases_of_a_day_whose_columns_differ_are_in_one_table(where: str) -> None:
     other = Described((Column("flight", "string"), Column("when", "timestamp"), Column("seats", "number")), KEY)
     request = '{"flight":"UA1","when":"2026-11-25T05:00:00","seats":2}'

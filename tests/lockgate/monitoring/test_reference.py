@@ -189,7 +189,11 @@ def test_a_model_of_numbers_or_of_several_classes_is_described_without_a_baselin
     key = "predictions: {file: p.parquet, key: [day, n], kind: %s, label: %s, %s}\n"
     asked = [
         (plain % ("rmse", "lower", "rmse") + key % ("regression", "y", "prediction: guess"), "rmse", 0.1),
-        (plain % ("accuracy", "higher", "accuracy") + key % ("multiclass", "k", "probabilities: {prefix: p_}"), "accuracy", 1.0),
+        (
+            plain % ("accuracy", "higher", "accuracy") + key % ("multiclass", "k", "probabilities: {prefix: p_}"),
+            "accuracy",
+            1.0,
+        ),
     ]
     for text, metric, figure in asked:
         found = make_reference(read_policy(text), "m", "v1.0.0", file, None)
