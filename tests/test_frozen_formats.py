@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import shutil
 import zipfile
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from lockgate import policy
+from lockgate.monitoring.joined import joined
+from lockgate.monitoring.reference import read_reference, to_bytes
 from lockgate.policy import Dependencies, read_policy
 from lockgate.releasing.environments import EntryRefused, Environment
 from lockgate.releasing.fetch import fetch
@@ -19,7 +23,8 @@ from lockgate.releasing.signing import KeyVerifier
 from lockgate.result import read_result
 from lockgate.serving.contract import read_contract
 from lockgate.serving.locked import Interpreters
-from lockgate.serving.record import read_journal
+from lockgate.serving.record import Recorder, read_journal
+from lockgate.serving.sinks import sink_of
 from lockgate.store import open_store
 
 FROZEN = Path(__file__).parent / "fixtures/frozen/2026-11"
@@ -97,3 +102,29 @@ def test_results_policies_and_scores_of_then_are_read() -> None:
     assert pq.read_table(FROZEN / "record.parquet").column("probability").to_pylist() == [0.25, 0.5]
     assert pq.read_table(FROZEN / "scored.parquet").num_rows == 50
     assert json.loads((FROZEN / "scores.json").read_text())["schema"] == "lockgate.scores/1"
+
+
+RECORD = FROZEN.parent / "2026-11-record"
+RECORD_TREE = "7ed3664fa6c01e460f39905ef3cd7b20f3c654d405acac3fd512a21dfd35baeb"
+
+
+def test_a_record_with_outcomes_and_a_reference_of_then_are_read(tmp_path: Path) -> None:
+    files = [file for file in sorted(RECORD.rglob("*")) if file.is_file()]
+    lines = [
+        f"{file.relative_to(RECORD).as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files
+    ]
+    assert hashlib.sha256("".join(lines).encode()).hexdigest() == RECORD_TREE, "nobody changes a frozen byte"
+    place = tmp_path / "record"
+    shutil.copytree(RECORD, tmp_path, dirs_exist_ok=True)
+    shutil.copy(FROZEN / "record.parquet", place / "1.parquet")
+    [table] = joined(str(place), None, date(2026, 11, 25), date(2026, 11, 26))
+    found = [(row["id"][0], row["row"], row["label"], row["kind"], row["latency_ms"]) for row in table.to_pylist()]
+    old = [("a", 0, None, None, None), ("a", 1, 0.0, None, None)]
+    assert found == [*old, ("a", 0, 1.0, "a", 1.25), ("a", 1, 0.0, "b", 1.25)]
+    assert list(sink_of(str(place)).notes()) == ["f" * 64]
+    Recorder(sink_of(str(place)), tmp_path / "journal", every=0.01).close()
+    tables = joined(str(place), None, date(2000, 1, 1), date(2100, 1, 1))
+    assert [row["x"] for table in tables for row in table.to_pylist() if row["id"] == "c" * 32] == [1.5]
+    reference = read_reference(RECORD)
+    assert reference is not None
+    assert to_bytes(reference) == (RECORD / "reference.json").read_bytes()
