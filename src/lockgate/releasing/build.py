@@ -26,6 +26,7 @@ from lockgate.evaluation import findings, report
 from lockgate.releasing.candidate import Candidate
 from lockgate.releasing.manifest import OPAQUE, sha256
 from lockgate.releasing.model_card import About, card
+from lockgate.releasing.plain import config_of, make_plain_wheel
 from lockgate.releasing.provenance import Source, components, statement
 from lockgate.releasing.reference import place_reference
 from lockgate.rendering.render import render
@@ -33,6 +34,8 @@ from lockgate.result import GateOutcome, LockStatus, Result
 from lockgate.temporary import temporary_folder
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from lockgate.releasing.prepare import Prepared
 
 CARD, REPORT, PROVENANCE, COMPONENTS = "model-card.md", "report.html", "provenance.json", "components.cdx.json"
@@ -50,6 +53,14 @@ class GateFails(LockgateError):  # noqa: N818 - named for what the user reads
             f"{tag} does not pass its policy: {'; '.join(told)}",
             "`lockgate report` shows more. A better commit gets the next version.",
         )
+
+
+class SamplesMissing(LockgateError):  # noqa: N818 - named for what the user reads
+    """The table of samples cannot be had."""
+
+    def __init__(self, path: str, finding: str) -> None:
+        """Name the file and what is wrong with it."""
+        super().__init__(f"{path}, the `serving.samples` of the policy: {finding}", "Correct it, or the policy.")
 
 
 class WheelFailed(LockgateError):  # noqa: N818
@@ -121,6 +132,8 @@ def make_wheel(candidate: Candidate, folder: Path) -> str:
     serving = candidate.policy.serving
     assert serving is not None  # noqa: S101 - asked for by the caller
     code = serving.code
+    if serving.plain is not None:
+        return make_plain_wheel(config_of(candidate.policy, samples_of(candidate)), folder)
     with temporary_folder("build") as place:
         project = Path(place, "project")
         for path in candidate.snapshot.list():
@@ -149,6 +162,27 @@ name, _, inside = sys.argv[1].partition(":")
 backend = importlib.import_module(name)
 print(getattr(backend, inside, backend).build_wheel(sys.argv[2]) if inside else backend.build_wheel(sys.argv[2]))
 """
+
+
+def samples_of(candidate: Candidate) -> "pa.Table":
+    """Return the table of samples that the policy names. Raises :class:`SamplesMissing`."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    serving = candidate.policy.serving
+    assert serving is not None  # noqa: S101 - asked for by the caller
+    path = serving.samples
+    record = candidate.state.pipeline.recorded(candidate.state.lock, path)
+    file = local_file(candidate.root, candidate.state, path) if record else None
+    content = file.read_bytes() if file else candidate.snapshot.read(path)
+    if content is None:
+        raise SamplesMissing(path, "there is no such file")
+    try:
+        reader = pa.BufferReader(content)
+        return pa.csv.read_csv(reader) if path.endswith(".csv") else pq.read_table(reader)
+    except pa.ArrowInvalid as error:
+        raise SamplesMissing(path, f"it is not a table: {error}") from None
 
 
 def place_contract(

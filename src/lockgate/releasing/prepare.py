@@ -23,7 +23,16 @@ from lockgate.dvc.objects import Cache, DvcError, copy_objects, local_file, obje
 from lockgate.dvc.rebuild import Level, RanWith, Rebuild, rebuild
 from lockgate.errors import LockgateError, UsageError
 from lockgate.policy import FILE as POLICY
-from lockgate.releasing.build import REQUEST, SAMPLES, as_json, make_wheel, place_contract, place_model, write
+from lockgate.releasing.build import (
+    REQUEST,
+    SAMPLES,
+    as_json,
+    make_wheel,
+    place_contract,
+    place_model,
+    samples_of,
+    write,
+)
 from lockgate.releasing.candidate import Candidate
 from lockgate.releasing.pickles import PickleFound, named_as_pickle, refuse_pickle
 from lockgate.temporary import temporary_folder
@@ -266,20 +275,7 @@ print("\\n" + json.dumps(getattr(importlib.import_module(module), function)()))
 
 def _rows(candidate: Candidate, path: str, columns: list[str]) -> list[dict[str, Any]]:
     """Return some rows of a table, from its beginning to its end, as requests in JSON."""
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-
-    record = candidate.state.pipeline.recorded(candidate.state.lock, path)
-    file = local_file(candidate.root, candidate.state, path) if record else None
-    content = file.read_bytes() if file else candidate.snapshot.read(path)
-    if content is None:
-        raise CodeFailed(path, "there is no such file")
-    try:
-        reader = pa.BufferReader(content)
-        table = pa.csv.read_csv(reader) if path.endswith(".csv") else pq.read_table(reader)
-    except pa.ArrowInvalid as error:
-        raise CodeFailed(path, f"it is not a table: {error}") from None
+    table = samples_of(candidate)
     table = table.select([name for name in columns if name in table.column_names])
     if not table.num_rows:
         raise CodeFailed(path, "it has no rows")

@@ -10,10 +10,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lockgate import strict_yaml
+from lockgate.dvc.copy import set_parameter
 from lockgate.dvc.pipeline import MISSING, param, read_params
 from lockgate.errors import NotAskedError, nearest
 from lockgate.git import Overlay, Snapshot
 from lockgate.policy import FILE
+from lockgate.temporary import temporary_folder
 
 PARAMS = "params.yaml"
 """Where a key stands that names no file, as DVC has it."""
@@ -156,15 +158,11 @@ def replaced(content: bytes, file: str, key: str, value: Any) -> bytes:
     if suffix in (".yaml", ".yml", ".json"):
         return _spliced(content, file, key, value)
     if suffix == ".toml":
-        import tomlkit
-
-        document: Any = tomlkit.parse(content.decode())
-        section = document
-        *sections, last = key.split(".")
-        for name in sections:
-            section = section[name]
-        section[last] = value
-        return tomlkit.dumps(document).encode()
+        with temporary_folder("parameters") as folder:
+            copy = folder / "params.toml"
+            copy.write_bytes(content)
+            set_parameter(copy, key, value)
+            return copy.read_bytes()
     raise ParameterError(
         f"{file} is neither YAML, JSON nor TOML, so a parameter in it cannot be moved on",
         "Keep the parameter in params.yaml, and let the code read it from there.",
