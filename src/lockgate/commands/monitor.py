@@ -275,7 +275,7 @@ def _asked(arguments: argparse.Namespace, model: str, environment: str, log: "li
         model=model,
         environment=environment,
         kind=arguments.window,
-        since=arguments.since or _since(log, now),
+        since=_whole_window(arguments.since or _since(log, now), arguments.window),
         now=now,
         rows=arguments.rows or 0,
         after=policy.outcomes.after if policy is not None else timedelta(),
@@ -323,6 +323,11 @@ def _since(log: "list[Entry]", now: datetime) -> date:
     promoted = [entry for entry in log if entry.action in ("promote", "rollback")]
     known = [utc(entry.time) for entry in promoted if entry.version == promoted[-1].version] if promoted else []
     return max(min(known, default=now), now - LONGEST).date()
+
+
+def _whole_window(first: date, window: str) -> date:
+    """Return the first day of the window that a day lies in: half a week would be judged as another week."""
+    return first - timedelta(days=first.weekday()) if window == "week" else first
 
 
 def _references(registry: Registry) -> "Callable[[str, str], Reference | None]":

@@ -204,10 +204,18 @@ def test_expectations_and_the_training_table_are_laid_beside_recorded_requests(
     assert {differ[name] for name in ("wind", "departure", "n", "date")} == {(7 * EACH, 0)}
 
 
-def test_a_first_day_is_that_of_the_promotion(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_week_is_whole_however_late_in_it_the_first_day_is(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half a week would be another answer for the same week, and be kept beside the first one."""
+    assert asked(project, monkeypatch, "--since", "2026-03-12", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["findings"]
+    assert [(one["start"], one["rows"]) for one in found] == [("2026-03-09", 7 * EACH), ("2026-03-16", 7 * EACH)]
+
+
+def test_a_first_day_is_that_of_the_promotion(project: Path) -> None:
     from lockgate.commands.monitor import _since
 
     log = Environment(_registry(project, _keys(project)), "production").history()
     assert _since(log, datetime.fromisoformat(UNTIL)) == FIRST
     assert _since(log, datetime.fromisoformat("2029-01-01")) == date(2027, 11, 28)
-    monkeypatch.chdir(project)

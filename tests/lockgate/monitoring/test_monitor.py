@@ -92,6 +92,21 @@ def test_what_is_worse_for_the_baseline_as_well_is_not_worse_beside_it(reference
     assert abs(relative.change) < 0.35 * absolute.change
 
 
+def test_weeks_that_are_harder_for_every_model_are_calm_and_said_to_be_that(reference: Reference) -> None:
+    """Every request is riskier, and the model knows it: the loss rises, ranks and calibration hold."""
+    table = rows(FIRST, 14, EACH, 5)
+    odds = np.log(table["probability"].to_numpy() / (1 - table["probability"].to_numpy())) + 0.8
+    risk = 1 / (1 + np.exp(-odds))
+    label = (np.random.default_rng(1).random(len(risk)) < risk).astype(np.float64)
+    harder = put(put(table, "probability", pa.array(risk)), "label", pa.array(label))
+    found = report(by_day(harder), reference).findings[-1]
+    assert [one.metric for one in found.parts[0].worse] == ["log_loss"]
+    assert found.verdict == "calm"
+    assert any("Weather, not decay" in note for note in found.notes)
+    decayed = report(by_day(rows(FIRST, 14, EACH, 3, blind=0.5)), reference).findings[-1]
+    assert not any("Weather" in note for note in decayed.notes)
+
+
 def test_an_estimate_says_how_far_off_it_was(reference: Reference, live: pa.Table) -> None:
     part = report(by_day(live), reference).findings[-1].parts[0]
     for one in part.estimates:
