@@ -133,7 +133,7 @@ def test_rows_given_twice_in_one_cluster_and_rows_of_weight_two_are_the_same_evi
 def test_intervals_cover_and_equal_models_are_seldom_called_different() -> None:
     """The long figures are docs/studies/kinds.json. The bound is wide, because 22 statistics are looked at twice. An
     interval score of 200 rows rests on the few targets outside of their intervals, and often says so."""
-    pairs = length(100, 1000)
+    pairs = length(60, 1000)
     found = study_kinds.study(pairs, short=True, quiet=True)
 
     allowed = 0.05 + 4.5 * (0.05 * 0.95 / pairs) ** 0.5
