@@ -48,7 +48,7 @@ def probability(p: float) -> str:
 
 def percent(share: float, digits: int = 4) -> str:
     """Write a share with so many significant digits at most: ``95 %``, ``99.9 %``."""
-    return f"{100 * share:.{digits}g} %"
+    return f"{float(f'{100 * share:.{digits}g}'):.15g} %"  # 100 with two digits is 100, not 1e+02
 
 
 _TITLES = {

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.formatting import count, decimals, duration, fixed, interval, probability, size
+from lockgate.formatting import count, decimals, duration, fixed, interval, percent, probability, size
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -88,3 +88,18 @@ def test_durations_round_to_what_a_person_says(seconds: float, shown: str) -> No
 
 def test_counts_agree_with_their_noun() -> None:
     assert (count(1, "gate"), count(0, "gate"), count(80_000, "row")) == ("1 gate", "0 gates", "80,000 rows")
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "said"),
+    [
+        (1.0, 2, "100 %"),
+        (0.999, 2, "100 %"),
+        (0.95, 4, "95 %"),
+        (0.9994, 4, "99.94 %"),
+        (0.0, 2, "0 %"),
+        (12.3, 2, "1200 %"),
+    ],
+)
+def test_a_share_is_never_written_with_an_exponent(share: float, digits: int, said: str) -> None:
+    assert percent(share, digits) == said

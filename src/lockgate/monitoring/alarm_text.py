@@ -64,8 +64,10 @@ def _worse(alarm: "Alarm") -> str:
         column, _, what = alarm.of.rpartition(" ")
         said = "is missing" if what == "missing" else "has a value that the model never saw"
         now = alarm.promised + alarm.change
+        more = f" (and {alarm.others} more)" if alarm.others else ""
         return (
-            f"`{column}` {said} in {now:.1%} of the requests, where up to {alarm.promised + alarm.margin:.1%} is usual,"
+            f"`{column}`{more} {said} in {now:.1%} of the requests, "
+            f"where up to {alarm.promised + alarm.margin:.1%} is usual,"
         )
     if alarm.kind == "volume":
         if alarm.of == "fewer":
@@ -79,6 +81,7 @@ def _worse(alarm: "Alarm") -> str:
     against = ", against the baseline on the same rows," if alarm.form == "relative" else ""
     verb = "fell" if alarm.kind in ("roc_auc", "slices") else "rose"
     whose = f" of {alarm.of}" if alarm.of else ""
+    whose += f" (and {alarm.others} more)" if alarm.of and alarm.others else ""
     tolerated = f"; {alarm.margin:g} is tolerated" if alarm.form == "relative" else ""
     return f"{WORDS[alarm.kind]}{whose} {verb}{against} by {alarm.change:.3f} {interval}{tolerated},"
 

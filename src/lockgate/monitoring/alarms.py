@@ -54,17 +54,18 @@ class Alarm:
     """Something is worse than promised. ``change`` is by how much, with its 95 % interval, over the days from ``since``
     to the last one of the alarm; ``rows`` is on how many labelled rows (requests, where no outcome is asked for).
 
-    ``of`` is for whom, or of what: a slice, a column, a side; empty where it is everything. ``severity`` ``note`` is
-    for what is no reason to wake anybody: it is bad for every model, or not shown to be worse than the baseline, which
-    is worse than on the reference by ``baseline`` (``None``: the comparison is with it already, or there is none).
-    ``over`` is the first day on which it is over,
-    ``None`` while it lasts. ``text`` is two lines: what is known, and what to do first.
+    ``of`` is for whom, or of what: a slice, a column, a side; empty where it is everything. ``others`` is how many
+    other ones were as bad on the day it was raised. ``severity`` ``note`` is for what is no reason to wake anybody: it
+    is bad for every model, or not shown to be worse than the baseline, which is worse than on the reference by
+    ``baseline`` (``None``: the comparison is with it already, or there is none). ``over`` is the first day on which it
+    is over, ``None`` while it lasts. ``text`` is two lines: what is known, and what to do first.
     """
 
     kind: Kind
     form: Form
     severity: Severity
     of: str
+    others: int = 0
     since: date
     raised: date
     over: date | None
@@ -170,9 +171,11 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """An alarm by the places of its days: ``over`` is ``None`` while it lasts."""
+    """An alarm by the places of its days: ``over`` is ``None`` while it lasts. ``others`` is how many other series
+    would have raised it by themselves."""
 
     series: int
+    others: int
     since: int
     raised: int
     over: int | None
@@ -194,11 +197,12 @@ def run(family: Family) -> tuple[list[Episode], list[float], int]:
         if episodes and episodes[-1].over is None:
             last = episodes[-1]
             if _is_over(family.above[last.raised + 1 : place + 1, last.series], family.calm):
-                episodes[-1] = Episode(last.series, last.since, last.raised, place)
+                episodes[-1] = replace(last, over=place)
                 evidence, begin = family.begin(), place + 1
         elif shares[-1] >= 1.0:
             won = family.won(leading, family.moves[begin : place + 1, leading])
-            episodes.append(Episode(leading, begin + onset(won), place, None))
+            others = int((each >= family.level).sum()) - int(each[leading] >= family.level)
+            episodes.append(Episode(leading, others, begin + onset(won), place, None))
     return episodes, shares, leading
 
 
@@ -396,6 +400,7 @@ class _Findings:
     def _add(self, episode: Episode, family: Family, **figures: object) -> None:
         made = Alarm(
             of=family.names[episode.series],
+            others=episode.others,
             since=family.days[episode.since],
             raised=family.days[episode.raised],
             over=None if episode.over is None else family.days[episode.over],

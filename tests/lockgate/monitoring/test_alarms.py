@@ -1,6 +1,7 @@
 """Alarms of days of rows: what pages, what is weather, for whom, and what is said."""
 
 import math
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -147,7 +148,11 @@ def test_a_slice_that_gets_worse_alone_is_named(reference, calm):
 def test_a_column_that_goes_missing_and_requests_that_stop_are_seen_within_a_week(reference, calm):
     days = [*calm[:40], *(a_day(n, missing=ROWS // 2) for n in range(40, 50))]
     (alarm,) = judge(AlarmSettings(2.0, ("schema",)), reference, days)
-    assert (alarm.of, alarm.since) == ("wind missing", BEGIN + timedelta(days=40))
+    assert (alarm.of, alarm.since, alarm.others) == ("wind missing", BEGIN + timedelta(days=40), 0)
+    gone = [*calm[:40], *(replace(a_day(n), absent=("wind", "distance")) for n in range(40, 50))]
+    (both,) = judge(AlarmSettings(2.0, ("schema",)), reference, gone)
+    assert both.others == 1
+    assert "1 more" in both.text
     assert (alarm.raised - alarm.since).days <= 7
     traffic = {day.day: ROWS for day in calm[:60]} | {BEGIN + timedelta(days=66): 3}
     (alarm,) = judge(AlarmSettings(2.0, ("volume",)), reference, calm[:60], traffic)
