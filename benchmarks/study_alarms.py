@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lockgate.monitoring.alarm_series import Series, shares_of_requests
+from lockgate.monitoring.alarm_series import DailyValues, shares_of_requests
 from lockgate.monitoring.alarms import CALM_DAYS, Family, quality_family, run, shares_family
 from lockgate.monitoring.detector import promise_of, upper_rate
 
@@ -53,7 +53,7 @@ def year_of(
     ones, weight = np.ones(reference), np.ones(YEAR)
     signs = (1.0, -1.0) if sides else (1.0,)
     promises = [promise_of(sign * before, ones, margin) for sign in signs]
-    return quality_family(DAYS, [Series(str(s), s * after, weight) for s in signs], promises, RATE)
+    return quality_family(DAYS, [DailyValues(str(s), s * after, weight) for s in signs], promises, RATE)
 
 
 def slices_year(generator: np.random.Generator, reference: int, shift: float, number: int = 30) -> Family:
@@ -64,7 +64,7 @@ def slices_year(generator: np.random.Generator, reference: int, shift: float, nu
     values = sizes * (np.sqrt(0.7) * values + np.sqrt(0.3) * common[:, None])
     ones, weight = np.ones(reference), np.ones(YEAR)
     promises = [promise_of(values[:reference, n], ones, 0.02) for n in range(number)]
-    lived = [Series(str(n), values[reference:, n] + shift, weight) for n in range(number)]
+    lived = [DailyValues(str(n), values[reference:, n] + shift, weight) for n in range(number)]
     return quality_family(DAYS, lived, promises, RATE)
 
 
@@ -74,7 +74,7 @@ def schema_year(generator: np.random.Generator, shift: float, columns: int = 40)
     usual = 0.002 + (0.018 if shift else 0.0)
     shares = np.where(bad, generator.beta(2, 8, (YEAR, columns)), 0.0)
     shares *= usual / shares.mean()
-    lived = [Series(str(n), np.minimum(shares[:, n], 1.0), np.ones(YEAR)) for n in range(columns)]
+    lived = [DailyValues(str(n), np.minimum(shares[:, n], 1.0), np.ones(YEAR)) for n in range(columns)]
     return shares_family(DAYS, lived, [0.02] * columns, RATE, CALM_DAYS["schema"])
 
 

@@ -78,7 +78,7 @@ def weeks(days: list[Day], reference: Reference, found: Judgement) -> list[dict[
         loss = sum(day.loss_model_sum for day in week) / rows
         against = sum(day.loss_baseline_sum for day in week) / rows
         evidence = {
-            name: round(max(watches[name].evidence[begin : begin + 7]), 3)
+            name: round(max(watches[name].ratios[begin : begin + 7]), 3)
             for name in (("roc_auc", "relative"), ("roc_auc", "absolute"), ("calibration_error", "absolute"))
         }
         said.append(
@@ -154,7 +154,7 @@ def study() -> dict[str, Any]:
                 watch.form: next(
                     (
                         (day - SPOILT).days + 1
-                        for day, evidence in zip(watch.days, watch.evidence, strict=True)
+                        for day, evidence in zip(watch.days, watch.ratios, strict=True)
                         if evidence >= 1
                     ),
                     f"not within {(date(2013, 12, 31) - SPOILT).days + 1} days",

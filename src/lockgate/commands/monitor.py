@@ -93,21 +93,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="before alarms are switched on: tell which ones this history would have given, how many false ones a year "
         "it allows to exclude, and how soon a drop would be seen; without a record, by the release's test rows",
     )
-    telling = parser.add_argument_group("where people look: docs/alarms.md")
-    telling.add_argument("--prometheus", type=Path, metavar="FILE", help="write live figures and alarms for Prometheus")
-    telling.add_argument(
+    people = parser.add_argument_group("where people look: docs/alarms.md")
+    people.add_argument("--prometheus", type=Path, metavar="FILE", help="write live figures and alarms for Prometheus")
+    people.add_argument(
         "--issue",
         action="store_true",
         help="have one issue on the forge say which alarms last, closed when none does ($GITHUB_API_URL, "
         "$GITHUB_REPOSITORY, $GITHUB_TOKEN); what is new goes to the policy's webhook",
     )
-    telling.add_argument(
+    people.add_argument(
         "--told", type=Path, metavar="FILE", help="without a forge: remember in FILE what the webhook was told"
     )
-    telling.add_argument(
+    people.add_argument(
         "--rules", type=Path, metavar="FILE", help="write Prometheus' alert rules, and look at no record"
     )
-    telling.add_argument(
+    people.add_argument(
         "--dashboard", type=Path, metavar="FILE", help="write a Grafana dashboard, and look at no record"
     )
     parser.add_argument(

@@ -31,7 +31,7 @@ RATIOS = (1.0, 2.0)  # a baseline that hardly tells anything is not blown up to 
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class DailyValues:
     """A value and a weight a day, 0 where nothing is known. ``name`` tells the series of one kind apart: a slice, or
     the side to which scores are off."""
 
@@ -42,7 +42,7 @@ class Series:
 
 def live(
     kind: str, form: Form, days: Sequence[Day], ratio: float = 1.0, slices: Sequence[SliceName] = ()
-) -> list[Series]:
+) -> list[DailyValues]:
     """Return the series of one kind and form, as they were lived. ``ratio`` is that of the reference."""
     if kind == "slices":
         return [_series(": ".join(one), [_slice_value(day, one, ratio) for day in days]) for one in slices]
@@ -54,7 +54,7 @@ def live(
     return [_series("", [_VALUES[kind, form](day) for day in days])]
 
 
-def promised(kind: str, form: Form, reference: Reference) -> list[Series]:
+def promised(kind: str, form: Form, reference: Reference) -> list[DailyValues]:
     """Return the same series over the days of a reference; none where it does not have them by day."""
     clusters = reference.clusters
     if not days_of(reference):
@@ -177,7 +177,9 @@ def _reference_sums(reference: Reference) -> dict[str, float]:
     }
 
 
-def shares_of_columns(days: Sequence[Day], reference: Reference, margin: float) -> tuple[list[Series], list[float]]:
+def shares_of_columns(
+    days: Sequence[Day], reference: Reference, margin: float
+) -> tuple[list[DailyValues], list[float]]:
     """Return, for each column of the request, the share of its values that are missing, and the share that the model
     does not know, with the bound of each: what the reference had, and ``margin`` or three standard errors more."""
     found, bounds = [], []
@@ -201,7 +203,7 @@ def shares_of_columns(days: Sequence[Day], reference: Reference, margin: float) 
     return found, bounds
 
 
-def shares_of_requests(traffic: Mapping[date, int]) -> tuple[list[date], list[Series]]:
+def shares_of_requests(traffic: Mapping[date, int]) -> tuple[list[date], list[DailyValues]]:
     """Return, for each day from the first to the last, the share of the expected requests that did not come, and the
     share of those that came that were not expected.
 
@@ -223,12 +225,12 @@ def shares_of_requests(traffic: Mapping[date, int]) -> tuple[list[date], list[Se
     return days, [_series("fewer", fewer), _series("more", more)]
 
 
-def _series(name: str, pairs: "Sequence[tuple[float, float]]") -> Series:
+def _series(name: str, pairs: "Sequence[tuple[float, float]]") -> DailyValues:
     import numpy as np
 
     values = np.array([value for value, _ in pairs], dtype=np.float64)
     weights = np.array([weight for _, weight in pairs], dtype=np.float64)
-    return Series(name, values, np.where(np.isfinite(values), weights, 0.0))
+    return DailyValues(name, values, np.where(np.isfinite(values), weights, 0.0))
 
 
 def _over(value: float, rows: float) -> tuple[float, float]:

@@ -17,14 +17,14 @@ from datetime import date
 from typing import TYPE_CHECKING, Literal
 
 from lockgate.monitoring import alarm_series
-from lockgate.monitoring.alarm_series import Form, Series
+from lockgate.monitoring.alarm_series import DailyValues, Form
 from lockgate.monitoring.alarm_text import text_of
 from lockgate.monitoring.detector import (
     FEWEST_DAYS,
     YEAR,
-    Evidence,
+    EDetector,
     Promise,
-    SharesEvidence,
+    ShareDetector,
     crossing_level,
     excesses,
     gains,
@@ -92,13 +92,13 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What was looked at: the evidence of each day as a share of what raises an alarm, and, of the series that has most
-    of it on the last day (``leading``), how many of them there are."""
+    """What was looked at: the evidence of each day over what raises an alarm (``ratios``), which of the series has most
+    of it on the last day (``leading``), and how many there are."""
 
     kind: Kind
     form: Form
     days: tuple[date, ...]
-    evidence: tuple[float, ...]
+    ratios: tuple[float, ...]
     leading: str
     series: int
     level: float
@@ -163,7 +163,7 @@ class Family:
     names: tuple[str, ...]
     moves: "Floats"
     above: "Floats"
-    begin: "Callable[[], Evidence | SharesEvidence]"
+    begin: "Callable[[], EDetector | ShareDetector]"
     won: "Callable[[int, Floats], list[list[float]]]"
     level: float
     calm: int
@@ -186,19 +186,19 @@ def run(family: Family) -> tuple[list[Episode], list[float], int]:
 
     While an alarm lasts no second one is given. Once it is over evidence is gathered anew.
     """
-    evidence, begin = family.begin(), 0
+    detector, begin = family.begin(), 0
     episodes: list[Episode] = []
     shares: list[float] = []
     leading = 0
     for place in range(len(family.days)):
-        each = evidence.day(family.moves[place])
+        each = detector.day(family.moves[place])
         shares.append(float(each.mean()) / family.level)
         leading = int(each.argmax())
         if episodes and episodes[-1].over is None:
             last = episodes[-1]
             if _is_over(family.above[last.raised + 1 : place + 1, last.series], family.calm):
                 episodes[-1] = replace(last, over=place)
-                evidence, begin = family.begin(), place + 1
+                detector, begin = family.begin(), place + 1
         elif shares[-1] >= 1.0:
             won = family.won(leading, family.moves[begin : place + 1, leading])
             others = int((each >= family.level).sum()) - int(each[leading] >= family.level)
@@ -214,7 +214,11 @@ def _is_over(above: "Floats", calm: int) -> bool:
 
 
 def quality_family(
-    days: tuple[date, ...], lived: Sequence[Series], promises: Sequence[Promise], rate: float, calm: int = USUALLY_CALM
+    days: tuple[date, ...],
+    lived: Sequence[DailyValues],
+    promises: Sequence[Promise],
+    rate: float,
+    calm: int = USUALLY_CALM,
 ) -> Family:
     """Return the family of series that are held to promises, calibrated to ``rate`` false alarms a year."""
     import numpy as np
@@ -229,7 +233,7 @@ def quality_family(
         tuple(one.name for one in lived),
         moves,
         moves,
-        lambda: Evidence((len(promises),)),
+        lambda: EDetector((len(promises),)),
         lambda _, z: gains(z.tolist()),
         level,
         calm,
@@ -237,7 +241,7 @@ def quality_family(
 
 
 def shares_family(
-    days: tuple[date, ...], lived: Sequence[Series], bounds: Sequence[float], rate: float, calm: int
+    days: tuple[date, ...], lived: Sequence[DailyValues], bounds: Sequence[float], rate: float, calm: int
 ) -> Family:
     """Return the family of shares that are held to bounds; the theorem gives the level."""
     import numpy as np
@@ -249,7 +253,7 @@ def shares_family(
         tuple(one.name for one in lived),
         moves,
         moves - limits,
-        lambda: SharesEvidence(limits),
+        lambda: ShareDetector(limits),
         lambda series, shares: share_gains(shares.tolist(), bounds[series]),
         YEAR / rate,
         calm,
@@ -364,7 +368,7 @@ class _Findings:
         self,
         kind: Kind,
         days: tuple[date, ...],
-        lived: Sequence[Series],
+        lived: Sequence[DailyValues],
         bounds: Sequence[float],
         traffic: Mapping[date, int] | None = None,
     ) -> None:

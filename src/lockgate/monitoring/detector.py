@@ -97,7 +97,7 @@ def excesses(promise: Promise, values: "Floats", weights: "Floats") -> "Floats":
     return np.where(weights > 0, found, math.nan)
 
 
-class SharesEvidence:
+class ShareDetector:
     """The evidence that shares, numbers from 0 to 1 whose mean should be at most ``bounds``, are above them.
 
     A bet is ``1 + bet * (share / bound - 1)``: its expectation is at most 1 whatever the spread of the shares is, so
@@ -121,7 +121,7 @@ class SharesEvidence:
         return np.asarray(self.values.mean(axis=-1))
 
 
-class Evidence:
+class EDetector:
     """The evidence of several series over days, for any number of paths of days at once.
 
     ``paths`` is the leading shape of what :meth:`day` is given, ``series`` the last axis.
@@ -167,11 +167,11 @@ def crossing_level(drawn: "Floats", rate: float, seed: int = 0, paths: int = PAT
     import numpy as np
 
     z = paths_of(drawn, paths, days, seed)
-    evidence = Evidence((paths, drawn.shape[1]))
+    detector = EDetector((paths, drawn.shape[1]))
     highest = np.zeros((days, paths))
     reached = np.zeros(paths)
     for day in range(days):
-        reached = np.maximum(reached, evidence.day(z[:, day]).mean(axis=-1))
+        reached = np.maximum(reached, detector.day(z[:, day]).mean(axis=-1))
         highest[day] = reached
     low = high = YEAR / rate
 
@@ -201,10 +201,10 @@ def days_until_seen(
 
     z = paths_of(promise.drawn[:, None], paths, LONGEST, seed)[:, :, 0] * (promise.spread / promise.scale)
     z = z + (promise.mean + shift - promise.bound) / promise.scale
-    evidence = Evidence((paths,))
+    detector = EDetector((paths,))
     seen = np.zeros(paths, dtype=bool)
     for day in range(LONGEST):
-        seen |= evidence.day(z[:, day]) / series >= level
+        seen |= detector.day(z[:, day]) / series >= level
         if seen.mean() >= 0.5:
             return day + 1
     return None
@@ -229,12 +229,12 @@ def onset(won: Sequence[Sequence[float]]) -> int:
 
 
 def gains(z: Sequence[float]) -> list[list[float]]:
-    """Return what each bet wins on each day: the logarithm of what :class:`Evidence` multiplies by."""
+    """Return what each bet wins on each day: the logarithm of what :class:`EDetector` multiplies by."""
     return [[math.log1p(bet * min(max(value, -CUT), CUT)) for value in z] for bet in BETS]
 
 
 def share_gains(shares: Sequence[float], bound: float) -> list[list[float]]:
-    """Return what each bet wins on each day: the logarithm of what :class:`SharesEvidence` multiplies by."""
+    """Return what each bet wins on each day: the logarithm of what :class:`ShareDetector` multiplies by."""
     return [[math.log(max(1e-9, 1.0 + bet * (share / bound - 1.0))) for share in shares] for bet in SHARE_BETS]
 
 

@@ -48,16 +48,16 @@ def gauges(report: "Report", now: float) -> str:
     family("lockgate_live_rows", "Labelled rows of the newest mature window", rows)
     family("lockgate_live_metric", "A metric on the newest mature window", live)
     family("lockgate_live_promised", "The same metric as the release promised it", promised)
-    evidence, open_alarms = [], []
+    ratios, open_alarms = [], []
     for release, judgement in report.judged[-1:]:
         for watch in judgement.watches:
             said = {"release": release, "kind": watch.kind, "form": watch.form}
-            evidence.append((said, watch.evidence[-1] if watch.evidence else 0.0))
+            ratios.append((said, watch.ratios[-1] if watch.ratios else 0.0))
         for alarm in judgement.alarms:
             if alarm.open:
                 named = {"kind": alarm.kind, "form": alarm.form, "severity": alarm.severity, "of": alarm.of}
                 open_alarms.append(({"release": release, **named, "since": alarm.since.isoformat()}, 1.0))
-    family("lockgate_alarm_evidence", "Evidence as a share of what raises an alarm", evidence)
+    family("lockgate_alarm_evidence", "Evidence as a share of what raises an alarm", ratios)
     family("lockgate_alarm_open", "Alarms that last", open_alarms)
     return "\n".join(lines) + "\n"
 

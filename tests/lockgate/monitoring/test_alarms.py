@@ -82,7 +82,7 @@ def test_calm_months_give_no_alarm_and_everything_was_looked_at(reference, calm)
         ("schema", "absolute"),
         ("volume", "absolute"),
     }
-    assert all(len(watch.evidence) == LIVE_DAYS and max(watch.evidence) < 1 for watch in found.watches)
+    assert all(len(watch.ratios) == LIVE_DAYS and max(watch.ratios) < 1 for watch in found.watches)
 
 
 def test_a_spoilt_model_pages_once_with_since_when_by_how_much_and_on_how_many_rows(reference, calm):

@@ -8,12 +8,12 @@ import pytest
 from scipy.stats import chi2
 from tests.length import length
 
-from lockgate.monitoring.alarm_series import Series
+from lockgate.monitoring.alarm_series import DailyValues
 from lockgate.monitoring.alarms import quality_family, run, shares_family
 from lockgate.monitoring.detector import (
     YEAR,
-    Evidence,
-    SharesEvidence,
+    EDetector,
+    ShareDetector,
     crossing_level,
     days_until_seen,
     excesses,
@@ -40,7 +40,7 @@ def autoregression(seed: int, days: int, lag: float) -> np.ndarray:
 def year(seed: int, shift: float, *, lag: float = 0.45, margin: float = 0.3, rate: float = 0.4):
     values = autoregression(seed, 92 + 365, lag)
     promise = promise_of(values[:92], np.ones(92), margin)
-    return quality_family(DAYS, [Series("", values[92:] + shift, np.ones(365))], [promise], rate)
+    return quality_family(DAYS, [DailyValues("", values[92:] + shift, np.ones(365))], [promise], rate)
 
 
 def test_the_budget_is_held_at_the_margin_by_days_that_follow_each_other():
@@ -53,7 +53,7 @@ def test_without_the_long_run_spread_and_the_calibration_it_would_not_be_held():
     alarms = 0
     for seed in range(40):
         values = autoregression(seed, 365, 0.45)
-        evidence = Evidence((1,))
+        evidence = EDetector((1,))
         alarms += any(evidence.day(one[None])[0] >= YEAR / 0.4 for one in values)
     assert alarms / 40 > 0.4
 
@@ -64,7 +64,7 @@ def test_a_drop_is_seen_soon_and_its_onset_is_found():
         family = year(seed, 0.0, lag=0.1, margin=0.2)
         late = family.moves.copy()
         late[100:] += 1.2
-        moved = quality_family(DAYS, [Series("", np.zeros(365), np.ones(365))], [_unit()], 0.4)
+        moved = quality_family(DAYS, [DailyValues("", np.zeros(365), np.ones(365))], [_unit()], 0.4)
         episodes, _, _ = run(type(moved)(DAYS, ("",), late, late, moved.begin, moved.won, moved.level, 14))
         found.append((episodes[0].raised, episodes[0].since))
     raised, since = np.array(found).T
@@ -82,7 +82,7 @@ def test_an_alarm_is_over_once_things_are_as_promised_and_a_second_spell_is_a_se
     lived = values[92:].copy()
     lived[50:90] += 2.5
     lived[200:260] += 2.5
-    episodes, shares, _ = run(quality_family(DAYS, [Series("", lived, np.ones(365))], [promise], 0.4))
+    episodes, shares, _ = run(quality_family(DAYS, [DailyValues("", lived, np.ones(365))], [promise], 0.4))
     assert len(episodes) == 2
     (first, second) = episodes
     assert abs(first.since - 50) <= 5
@@ -98,7 +98,7 @@ def test_days_without_outcomes_are_no_news_and_small_days_count_less():
     z = excesses(promise, np.array([5.0, 5.0, math.nan]), np.array([900.0, 9.0, 0.0]))
     assert z[1] == pytest.approx(z[0] / 100)
     assert math.isnan(z[2])
-    evidence = Evidence((1,))
+    evidence = EDetector((1,))
     before = evidence.day(np.array([1.0]))
     assert evidence.day(np.array([math.nan])) == before
     assert promise_of(values[:20], np.full(20, 900.0), 0.1) is None
@@ -126,13 +126,13 @@ def test_shares_whose_mean_is_the_bound_keep_the_budget_whatever_their_spread():
     alarms, years = 0, length(150, 1000)
     for seed in range(years):
         shares = (np.random.default_rng(seed).random((365, 4)) < 0.02).astype(float)
-        lived = [Series(str(n), shares[:, n], np.ones(365)) for n in range(4)]
+        lived = [DailyValues(str(n), shares[:, n], np.ones(365)) for n in range(4)]
         alarms += len(run(shares_family(DAYS, lived, [0.02] * 4, 0.4, 3))[0])
     assert upper_rate(alarms, years) < 0.4
 
 
 def test_a_column_that_goes_missing_is_seen_within_days_among_forty():
-    lived = [Series(str(n), np.where(np.arange(365) >= 30, float(n == 7), 0.0), np.ones(365)) for n in range(40)]
+    lived = [DailyValues(str(n), np.where(np.arange(365) >= 30, float(n == 7), 0.0), np.ones(365)) for n in range(40)]
     episodes, _, _ = run(shares_family(DAYS, lived, [0.02] * 40, 0.4, 3))
     assert (episodes[0].series, episodes[0].since) == (7, 30)
     assert episodes[0].raised <= 33
@@ -159,7 +159,7 @@ def test_fourteen_quiet_weeks_bound_the_rate_only_below_about_eleven_a_year():
 
 def test_evidence_is_what_the_bets_won():
     z = [0.5, -1.0, 9.0, math.nan, 2.0]
-    evidence = Evidence(())
+    evidence = EDetector(())
     for one in z:
         evidence.day(np.asarray(one))
     value = np.zeros(4)
@@ -168,6 +168,6 @@ def test_evidence_is_what_the_bets_won():
         value = value if math.isnan(won[0]) else (value + 1) * np.exp(won)
     assert evidence.values == pytest.approx(value)
     assert onset(gains([-1.0, -1.0, 2.0, 2.0])) == 2
-    shares = SharesEvidence(np.array([0.1]))
+    shares = ShareDetector(np.array([0.1]))
     assert shares.day(np.array([0.1]))[0] == pytest.approx(1.0)
     assert onset(share_gains([0.0, 0.0, 0.5, 0.5], 0.1)) == 2
