@@ -46,7 +46,7 @@ def make(world: World, kind: str) -> None:
         ),
         (
             "ranking",
-            "### ✅ search passed: better for this model, luck of the seed not known: ndcg rose by 0.0439",
+            "### ✅ search passed: better for this model, luck of the seed not known: NDCG rose by 0.0439",
             ("800 test rows in 200 groups by session", "| `language = de` | 🟢 better |"),
             False,
         ),
