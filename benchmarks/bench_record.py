@@ -51,7 +51,7 @@ serving:
   key: [{date: scheduled_departure}, carrier, flight, origin]
 """
 JOIN = """
-import resource, sys, time
+import sys, time
 from datetime import date, timedelta
 begin = time.perf_counter()
 from lockgate.monitoring.environment import spare_memory
@@ -60,10 +60,12 @@ spare_memory()
 day = date.fromisoformat(sys.argv[2])
 [table] = joined(sys.argv[1], None, day, day + timedelta(days=1))
 known = table.num_rows - table.column("label").null_count
-print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, known)
+seconds = time.perf_counter() - begin
+kilobytes = open("/proc/self/status").read().split("VmHWM:")[1].split()[0]  # of this program alone
+print(seconds, 1024 * int(kilobytes), known)
 """
 MERGE = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 begin = time.perf_counter()
 import pandas as pd
@@ -74,7 +76,9 @@ key = ["date", "carrier", "flight", "origin"]
 outcomes = outcomes.drop_duplicates(key, keep="last")
 table = scores.merge(outcomes, on=key, how="left").sort_values(["time", "id", "row"])
 known = table["label"].notna().sum()
-print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, known)
+seconds = time.perf_counter() - begin
+kilobytes = open("/proc/self/status").read().split("VmHWM:")[1].split()[0]  # of this program alone
+print(seconds, 1024 * int(kilobytes), known)
 """
 
 
