@@ -44,13 +44,18 @@ def declared(requirements: list[Requirement]) -> set[str]:
     return {canonicalize_name(requirement.name) for requirement in requirements}
 
 
+OF_THE_PROJECT = {"great-expectations", "pandas"}
+"""What a monitored project may have installed: its suites are asked of recorded requests with it."""
+
+
 def test_every_import_of_lockgate_is_declared() -> None:
     everything = declared(ALWAYS + [one for lines in EXTRAS.values() for one in lines])
+    everything |= OF_THE_PROJECT
     missing = {name: files for name, files in third_party(ROOT / "src/lockgate").items() if name not in everything}
     assert missing == {}
 
 
-def test_what_only_an_extra_brings_is_imported_by_serving_alone() -> None:
+def test_what_only_an_extra_brings_is_imported_by_serving_and_monitoring_alone() -> None:
     always = declared(ALWAYS)
     strays = {
         file
@@ -58,7 +63,11 @@ def test_what_only_an_extra_brings_is_imported_by_serving_alone() -> None:
         if name not in always
         for file in files
         if not file.startswith(
-            ("src/lockgate/serving/", "src/lockgate/commands/serve.py", "src/lockgate/commands/score.py")
+            (
+                "src/lockgate/serving/",
+                "src/lockgate/monitoring/",
+                *(f"src/lockgate/commands/{name}.py" for name in ("serve", "score", "outcomes", "record", "monitor")),
+            )
         )
     }
     assert strays == set()

@@ -33,12 +33,12 @@ DRIVERS: dict[str, set[str]] = {
         *(f"lockgate/monitoring/{name}.py" for name in ("forgetting", "outcome_input", "outcome_store", "scores")),
         "lockgate/serving/",  # the tables of a batch; the record of scores
     },
-    "http": {"lockgate/forge/github.py", "lockgate/monitoring/announce.py"},  # a webhook
+    "http": {"lockgate/forge/github.py", "lockgate/forge/webhook.py"},
     "urllib.request": {
+        "lockgate/forge/webhook.py",
         "lockgate/dependencies/advisories.py",
         "lockgate/dependencies/collect.py",
         "lockgate/forge/github.py",
-        "lockgate/monitoring/announce.py",
     },
     "requests": set(),
     "httpx": set(),

@@ -8,32 +8,18 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 from lockgate.errors import NotAskedError
 from lockgate.forge.port import Forge
+from lockgate.forge.webhook import post
 from lockgate.monitoring.alarm_text import title_of
 
 if TYPE_CHECKING:
     from lockgate.monitoring.alarms import Alarm
 
-TIMEOUT = 20.0
 _TOLD = re.compile(r"<!-- lockgate-alarms: (\[[^\n]*\]) -->")
-
-
-class NotTold(NotAskedError):  # noqa: N818 - named for what the user reads
-    """A webhook could not be reached, or refused what it was sent."""
-
-    def __init__(self, problem: str) -> None:
-        """Say what came back; the address may hold a secret and is not named."""
-        super().__init__(
-            f"the webhook did not take the alarm: {problem}",
-            "Look at the address in the environment variable that `alarms.webhook` names.",
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +107,8 @@ def keep_issue(forge: Forge, model: str, environment: str, pages: Sequence["Alar
 
 
 def send(address: str, new: Change, model: str, environment: str) -> None:
-    """Send what is new to a webhook, as JSON with a ``text`` that chat programs show. Raises :class:`NotTold`."""
+    """Send what is new to a webhook, as JSON with a ``text`` that chat programs show. Raises
+    :class:`~lockgate.forge.webhook.NotTold`."""
     said = [alarm.text for alarm in new.begun]
     said += [f"{model}: over: {name}." for name in new.ended]
     content = {
@@ -144,13 +131,4 @@ def send(address: str, new: Change, model: str, environment: str) -> None:
         ],
         "over": list(new.ended),
     }
-    if not address.startswith(("http://", "https://")):
-        raise NotTold("its address does not begin with http:// or https://")
-    request = Request(  # noqa: S310 - the scheme was looked at
-        address, data=json.dumps(content).encode(), method="POST", headers={"Content-Type": "application/json"}
-    )
-    try:
-        with urlopen(request, timeout=TIMEOUT):  # noqa: S310 - the same
-            pass
-    except (URLError, HTTPException, OSError) as error:
-        raise NotTold(str(getattr(error, "reason", None) or error)) from None
+    post(address, content)

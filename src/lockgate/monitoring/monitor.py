@@ -275,10 +275,10 @@ class _Reader:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        ahead = pc.greater(table["time"], pa.scalar(self.asked.now + SKEW, table["time"].type))
-        if pc.any(ahead).as_py():
-            self.future += int(pc.sum(ahead).as_py())
-            table = table.filter(pc.invert(ahead))
+        in_future = pc.greater(table["time"], pa.scalar(self.asked.now + SKEW, table["time"].type))
+        if pc.any(in_future).as_py():
+            self.future += int(pc.sum(in_future).as_py())
+            table = table.filter(pc.invert(in_future))
         for one in pc.value_counts(table["release"].combine_chunks()).to_pylist():
             release, rows = one["values"], one["counts"]
             if str(release).rpartition("@")[2] not in self.promoted:

@@ -14,9 +14,9 @@ from tests.e2e import forge as forges
 
 from lockgate.errors import NotAskedError
 from lockgate.forge.github import GitHub
+from lockgate.forge.webhook import NotTold
 from lockgate.monitoring.alarms import Alarm
 from lockgate.monitoring.announce import (
-    NotTold,
     as_told,
     body,
     change,
