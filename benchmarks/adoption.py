@@ -228,7 +228,7 @@ class Stranger:
 
     def typed(self, line: str, phase: str) -> str:
         """Do what a person types, and count it."""
-        self.measured.commands.append(line)
+        self.measured.commands.append(line.replace(str(self.wheel), self.wheel.name))
         started = time.monotonic()
         try:
             return self.run(["bash", "-c", line])
