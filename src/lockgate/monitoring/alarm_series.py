@@ -45,13 +45,13 @@ def live(
 ) -> list[DailyValues]:
     """Return the series of one kind and form, as they were lived. ``ratio`` is that of the reference."""
     if kind == "slices":
-        return [_series(": ".join(one), [_slice_value(day, one, ratio) for day in days]) for one in slices]
+        return [_daily(": ".join(one), [_slice_value(day, one, ratio) for day in days]) for one in slices]
     if kind == "roc_auc":
-        return [_series("", [_ranked_day(day, form, ratio) for day in days])]
+        return [_daily("", [_ranked_day(day, form, ratio) for day in days])]
     if kind == "calibration_error":
         gaps = [_gap(day) for day in days]
-        return [_series("too low", gaps), _series("too high", [(-gap, weight) for gap, weight in gaps])]
-    return [_series("", [_VALUES[kind, form](day) for day in days])]
+        return [_daily("too low", gaps), _daily("too high", [(-gap, weight) for gap, weight in gaps])]
+    return [_daily("", [_VALUES[kind, form](day) for day in days])]
 
 
 def promised(kind: str, form: Form, reference: Reference) -> list[DailyValues]:
@@ -62,22 +62,20 @@ def promised(kind: str, form: Form, reference: Reference) -> list[DailyValues]:
     ranks = clusters.ranks
     if kind == "slices":
         found = clusters.slice_ranks
-        return [
-            _series(": ".join(one), _of_ranks(found[one], "relative", ratio_of(reference))) for one in sorted(found)
-        ]
+        return [_daily(": ".join(one), _of_ranks(found[one], "relative", ratio_of(reference))) for one in sorted(found)]
     if kind == "roc_auc":
-        return [_series("", _of_ranks(ranks, form, ratio_of(reference)))] if ranks else []
+        return [_daily("", _of_ranks(ranks, form, ratio_of(reference)))] if ranks else []
     if kind == "calibration_error":
         gaps = [
             _over(label - score, rows)
             for label, score, rows in zip(clusters.labels, clusters.scores, clusters.rows, strict=True)
         ]
-        return [_series("too low", gaps), _series("too high", [(-gap, weight) for gap, weight in gaps])]
+        return [_daily("too low", gaps), _daily("too high", [(-gap, weight) for gap, weight in gaps])]
     losses = clusters.losses.get(kind)
     against = clusters.baseline_losses.get(kind) if form == "relative" else (0.0,) * len(clusters.rows)
     if losses is None or against is None:
         return []
-    return [_series("", [_over(a - b, rows) for a, b, rows in zip(losses, against, clusters.rows, strict=True)])]
+    return [_daily("", [_over(a - b, rows) for a, b, rows in zip(losses, against, clusters.rows, strict=True)])]
 
 
 def clusters_of(days: Sequence[Day]) -> Clusters:
@@ -192,13 +190,13 @@ def shares_of_columns(
                 (1.0 if gone else day.missing.get(column.name, 0) / day.rows if day.rows else math.nan, float(day.rows))
                 for day, gone in zip(days, absent, strict=True)
             ]
-            found.append(_series(f"{column.name} missing", missing))
+            found.append(_daily(f"{column.name} missing", missing))
             bounds.append(bound)
         if any(column.name in day.unknown for day in days):
             unknown = [
                 (day.unknown.get(column.name, 0) / day.rows if day.rows else math.nan, float(day.rows)) for day in days
             ]
-            found.append(_series(f"{column.name} unknown", unknown))
+            found.append(_daily(f"{column.name} unknown", unknown))
             bounds.append(margin)
     return found, bounds
 
@@ -222,10 +220,10 @@ def shares_of_requests(traffic: Mapping[date, int]) -> tuple[list[date], list[Da
         known = 1.0 if expected else 0.0
         fewer.append((max(0.0, 1.0 - came / expected) if expected else math.nan, known))
         more.append((max(0.0, 1.0 - expected / came) if expected and came else 0.0 if expected else math.nan, known))
-    return days, [_series("fewer", fewer), _series("more", more)]
+    return days, [_daily("fewer", fewer), _daily("more", more)]
 
 
-def _series(name: str, pairs: "Sequence[tuple[float, float]]") -> DailyValues:
+def _daily(name: str, pairs: "Sequence[tuple[float, float]]") -> DailyValues:
     import numpy as np
 
     values = np.array([value for value, _ in pairs], dtype=np.float64)

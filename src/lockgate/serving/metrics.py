@@ -50,8 +50,13 @@ class Metrics:
             places = np.minimum((np.asarray(scores) * _SCORES).astype(np.int64), _SCORES - 1)
             self._scores = (np.asarray(self._scores) + np.bincount(places, minlength=_SCORES)).tolist()
         self._scores_sum += sum(scores)
+        if len(rows) == 1:
+            [row] = rows
+            for column in [column for column in optional if row.get(column) is None]:
+                self.missing.labels(column).inc()
+            return
         for column in optional:
-            missing = sum(row.get(column) is None for row in rows)
+            missing = [row.get(column) for row in rows].count(None)
             if missing:
                 self.missing.labels(column).inc(missing)
 
