@@ -108,9 +108,10 @@ def _tidy(arguments: argparse.Namespace) -> int:
     lines = []
     if retention is None:
         lines.append("nothing is too old: the policy keeps scores for ever")
-    elif not arguments.dry_run:
+    else:
         noun = "score" if is_database(places.record) else "day"
-        lines.append(f"{count(done.expired, noun)} and {count(done.outcomes, 'addition')} of outcomes were too old")
+        verb = "are too old" if arguments.dry_run else "were too old, and are gone"
+        lines.append(f"{count(done.expired, noun)} and {count(done.outcomes, 'addition')} of outcomes {verb}")
     if done.files:
         verb = "would be put" if arguments.dry_run else "were put"
         lines.append(f"{count(done.files, 'file')} of past days {verb} together, into {done.into:,}")

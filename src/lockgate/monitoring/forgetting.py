@@ -206,9 +206,9 @@ FEWEST: Final = 2  # files that are put together
 def tidy(places: "Places", model: str, retention: timedelta | None, *, now: datetime, dry_run: bool) -> Tidied:
     """Remove what is older than the policy keeps it, and put the small files of each past day together."""
     expired = outcomes = 0
-    if retention is not None and not dry_run:
-        expired = sink_of(places.record).expire(now - retention)
-        outcomes = store_at(places.outcomes).expire(model, now - retention)
+    if retention is not None:
+        expired = sink_of(places.record).expire(now - retention, dry_run=dry_run)
+        outcomes = store_at(places.outcomes).expire(model, now - retention, dry_run=dry_run)
     files = into = 0
     if not is_database(places.record):
         for taken, folder in _groups(places.record, now.date()):

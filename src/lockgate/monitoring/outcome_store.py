@@ -79,8 +79,8 @@ class OutcomeStore(Protocol):
         """Remove the outcomes of these requests from all additions, and return how many that was. ``names`` are tables
         that each name requests in another way."""
 
-    def expire(self, model: str, before: datetime) -> int:
-        """Remove the additions of before that time, and return how many that was."""
+    def expire(self, model: str, before: datetime, *, dry_run: bool = False) -> int:
+        """Remove the additions of before that time, and return how many that was (with ``dry_run``: would be)."""
 
 
 def store_at(location: str) -> OutcomeStore:
@@ -165,11 +165,11 @@ class FolderOutcomes:
                     write_parquet(system, path, table.filter(pa.array(kept)), row_group_size=GROUP)
         return removed
 
-    def expire(self, model: str, before: datetime) -> int:
+    def expire(self, model: str, before: datetime, *, dry_run: bool = False) -> int:
         """See :meth:`OutcomeStore.expire`."""
         system, _ = filesystem(self.url)
         old = [path for addition, path in self._listed(model) if addition.time < before]
-        for path in old:
+        for path in old if not dry_run else ():
             system.delete_file(path)
         return len(old)
 
@@ -334,12 +334,12 @@ class SqlOutcomes:
                     removed += max(0, connection.execute(query).rowcount)
             return removed
 
-    def expire(self, model: str, before: datetime) -> int:
+    def expire(self, model: str, before: datetime, *, dry_run: bool = False) -> int:
         """See :meth:`OutcomeStore.expire`."""
         from sqlalchemy import delete
 
         old = [one.name for one in self.additions(model) if one.time < before]
-        if old:
+        if old and not dry_run:
             _, additions, outcomes = self._tables()
             with self._engine.begin() as connection:
                 connection.execute(delete(outcomes).where(outcomes.c.model == model, outcomes.c.addition.in_(old)))

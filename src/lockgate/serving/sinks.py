@@ -50,8 +50,9 @@ class Sink(Protocol):
     def write_note(self, mark: str, time: str) -> None:
         """Keep the note that a request was forgotten."""
 
-    def expire(self, before: datetime) -> int:
-        """Remove what was scored before that time, and return how many rows, or folders and files, that was."""
+    def expire(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Remove what was scored before that time, and return how many rows, or folders and files, that was (with
+        ``dry_run``: would be)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class ParquetFolder:
         with system.open_output_stream(f"{path}/{forgotten.FOLDER}/{mark}.{stamp}.json") as file:
             file.write(forgotten.note(mark, time))
 
-    def expire(self, before: datetime) -> int:
+    def expire(self, before: datetime, *, dry_run: bool = False) -> int:
         """Remove the folders of days that ended before that time, and flat files of before with nothing later."""
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
@@ -103,15 +104,16 @@ class ParquetFolder:
         last = before.date().isoformat()
         found = system.get_file_info(fs.FileSelector(path, allow_not_found=True))
         old = [one for one in found if one.base_name.startswith(DAY) and one.base_name.removeprefix(DAY) < last]
-        for one in old:
+        for one in old if not dry_run else ():
             system.delete_dir(one.path)
         flat = [one for one in found if one.is_file and one.base_name.endswith(".parquet")]
         for one in flat:
             with system.open_input_file(one.path) as file:
                 newest = pc.max(pq.read_table(file, columns=["time"]).column("time")).as_py() or ""
             if newest < before.isoformat(timespec="microseconds"):
-                system.delete_file(one.path)
                 old.append(one)
+                if not dry_run:
+                    system.delete_file(one.path)
         return len(old)
 
 
@@ -282,17 +284,18 @@ class SqlTable:
             metadata.create_all(connection)
             connection.execute(insert(table), {"hmac_sha256": mark, "time": time})
 
-    def expire(self, before: datetime) -> int:
+    def expire(self, before: datetime, *, dry_run: bool = False) -> int:
         """Delete the rows of before that time."""
         from sqlalchemy import inspect, text
 
         with self.engine.begin() as connection:
             if not inspect(connection).has_table(TABLE):
                 return 0
-            done = connection.execute(
-                text(f"DELETE FROM {TABLE} WHERE time < :before"),  # noqa: S608
-                {"before": before.isoformat(timespec="microseconds")},
-            )
+            older = {"before": before.isoformat(timespec="microseconds")}
+            if dry_run:
+                query = f"SELECT count(*) FROM {TABLE} WHERE time < :before"  # noqa: S608
+                return int(connection.execute(text(query), older).scalar() or 0)
+            done = connection.execute(text(f"DELETE FROM {TABLE} WHERE time < :before"), older)  # noqa: S608
             return max(0, done.rowcount)
 
 

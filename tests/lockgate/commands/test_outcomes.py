@@ -13,6 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import create_engine, text
 from tests.lockgate.recorded import ANCIENT, PAST, fill
+from tests.lockgate.releases import Keys
+from tests.lockgate.serving_harness import command, serving
+
+from lockgate.releasing.registry import Registry
+from lockgate.store import open_store
 
 if TYPE_CHECKING:
     from tests.seaweed import Seaweed
@@ -226,3 +231,23 @@ def test_the_workers_of_a_cluster_join_and_count_the_same_bytes(
 
 
 _SIDES = ("here", "there")
+
+
+@pytest.mark.slow
+def test_what_the_service_answered_gets_its_outcome_by_key_and_by_answer(
+    home: Path, keys: Keys, lockgate: Run, tmp_path: Path
+) -> None:
+    registry = Registry(open_store(str(home / "store")), "flight-delay", keys.verifier)
+    words = command(registry, keys, home / "cache", "--record", str(home / "record"), "--record-every", "0.1")
+    asked = [{"x": 1.5, "when": f"{PAST}T08:00:00", "count": number} for number in range(3)]
+    with serving(words, tmp_path / "log") as served:
+        first, several = served.predict(asked[0]), served.predict(asked)
+        served.until(lambda: list((home / "record").glob("day=*/*.parquet")))
+    pq.write_table(outcomes([(PAST, 0, 1), (PAST, 1, 0)]), "rows.parquet")
+    assert told(lockgate, "add", "staging", "rows.parquet")["scored"] == 2
+    (home / "ids.csv").write_text(f"id,row,late\n{several['id']},2,true\n")
+    assert told(lockgate, "add", "staging", "ids.csv")["scored"] == 1
+    told(lockgate, "join", "staging", "joined")
+    [file] = (home / "joined").glob("*/joined.parquet")
+    found = {(row["id"], row["row"]): row["label"] for row in pq.read_table(file, partitioning=None).to_pylist()}
+    assert found == {(first["id"], 0): 1.0, **{(several["id"], place): float(place != 1) for place in range(3)}}

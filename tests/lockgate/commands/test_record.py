@@ -92,7 +92,10 @@ def test_a_request_is_forgotten_in_a_folder_and_in_sqlite(home: Path, lockgate: 
     assert SECRET not in held
     forgets(lockgate, home, f"sqlite:///{home}/r.sqlite")
     assert f"{PAST}-3".encode() not in (home / "r.sqlite").read_bytes()
-    assert lockgate("record", "tidy", "staging", "--record", f"sqlite:///{home}/r.sqlite")[0] == 0
+    there = ("--record", f"sqlite:///{home}/r.sqlite")
+    dry = told(lockgate, "tidy", "staging", *there, "--dry-run")
+    assert (dry["expired"], len(ids(there[1]))) == (19, 19)
+    assert told(lockgate, "tidy", "staging", *there)["expired"] == 19
     assert ids(f"sqlite:///{home}/r.sqlite") == {}  # all of it is older than 400 days
 
 
@@ -177,6 +180,7 @@ def test_the_files_of_past_days_are_put_together_and_read_as_before(home: Path, 
     for name, when in (("old", f"{ANCIENT}T00:00:00"), ("new", f"{days[0]}T00:00:00")):
         times = [f"{when}.000000+00:00"] * old.num_rows
         pq.write_table(old.set_column(2, "time", [times]), where / f"{name}.parquet")
+    assert told(lockgate, "tidy", "staging", "--dry-run")["expired"] == 2
     assert told(lockgate, "tidy", "staging")["expired"] == 2
     assert [path.name for path in where.glob("*.parquet")] == ["new.parquet"]
 
