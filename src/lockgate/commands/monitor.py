@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -349,14 +350,13 @@ def _references(registry: Registry) -> "Callable[[str, str], Reference | None]":
 
 
 def _told(tables: "Iterator[pa.Table]") -> "Iterator[pa.Table]":
-    import pyarrow as pa
-
-    for number, table in enumerate(tables, 1):
-        if number % 50 == 0:
+    """Say now and then how far it is. No table is held while the next one is read, as `enumerate` would do."""
+    numbers = count(1)
+    for table in tables:
+        if (number := next(numbers)) % 50 == 0:
             progress(f"{number} days read")
         yield table
-        del table  # not to be held while the next day is read
-        pa.default_memory_pool().release_unused()
+        del table
 
 
 def _keep(registry: Registry, report: "Report", signer: Any, actor: Actor) -> None:
