@@ -6,11 +6,9 @@ Both are processes of their own and take turns; the median counts. Fails above 1
 the script.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -94,15 +92,25 @@ def recorded(table: pa.Table, build: str, described: Described) -> pa.Table:
     return pa.table([columns[name].cast(form.field(name).type) for name in form.names], schema=form)
 
 
+LAUNCH = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(done.returncode)
+"""
+"""Starts a command from a small process: Linux counts what a large one held as the memory of what it starts."""
+
+
 def measured(folder: Path, command: list[str]) -> tuple[float, float]:
     """Run a command in ``folder``; return its seconds and the most memory it held, in MB."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    said = process.stderr.read() if process.stderr else ""
-    _, status, usage = os.wait4(process.pid, 0)
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}: {said}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1000
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCH, *command], cwd=folder, check=False, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
+    seconds, kilobytes = done.stdout.split()
+    return float(seconds), float(kilobytes) / 1000
 
 
 def monitor_command(days: int = 1) -> list[str]:
