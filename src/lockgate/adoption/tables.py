@@ -29,7 +29,14 @@ GROUP = re.compile(
 SLICES = range(2, 31)
 """Distinct values that a column to slice by has."""
 SAME = 5e-4
-"""How far a statistic of the rows may be from the metric that the pipeline wrote, which may be rounded."""
+"""How far a statistic of the rows may be, at most, from the metric that the pipeline wrote, which may be rounded."""
+
+
+def _rounding(written: float) -> float:
+    """Return how far the number that was written may be from what was rounded to it, by its decimals: 0.019164 is not
+    what 0.019338 was rounded to, 0.019 is."""
+    digits, _, power = repr(written).partition("e")
+    return max(1e-9, 0.51 * 10.0 ** (int(power or 0) - len(digits.partition(".")[2])))
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Table:
         close = [
             name
             for name, value in self.statistics.items()
-            if abs(value - metric.value) <= SAME * max(1.0, abs(value) / 100)
+            if abs(value - metric.value) <= min(_rounding(metric.value), SAME * max(1.0, abs(value) / 100))
         ]
         named = [name for name in close if name in words or _ALIASES.get(name, "~") in words]
         exact = [name for name in close if abs(self.statistics[name] - metric.value) < 1e-9]

@@ -2,7 +2,9 @@
 
 import pytest
 
+from lockgate.adoption.found import FoundMetric
 from lockgate.adoption.tables import Table, predictions_in
+from lockgate.policy import Predictions
 
 ROWS = "".join(f"{n},{n % 2},{(n * 37 % 100) / 100},{'ab'[n % 2]},2024-01-{n % 5 + 1:02}\n" for n in range(50))
 
@@ -34,3 +36,17 @@ def test_a_table_without_usable_predictions_says_what_it_lacks(content: bytes, r
 
     assert isinstance(told, str)
     assert reason in told
+
+
+@pytest.mark.parametrize(
+    ("written", "statistic"),
+    [(0.019338, "calibration_error"), (0.0193, "calibration_error"), (0.019, "calibration_error"), (0.019164, None)],
+)
+def test_a_metric_is_a_statistic_of_the_rows_only_as_far_as_it_was_rounded(
+    written: float, statistic: str | None
+) -> None:
+    table = Table(Predictions("p.csv", ("id",), "label", "score", (), None), {}, {"calibration_error": 0.019338})
+
+    found = table.recognise(FoundMetric("m", "m.json", "calibration_error.month", written, "lower"))
+
+    assert found.statistic == statistic
