@@ -161,7 +161,7 @@ def _columns(margin: float, reference: Reference, rule: Any) -> Iterator[dict[st
         if bound < 1.0:
             bounds[round(bound, 3)].append(column.name)
     for bound, names in sorted(bounds.items()):
-        yield rule(
+        made = rule(
             "LockgateMissingValues",
             f"sum by (column) (increase(lockgate_missing_values_total{_of(names)}[6h])) / {enough} > {bound:g}",
             "1h",
@@ -170,6 +170,8 @@ def _columns(margin: float, reference: Reference, rule: Any) -> Iterator[dict[st
             f"to {bound:.1%} is usual",
             "Ask whoever sends the requests what they changed.",
         )
+        made["labels"]["bound"] = f"{bound:g}"  # no two rules have the same name and labels
+        yield made
     yield rule(
         "LockgateUnknownCategories",
         f"sum by (column) (increase(lockgate_unknown_categories_total[6h])) / {enough} > {margin:g}",

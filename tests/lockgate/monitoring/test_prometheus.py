@@ -139,6 +139,7 @@ def test_the_rules_are_what_promtool_takes_and_fire_when_they_should(reference: 
         tool = [found("promtool") or "", *words]
         done = subprocess.run(tool, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "FAILED" not in done.stdout + done.stderr
 
 
 @needs_prometheus
