@@ -11,14 +11,23 @@ class StageError(Exception):
     """A failure that the user can repair: what happened, where, and what to do next, in one message."""
 
 
+class NotThereYet(StageError):  # noqa: N818 - named for what the user reads
+    """Data that are not there yet, which is nobody's fault: the stage ends with :data:`TRY_LATER`."""
+
+
+TRY_LATER = 75
+"""EX_TEMPFAIL of sysexits.h: by this exit code `lockgate retrain` knows that there is nothing to retrain on yet."""
+
+
 def run_stage(main: Callable[[], None]) -> int:
-    """Run a stage's ``main``. Return 0, or 1 after one message on stderr; a programming error keeps its traceback."""
+    """Run a stage's ``main``. Return 0, or after one message on stderr 1 (:data:`TRY_LATER` where data are not there
+    yet); a programming error keeps its traceback."""
     environment.warn()
     try:
         main()
     except StageError as error:
         sys.stderr.write(f"error: {error}\n")
-        return 1
+        return TRY_LATER if isinstance(error, NotThereYet) else 1
     except OSError as error:  # disk full, no permission: the outputs of the last good run still stand
         place = f"{error.filename}: " if error.filename else ""
         sys.stderr.write(f"error: {place}{error.strerror or error}. No output was changed.\n")

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from flight_delay.errors import StageError, nearest, run_stage
+from flight_delay.errors import NotThereYet, StageError, nearest, run_stage
 from flight_delay.files import as_parquet, write_files
 from flight_delay.params import Ingest, load_params
 from flight_delay.paths import RAW
@@ -79,7 +79,7 @@ def select_months(table: pa.Table, name: str, through: str) -> pa.Table:
     if not pc.any(pc.equal(months, wanted)).as_py():
         last = pc.max(months).as_py()
         found = f"its last month is {last // 100}-{last % 100:02d}" if last else "it has no month at all"
-        raise StageError(f"the table '{name}' has no rows in {through} (ingest.through): {found}.")
+        raise NotThereYet(f"the table '{name}' has no rows in {through} (ingest.through): {found}.")
     return table.filter(pc.fill_null(pc.less_equal(months, wanted), fill_value=True))
 
 

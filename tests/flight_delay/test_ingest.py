@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pytest
 from tests.flight_delay.small_pipeline import ROOT, SmallPipeline
 
-from flight_delay.errors import StageError
+from flight_delay.errors import TRY_LATER, StageError, run_stage
 from flight_delay.files import as_parquet
 from flight_delay.ingest import parse_table, select_months
 from flight_delay.params import load_params
@@ -163,6 +163,19 @@ def test_a_month_to_take_that_has_no_rows_is_refused_before_after_or_between_oth
         select_months(weather("2013-01", "2013-03"), "weather", "2013-02")
     with pytest.raises(StageError, match="it has no month at all"):
         select_months(weather(""), "weather", "2013-02")
+
+
+def test_a_month_that_is_not_there_yet_ends_the_stage_with_the_code_that_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def main() -> None:
+        select_months(weather("2013-11", "2013-12"), "weather", "2014-01")
+
+    def broken() -> None:
+        raise StageError("another failure")
+
+    assert (run_stage(main), run_stage(broken)) == (TRY_LATER, 1) == (75, 1)
+    assert "its last month is 2013-12" in capsys.readouterr().err
 
 
 def test_a_row_without_a_month_reaches_the_validation() -> None:
