@@ -17,7 +17,7 @@ from lockgate.evaluation.scored import Answers
 from lockgate.evaluation.statistics import Definition, Estimate, Undefined, reported
 from lockgate.formatting import count, fixed
 from lockgate.gates.gate import harm
-from lockgate.policy import Metric, Policy, Predictions
+from lockgate.policy import OF_A_CLASS, Metric, Policy, Predictions
 from lockgate.result import ClassChange, Comparison, Confused, Curve, MetricChange, OperatingPoint, SliceChange
 
 NO_PREDICTIONS = "No intervals: the policy names no predictions."
@@ -263,6 +263,8 @@ def definition_on(metric: Metric, of: Scored | Shared, rows: Any = None) -> Defi
     if of.kind == "multiclass":
         if metric.of_class is not None and metric.of_class not in of.classes:
             raise Undefined(f"there is no class '{metric.of_class}'")
+        if metric.of_class is None and metric.statistic in OF_A_CLASS:
+            raise Undefined(f"{metric.statistic} is of one class, and the policy names none")
         chosen = of.classes.index(metric.of_class) if metric.of_class is not None else 0
         found = replace(found, classes=len(of.classes), chosen=chosen)
     if of.covered is not None:

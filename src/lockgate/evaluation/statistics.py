@@ -134,7 +134,7 @@ class Statistic:
 def value(name: str, label: "Labels", score: "Floats", definition: Definition | None = None) -> float:
     """Return the statistic ``name`` of one model, no interval. Raises :class:`Undefined` with the reason."""
     definition = definition or Definition()
-    statistic = _statistics(definition.kind)[name]
+    statistic = _statistic(name, definition)
     (label, score), definition = _weighted((label, score), definition)
     _check(statistic, definition, label, score)
     return statistic.value(label, score, definition)
@@ -154,7 +154,7 @@ def compare(
     :class:`Undefined` with the reason, also where there are too few rows or clusters for an interval.
     """
     definition = definition or Definition()
-    return _compared(_statistics(definition.kind)[name], label, base, head, cluster, definition)
+    return _compared(_statistic(name, definition), label, base, head, cluster, definition)
 
 
 def compare_rows(
@@ -285,7 +285,7 @@ def influence(
     import numpy as np
 
     definition = definition or Definition()
-    statistic = _statistics(definition.kind)[name]
+    statistic = _statistic(name, definition)
     _check(statistic, definition, label, score)
     if statistic.influence is not None:
         return statistic.influence(label, score, definition)
@@ -796,6 +796,15 @@ def by_influence(
         reach=reach,
         influence=find,
     )
+
+
+def _statistic(name: str, definition: Definition) -> Statistic:
+    """Return a statistic of the kind of model. Raises :class:`Undefined`: head's policy may name one that is none of
+    the kind of base's, which judges."""
+    found = _statistics(definition.kind).get(name)
+    if found is None:
+        raise Undefined(f"{name} is no statistic of the kind `{definition.kind}`, by which base's policy judges")
+    return found
 
 
 @cache

@@ -14,7 +14,7 @@ from lockgate.policy.dependencies import Dependencies
 from lockgate.policy.document import NoPolicy, Policy, json_schema, older_words, read_models, read_policy
 from lockgate.policy.environments import Environment
 from lockgate.policy.importance import ImportanceFile
-from lockgate.policy.metrics import ASSUMED, AVERAGES, OF_KIND, STATISTICS, Average, Kind, Metric, Statistic
+from lockgate.policy.metrics import ASSUMED, AVERAGES, OF_A_CLASS, OF_KIND, STATISTICS, Average, Kind, Metric, Statistic
 from lockgate.policy.models import Models, NoSuchModel, SeveralModels, plain
 from lockgate.policy.operating_point import OperatingAt
 from lockgate.policy.outcomes import OutcomeSettings
@@ -35,6 +35,7 @@ __all__ = [
     "ASSUMED",
     "AVERAGES",
     "FILE",
+    "OF_A_CLASS",
     "OF_KIND",
     "STATISTICS",
     "AlarmSettings",

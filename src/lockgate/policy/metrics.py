@@ -130,13 +130,13 @@ KEYS = {
     ),
 }
 
-_OF_A_CLASS = ("precision", "recall", "f1", "roc_auc")
+OF_A_CLASS = ("precision", "recall", "f1", "roc_auc")
 _BELONGS: dict[str, tuple[str, ...]] = {
     "threshold": ("accuracy", "precision", "recall", "f1"),
     "bins": ("calibration_error",),
     "average": ("log_loss", "brier", "accuracy"),
     "weights": tuple(STATISTICS),
-    "class": _OF_A_CLASS,
+    "class": OF_A_CLASS,
     "quantile": ("quantile_loss",),
     "column": ("mean", "quantile_loss"),
 }
@@ -198,7 +198,7 @@ def _check_kind(metric: Metric, predictions: "Predictions") -> None:
         known = ", ".join(OF_KIND[kind])
         raise PolicyError(f"{place}.statistic", f"is none of the kind `{kind}`, which has {known}", statistic)
     if kind == "multiclass":
-        if statistic in _OF_A_CLASS and metric.of_class is None:
+        if statistic in OF_A_CLASS and metric.of_class is None:
             raise PolicyError(f"{place}.class", f"is missing: {statistic} is of one class")
         if statistic in ("log_loss", "brier", "roc_auc") and predictions.probabilities is None:
             needs = f"{statistic} needs `predictions.probabilities:`, the columns of the classes' probabilities"

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -475,3 +476,29 @@ def test_files_of_csv_give_what_parquet_gives() -> None:
         found = compare(read_policy(policy.replace("p.parquet", "p.csv")), sides[0], sides[1])
 
         assert found.metrics == judged(policy, columns(2.0), columns(0.2)).metrics
+
+
+@pytest.mark.parametrize(
+    ("base", "head"),
+    [
+        (BINARY, REGRESSION),
+        (REGRESSION, MULTICLASS),
+        (MULTICLASS, REGRESSION),
+        (OTHER, MULTICLASS),
+        (REGRESSION, BINARY),
+    ],
+)
+def test_metrics_of_another_kind_that_head_adds_stay_without_an_interval(base: str, head: str) -> None:
+    """A pull request that turns a model into one of another kind is judged by base's policy, and does not crash."""
+    judging, proposed = read_policy(base), read_policy(head)
+    known = {metric.name for metric in judging.metrics}
+    more = tuple(one for one in proposed.metrics if one.name not in known and one.column is None)
+    columns = {BINARY: churn(1.0), MULTICLASS: animals(1.0)}.get(base, prices(1.0))
+    told = json.dumps({metric.key: 0.5 for metric in (*judging.metrics, *more)}).encode()
+    sides = [Side({"m.json": told}, file_of(columns)) for _ in range(2)]
+
+    found = compare(replace(judging, metrics=(*judging.metrics, *more)), *sides)
+
+    added = [one for one in found.metrics if one.name not in known]
+    assert added
+    assert all("is no statistic of the kind" in one.note and one.low is None for one in added)
