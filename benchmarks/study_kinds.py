@@ -1,7 +1,7 @@
 """How often the intervals of each kind of model cover, and how often equal models are called different: simulated, with
 fixed seeds.
 
-    python benchmarks/study_kinds.py [--pairs 1000] [--short] [--output docs/studies/kinds.json]
+    python benchmarks/study_kinds.py [--pairs 2000] [--short] [--output docs/studies/kinds.json]
 
 Rows come in clusters that share a part of the truth and a part of each model's error. For each statistic and number of
 clusters, or of rows without clusters: the share of intervals that hold the known difference of the two models among
@@ -157,7 +157,7 @@ def study(pairs: int, *, short: bool = False, quiet: bool = False) -> list[dict[
 def main() -> None:
     """Print the figures, or write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
