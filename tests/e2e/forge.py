@@ -202,7 +202,8 @@ class Handler(BaseHTTPRequestHandler):
     def _issue(self, _match: Any, _query: Any, body: Any) -> tuple[int, Any]:
         number = self.forge.next_id()
         address = f"{self.forge.address}/issues/{number}"
-        self.forge.issues[number] = {"number": number, "html_url": address, "state": "open", **body}
+        author = {"user": {"login": BOT, "type": "Bot"}, "author_association": "NONE"}
+        self.forge.issues[number] = {"number": number, "html_url": address, "state": "open", **author, **body}
         return 201, self.forge.issues[number]
 
     def _edit_issue(self, match: Any, _query: Any, body: Any) -> tuple[int, Any]:

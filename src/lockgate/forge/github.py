@@ -58,9 +58,10 @@ class GitHub:
         return authorization(server, token or self.token)
 
     def find_issue(self, title: str) -> Issue | None:
-        """Return the open issue of this title, ``None`` if there is none."""
+        """Return the open issue of this title that an App or somebody with rights here has opened, ``None`` if there is
+        none: what a stranger writes is not believed."""
         for item in self._pages("issues?state=open&per_page=100"):
-            if str(item["title"]) == title and "pull_request" not in item:
+            if str(item["title"]) == title and "pull_request" not in item and _is_own(item):
                 return Issue(int(item["number"]), title, str(item["body"] or ""), str(item["html_url"]))
         return None
 
@@ -278,6 +279,12 @@ def _told_to_wait(error: HTTPError) -> float:
     except ValueError:
         pass
     return 60.0 if error.code == 429 else 0.0  # as GitHub's documentation advises where it names no time
+
+
+def _is_own(item: Any) -> bool:
+    """Say whether an App opened an issue, or a person with rights in the repository."""
+    author = (item.get("user") or {}).get("type")
+    return author == "Bot" or item.get("author_association") in ("OWNER", "MEMBER", "COLLABORATOR")
 
 
 def _pull_request(item: Any) -> PullRequest:

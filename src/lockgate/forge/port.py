@@ -143,7 +143,8 @@ class Forge(Protocol):
         """Start the workflow of this file name on a branch: what is made with a workflow's own token starts none."""
 
     def find_issue(self, title: str) -> Issue | None:
-        """Return the open issue of this title, ``None`` if there is none."""
+        """Return the open issue of this title that an App or somebody with rights here opened, ``None`` if there is
+        none: what a stranger writes is not believed."""
 
     def close_issue(self, number: int, why: str) -> None:
         """Comment on an issue, and close it."""

@@ -37,6 +37,8 @@ class Side:
     """Refuses the next request whose method and path hold this text: status, headers."""
     asked: Callable[[str], int]
     """How many requests held this text so far."""
+    raise_as_stranger: Callable[[str, str], None]
+    """Opens an issue as somebody without rights: title, text."""
     dispatched: Callable[[], list[tuple[str, str, dict[str, str]]]]
     """The workflows that were dispatched: file, branch, inputs."""
     event: Mapping[str, Any]
@@ -155,6 +157,13 @@ class Conformance:
         assert forge.find_issue("production got worse") is None
         assert forge.comments(found.number)[-1].body == "it is over"
         assert forge.raise_issue("production got worse", "since Friday") != first
+
+    def test_an_issue_of_a_stranger_is_not_taken_for_ours(self, side: Side) -> None:
+        forge = side.forge(RIGHTS)
+        side.raise_as_stranger("production got worse", "nothing to see")
+        assert forge.find_issue("production got worse") is None
+        first = forge.raise_issue("production got worse", "since Monday")
+        assert forge.raise_issue("production got worse", "since Tuesday") == first
 
     def test_what_the_token_may_not_do_is_an_error_that_does_not_tell_the_token(self, side: Side) -> None:
         forge = side.forge({})

@@ -39,6 +39,12 @@ class TestGitHub(Conformance):
         def speaking(rights: Mapping[str, str]) -> GitHub:
             return GitHub(f"{running.address}/api/v3", REPOSITORY, running.token(rights))
 
+        def strange(title: str, body: str) -> None:
+            number = running.next_id()
+            person = {"user": {"login": "eve", "type": "User"}, "author_association": "NONE"}
+            told = {"number": number, "title": title, "body": body, "state": "open", "html_url": "x"}
+            running.issues[number] = {**told, **person}
+
         pull = {"head": {"sha": "a" * 40, "ref": "change", "repo": {"full_name": REPOSITORY}}}
         yield Side(
             forge=speaking,
@@ -51,6 +57,7 @@ class TestGitHub(Conformance):
             refuse=lambda part, status, headers: running.refusals.append((part, status, dict(headers))),
             asked=lambda part: sum(part in f"{method} {path}" for method, path, _ in running.requests),
             dispatched=lambda: running.dispatched,
+            raise_as_stranger=strange,
             event=finished(pull, 7, "success", running.address),
         )
         for known in (running.pulls, running.comments, running.statuses, running.artifacts, running.issues):
