@@ -94,7 +94,7 @@ def _misshapen(path: str, text: bytes, words: str, place: shapes.Place) -> Broke
     return BrokenFile(path, f"{shapes.dotted(place)}: {words}" if place else words, *(where or (None, None)))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)  # the locks of past runs are among them
 def load_yaml(text: bytes, path: str) -> Any:
     """Parse YAML; nothing at all is an empty mapping. Raises :class:`BrokenFile`. Do not change what it returns."""
     if marker := re.search(rb"^(<{7}|>{7})( |$)", text, re.MULTILINE):

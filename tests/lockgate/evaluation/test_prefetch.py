@@ -10,7 +10,12 @@ import pytest
 from tests.lockgate import modelled
 from tests.lockgate.factory import Project
 
+from lockgate.dvc.documents import load_yaml
 from lockgate.dvc.objects import Cache
+from lockgate.evaluation.history import past_runs
+from lockgate.evaluation.prefetch import bringing
+from lockgate.evaluation.seeded import Place
+from lockgate.git import Commit, resolve
 from lockgate.result import Execution, Result, read_result
 
 Run = Callable[..., tuple[int, str, str]]
@@ -116,3 +121,18 @@ def test_a_base_without_a_policy_has_nothing_brought(changed: Project, lockgate:
     assert code == 0
     assert out.splitlines()[-1].endswith("pulled")
     assert " 0 B of " in out.splitlines()[-1]
+
+
+def test_the_locks_of_past_runs_are_parsed_while_the_stages_run_and_not_once_more(changed: Project) -> None:
+    modelled.run(changed)
+    changed.commit("another model")
+    base, policy = Commit(changed.root, "main", resolve(changed.root, "main")), modelled.policy()
+    load_yaml.cache_clear()
+
+    with bringing(changed.root, base):
+        pass
+
+    before = load_yaml.cache_info()
+    past_runs(base, Place.of("train.seed"), policy)
+    after = load_yaml.cache_info()
+    assert (after.misses, after.hits > before.hits) == (before.misses, True)
