@@ -84,12 +84,12 @@ def _differs(record: Recorded, files: WorkspaceFiles) -> bool:
 
 def _lay_out(root: Path, paths: list[str]) -> None:
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
 
     from lockgate.dvc.reach import reaching
+    from lockgate.dvc.repo import open_repo
 
     try:
-        with Repo(str(root)) as repo, reaching(repo.config):
+        with open_repo(root) as repo, reaching(repo.config):
             repo.checkout([str(root / path) for path in paths], force=True)
     except (DvcException, OSError) as error:
         raise DvcError(

@@ -110,11 +110,12 @@ def _take_cached(source: Cache, target: Cache, records: list[Recorded]) -> None:
 
 def _pull(copy: Path, state: State, records: list[Recorded]) -> None:
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from dvc_objects.errors import ObjectFormatError
 
+    from lockgate.dvc.repo import open_repo
+
     try:
-        with Repo(str(copy)) as repo, reaching(repo.config):
+        with open_repo(copy) as repo, reaching(repo.config):
             repo.pull([str(copy / record.path) for record in records])
     except (DvcException, ObjectFormatError, OSError) as error:
         for record in records:  # one by one: this names the file, and whether it is missing or altered

@@ -395,15 +395,15 @@ def _ensure(root: Path, cache: Cache, record: Recorded) -> None:
     if target.is_file():
         return
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_objects.errors import ObjectFormatError
 
     from lockgate.dvc.reach import reaching
+    from lockgate.dvc.repo import open_repo
 
     name = "md5-dos2unix" if record.legacy else "md5"
     try:
-        with _quiet(), Repo(str(root)) as repo, reaching(repo.config):
+        with _quiet(), open_repo(root) as repo, reaching(repo.config):
             odb = repo.cloud.get_remote_odb(None, "fetch", hash_name=name)
             source = odb.get(HashInfo(name, record.digest).value)
             local = repo.cache.legacy if record.legacy else repo.cache.local
@@ -440,12 +440,12 @@ def fetch_tracked(root: Path, files: Mapping[str, Sequence[Recorded]], remote: s
     removed. Raises :class:`DvcError`, :class:`ObjectAltered` and :class:`~lockgate.dvc.listing.BrokenList`.
     """
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
 
     from lockgate.dvc.reach import reaching
+    from lockgate.dvc.repo import open_repo
 
     try:
-        with _quiet(), Repo(str(root)) as repo, reaching(repo.config, remote):
+        with _quiet(), open_repo(root) as repo, reaching(repo.config, remote):
             repo.fetch(targets=[str(root / file) for file in files], remote=remote)
     except listing.BrokenList as error:
         raise listing.BrokenList(error.finding, ", ".join(files)) from error

@@ -200,9 +200,10 @@ def open_remotes(root: Path, trusted: str | None, quarantine: str) -> Iterator[t
     Raises :class:`RemoteError` where there is no trusted one, or where one is inside the other.
     """
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
 
-    with Repo(str(root)) as repo:
+    from lockgate.dvc.repo import open_repo
+
+    with open_repo(root) as repo:
         name = trusted or repo.config["core"].get("remote")
         known = repo.config["remote"]
         if name not in known:

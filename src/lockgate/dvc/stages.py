@@ -503,7 +503,8 @@ def _reproduce(
     import logging
 
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+
+    from lockgate.dvc.repo import open_repo
 
     for handler in logging.getLogger("dvc").handlers:  # warnings, and the commands that are run
         handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name == "dvc.stage.run")
@@ -511,7 +512,7 @@ def _reproduce(
             handler.addFilter(lambda record: not record.getMessage().startswith("Some of the cache files"))
     watched = None
     try:
-        with Repo() as repo:
+        with open_repo() as repo:
             _release(repo)
             commands.install(repo)
             watched = _Watched(repo, tell, beside)
