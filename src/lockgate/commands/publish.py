@@ -16,7 +16,7 @@ from pathlib import Path
 from lockgate import git
 from lockgate.errors import NotAskedError
 from lockgate.forge.github import GitHub
-from lockgate.publishing.publish import Publisher, find_targets
+from lockgate.publishing.publish import Publisher, find_targets, project_of
 from lockgate.rendering import escape
 
 EXAMPLES = """\
@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Publish what the run of the event left. Exit code 0 whatever its verdict is, if it could be published."""
     root = git.project_root()
     github = GitHub(_variable("GITHUB_API_URL"), _variable("GITHUB_REPOSITORY"), _variable("GITHUB_TOKEN"))
-    project = git.git(root, "rev-parse", "--show-prefix").rstrip("/\n")
+    project = project_of(root)
     run = github.read_event(Path(_variable("GITHUB_EVENT_PATH")).read_bytes())
     targets = find_targets(github, run, project)
     if isinstance(targets, str):

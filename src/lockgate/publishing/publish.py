@@ -140,6 +140,14 @@ def workflows_of(project: str) -> tuple[str, ...]:
     return tuple(f".github/workflows/lockgate-{slug(project)}-{name}.yml" for name in ("pull-request", "repeats"))
 
 
+def project_of(root: Path) -> str:
+    """Return the folder of the project in ``root`` that is published under a name of its own; empty for a whole
+    repository, and for a project in a folder that has no workflows of its own: it was set up by hand, and its status is
+    called as that of a whole repository."""
+    top, folder = (git.git(root, "rev-parse", what).rstrip("/\n") for what in ("--show-toplevel", "--show-prefix"))
+    return folder if folder and Path(top, workflows_of(folder)[0]).is_file() else ""
+
+
 def find_targets(forge: Forge, run: Run, project: str = "") -> tuple[Target, ...] | str:
     """Return what a run's verdict is for, or in words why there is nothing to publish. ``project`` is the folder of the
     DVC project, where it is not the whole repository."""

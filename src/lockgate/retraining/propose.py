@@ -13,7 +13,7 @@ from lockgate import git
 from lockgate.errors import LockgateError
 from lockgate.forge.branches import OwnBranch, Start, author, start
 from lockgate.forge.port import Forge
-from lockgate.publishing.publish import BOT, MESSAGE, WORKFLOWS
+from lockgate.publishing.publish import BOT, MESSAGE, WORKFLOWS, project_of, workflows_of
 from lockgate.retraining.description import TRAILER
 from lockgate.retraining.handover import Handover
 from lockgate.retraining.verdict import Outcome
@@ -116,6 +116,8 @@ class Proposer:
 
     def _workflow(self, at: Start) -> str:
         """Return the file name of the workflow that checks pull requests."""
+        if project := project_of(self.root):
+            return Path(workflows_of(project)[0]).name
         snapshot = git.Commit(self.root, at.branch, at.commit)
         found = next((path for path in WORKFLOWS if snapshot.read(path) is not None), WORKFLOWS[0])
         return Path(found).name

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from lockgate.dvc.stages import DvcProcess
 from lockgate.forge.github import GitHub
 from lockgate.publishing import artifact
 from lockgate.publishing.check import judge
-from lockgate.publishing.publish import Publisher, Run, find_targets
+from lockgate.publishing.publish import Publisher, Run, find_targets, project_of
 
 POLICY = """\
 model: delay
@@ -59,6 +60,15 @@ def test_a_project_in_a_folder_has_a_status_a_comment_and_a_lock_of_its_own(
         github = GitHub(f"{forge.address}/api/v3", REPOSITORY, forge.token(RIGHTS))
         path = ".github/workflows/lockgate-ml-pull-request.yml"
         run = Run(run_id, "pull_request", path, "success", head, "change", REPOSITORY, "https://example.org/run")
+
+        assert project_of(tmp_path / "hub/ml") == ""  # set up by hand: called as a whole repository is
+        by_hand = replace(run, path=".github/workflows/pull-request.yml")
+        (target,) = find_targets(github, by_hand, project_of(tmp_path / "hub/ml"))
+        assert target.context == "lockgate/main"
+        (tmp_path / "hub/.github/workflows").mkdir(parents=True)
+        (tmp_path / "hub" / path).write_text("on: {}\n")
+        assert project_of(tmp_path / "hub/ml") == "ml"
+        assert project_of(tmp_path / "hub") == ""
 
         assert isinstance(find_targets(github, run), str)  # it is not the whole repository's
         targets = find_targets(github, run, "ml")
