@@ -404,6 +404,12 @@ def _estimated(
         return recorded, {}
     if estimate is None:
         return replace(bare, note=f"no interval: {missing}"), {}
+    return with_estimate(recorded, estimate, metric, differ=differ), {}
+
+
+def with_estimate(recorded: MetricChange, estimate: Estimate, metric: Metric, *, differ: bool) -> MetricChange:
+    """Return the change with its interval and judgement, and where the rows of the two sides ``differ`` with the values
+    on those that they share."""
     low, high = reported(estimate.low), reported(estimate.high)
     return replace(
         recorded,
@@ -415,7 +421,7 @@ def _estimated(
         p=reported(estimate.p),
         shared_base=reported(estimate.base) if differ else None,
         shared_head=reported(estimate.head) if differ else None,
-    ), {}
+    )
 
 
 # --- slices

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockgate.dvc.confined import listened_to
-from lockgate.evaluation import bootstrap, statistics
-from lockgate.evaluation.compare import DISAGREEMENT, Judged, Side
+from lockgate.evaluation import bootstrap
+from lockgate.evaluation.compare import DISAGREEMENT, Judged, Side, with_estimate
 from lockgate.evaluation.predictions import File, Refused, cluster_of
 from lockgate.evaluation.row_keys import matching_rows
 from lockgate.evaluation.scored import label_beside
-from lockgate.evaluation.statistics import Undefined, reported
+from lockgate.evaluation.statistics import Undefined
 from lockgate.files import progress
 from lockgate.formatting import fixed
 from lockgate.git import Snapshot
@@ -164,18 +164,7 @@ def _judged(metric: Metric, recorded: MetricChange, said: Said, rows: Rows) -> M
         estimate = bootstrap.estimate(base, head, changes, len(rows.rows[0]), rows.cluster)
     except Undefined as reason:
         return replace(bare, note=f"no interval: {reason}")
-    low, high = reported(estimate.low), reported(estimate.high)
-    return replace(
-        recorded,
-        change=reported(estimate.change),
-        low=low,
-        high=high,
-        judgement=statistics.judge(low, high, metric.better),
-        method=estimate.method,
-        p=reported(estimate.p),
-        shared_base=reported(base) if rows.differ else None,
-        shared_head=reported(head) if rows.differ else None,
-    )
+    return with_estimate(recorded, estimate, metric, differ=rows.differ)
 
 
 def _disagreement(changes: list[MetricChange], said: Said, rows: Rows) -> dict[str, str]:
