@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lockgate.envelope import envelope
 from lockgate.errors import DONE, NO, NotAskedError, UsageError
 from lockgate.files import progress, write_whole
+from lockgate.monitoring.environment import add_places_options
 from lockgate.releasing.environments import Entry, Environment, NeverPromoted, environments
 from lockgate.releasing.options import actor_of, add_reader_options, parse_environment, registry_of, signer_of
 from lockgate.releasing.registry import Actor, NoSuchRelease, Registry
@@ -49,18 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.epilog = EXAMPLES
     parser.add_argument("environment", metavar="ENVIRONMENT", help="production, or NAME#production")
-    parser.add_argument(
-        "--record",
-        metavar="WHERE",
-        default=os.environ.get("LOCKGATE_RECORD"),
-        help="the record of scores: a folder, s3://BUCKET/PREFIX, or a database's URL (default: $LOCKGATE_RECORD)",
-    )
-    parser.add_argument(
-        "--outcomes",
-        metavar="WHERE",
-        default=os.environ.get("LOCKGATE_OUTCOMES"),
-        help="where the outcomes are (default: $LOCKGATE_OUTCOMES, else beside the record)",
-    )
+    add_places_options(parser)
     parser.add_argument(
         "--window",
         choices=("day", "week", "rows"),

@@ -50,6 +50,11 @@ def add_environment_options(parser: argparse.ArgumentParser) -> None:
     """Add what every command of this kind has: the environment's store, record and outcomes."""
     add_reader_options(parser)
     add_cache_option(parser)
+    add_places_options(parser)
+
+
+def add_places_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the record of scores and the outcomes are."""
     parser.add_argument(
         "--record",
         metavar="WHERE",
