@@ -104,18 +104,18 @@ def test_results_policies_and_scores_of_then_are_read() -> None:
     assert json.loads((FROZEN / "scores.json").read_text())["schema"] == "lockgate.scores/1"
 
 
-RECORD = FROZEN.parent / "2026-11-record"
+RECORD = FROZEN.parent / "2026-11-record.zip"
 RECORD_TREE = "7ed3664fa6c01e460f39905ef3cd7b20f3c654d405acac3fd512a21dfd35baeb"
 
 
 def test_a_record_with_outcomes_and_a_reference_of_then_are_read(tmp_path: Path) -> None:
-    files = [file for file in sorted(RECORD.rglob("*")) if file.is_file()]
+    shutil.unpack_archive(RECORD, tmp_path)
+    files = [file for file in sorted(tmp_path.rglob("*")) if file.is_file()]
     lines = [
-        f"{file.relative_to(RECORD).as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files
+        f"{file.relative_to(tmp_path).as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in files
     ]
     assert hashlib.sha256("".join(lines).encode()).hexdigest() == RECORD_TREE, "nobody changes a frozen byte"
     place = tmp_path / "record"
-    shutil.copytree(RECORD, tmp_path, dirs_exist_ok=True)
     shutil.copy(FROZEN / "record.parquet", place / "1.parquet")
     [table] = joined(str(place), None, date(2026, 11, 25), date(2026, 11, 26))
     found = [(row["id"][0], row["row"], row["label"], row["kind"], row["latency_ms"]) for row in table.to_pylist()]
@@ -125,6 +125,6 @@ def test_a_record_with_outcomes_and_a_reference_of_then_are_read(tmp_path: Path)
     Recorder(sink_of(str(place)), tmp_path / "journal", every=0.01).close()
     tables = joined(str(place), None, date(2000, 1, 1), date(2100, 1, 1))
     assert [row["x"] for table in tables for row in table.to_pylist() if row["id"] == "c" * 32] == [1.5]
-    reference = read_reference(RECORD)
+    reference = read_reference(tmp_path)
     assert reference is not None
-    assert to_bytes(reference) == (RECORD / "reference.json").read_bytes()
+    assert to_bytes(reference) == (tmp_path / "reference.json").read_bytes()
