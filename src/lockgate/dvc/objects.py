@@ -329,6 +329,14 @@ class Cache:
         finally:
             partial.unlink(missing_ok=True)
 
+    def keep(self, file: Path) -> str:
+        """Copy a file into the cache, if it is not there, and return its digest."""
+        digest = file_digest(file)
+        if not self.path(digest).is_file():
+            with self.arriving(digest) as partial:
+                shutil.copyfile(file, partial)
+        return digest
+
 
 def objects_of(record: Recorded, cache: Cache) -> Iterable[Recorded]:
     """Yield the objects of a file or folder that ``cache`` has, as files: of a folder first the list of its files."""

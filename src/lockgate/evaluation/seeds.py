@@ -7,7 +7,6 @@ repeated once, not for each pull request.
 
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lockgate.dvc.copy import set_parameter, shared_copy
-from lockgate.dvc.objects import Cache, file_digest
+from lockgate.dvc.objects import Cache
 from lockgate.dvc.pipeline import Lock, State, read_state
 from lockgate.dvc.scopes import scoped
 from lockgate.dvc.stages import Progress, Sandbox, run_stages
@@ -116,12 +115,7 @@ def _result(root: Path, copy: Path, policy: Policy, came: State, seed: int, call
         raise SeedError(f"{called} left no metric: {reasons[0]}")
     if not isinstance(offered.predictions, Path):
         return Repeat(seed, values)
-    digest = file_digest(offered.predictions)
-    cache = Cache.of(root)
-    if not cache.path(digest).is_file():
-        with cache.arriving(digest) as partial:
-            shutil.copyfile(offered.predictions, partial)
-    return Repeat(seed, values, digest)
+    return Repeat(seed, values, Cache.of(root).keep(offered.predictions))
 
 
 class _Kept:

@@ -7,7 +7,6 @@ seen holds for these test rows alone: whether another month would show the same,
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +17,7 @@ from typing import Any
 
 from lockgate.dependencies.commit import Choice, locked_by
 from lockgate.dvc.copy import shared_copy
-from lockgate.dvc.objects import Cache, CommitFiles, file_digest
+from lockgate.dvc.objects import Cache, CommitFiles
 from lockgate.dvc.pipeline import read_pipeline
 from lockgate.dvc.stages import Progress, Sandbox, run_stages
 from lockgate.errors import NotAskedError
@@ -201,12 +200,7 @@ class _Trainer:
         file = copy / self.policy.predictions.file
         if not file.is_file():
             raise StaleError(f"{self.policy.predictions.file} was not written with {called}")
-        digest = file_digest(file)
-        cache = Cache.of(self.root)
-        if not cache.path(digest).is_file():
-            with cache.arriving(digest) as partial:
-                shutil.copyfile(file, partial)
-        return Model(age, digest, seconds[0])
+        return Model(age, Cache.of(self.root).keep(file), seconds[0])
 
 
 def _parameters(at: Commit, asked: Staleness, age: Any) -> dict[str, bytes]:
