@@ -134,10 +134,9 @@ def _of_head(disagree: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 def read_side(policy: Policy, what: Predictions, file: File, of: Side) -> Scored:
     """Return the rows of one side, with the weights and columns that metrics name. Raises :class:`Refused`."""
-    weights = tuple(dict.fromkeys(metric.weights for metric in policy.metrics if metric.weights))
     columns = tuple(dict.fromkeys(metric.column for metric in policy.metrics if metric.column))
     labels = None if what.labels is None or of.labels is None else File(file.side, what.labels, of.labels)
-    return predictions.read_scored(what, file, weights, columns, labels)
+    return predictions.read_scored(what, file, policy.weights, columns, labels)
 
 
 def _with_intervals(policy: Policy, what: Predictions, base: Side, head: Side, nothing: Judged) -> Judged:

@@ -127,9 +127,8 @@ def make_reference(
     """
     what = policy.predictions
     assert what is not None  # noqa: S101 - asked for by the caller
-    weights = tuple(dict.fromkeys(one.weights for one in policy.metrics if one.weights is not None))
     averaged = tuple(dict.fromkeys(one.column for one in policy.metrics if one.column is not None))
-    scored = predictions.read_scored(what, file, weights, averaged, labels)
+    scored = predictions.read_scored(what, file, policy.weights, averaged, labels)
     with statistics.sorted_once():
         rows = predictions.join(what, file, file, (scored, scored))
         notes = list(rows.notes)

@@ -147,6 +147,11 @@ class Policy:
     staleness: Staleness | None = None
     ignored: tuple[str, ...] = ()
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The columns of the predictions that say how much each row counts, in some metric."""
+        return tuple(dict.fromkeys(metric.weights for metric in self.metrics if metric.weights))
+
     def metric(self, name: str) -> Metric:
         """Return the metric of that name. Raises ``KeyError``: gates only name metrics that exist."""
         return {metric.name: metric for metric in self.metrics}[name]

@@ -190,7 +190,7 @@ def _rescored(policy: Policy, champion: Champion, requests: Path, challenger: Pa
     ours, asked = matching_rows(what, theirs, File("requests", requests.name, requests))
     if len(ours) == 0:
         raise NoDuel(f"no row of {requests.name} has the key of a row of {what.file}")
-    other = tuple(dict.fromkeys([*what.key, what.label, *what.slices, *what.cluster, *_weights(policy)]))
+    other = tuple(dict.fromkeys([*what.key, what.label, *what.slices, *what.cluster, *policy.weights]))
     rows = theirs.columns(other, text=theirs.is_csv).take(ours)
 
     def written(parts: "list[np.ndarray[Any, np.dtype[np.float64]]]") -> bytes:
@@ -218,10 +218,6 @@ def _as_file(table: "pa.Table", *, csv: bool) -> bytes:
 
         pq.write_table(table, buffer)
     return buffer.getvalue()
-
-
-def _weights(policy: Policy) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(metric.weights for metric in policy.metrics if metric.weights))
 
 
 def _weeks(policy: Policy, challenger: Path) -> float | None:
